@@ -1,0 +1,5 @@
+"""`python -m iadsr`."""
+
+from iadsr.cli import main
+
+main()

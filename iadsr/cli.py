@@ -1,0 +1,188 @@
+"""`iadsr`: one subcommand for each stage. The workflow's rules call them, and so can you."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from iadsr.core.config import Cell, RunConfig, load_run, pick
+from iadsr.core.errors import IadsrError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+
+CONFIG_FOLDER = Path(__file__).resolve().parent.parent / "workflow" / "config"
+TEMPLATES = Path(__file__).resolve().parent.parent / "report"
+
+ConfigOption = Annotated[Path, typer.Option("--config", help="A run file.", show_default=True)]
+DatasetOption = Annotated[str, typer.Option("--dataset", help="A name from the configuration's datasets/.")]
+DEFAULT = CONFIG_FOLDER / "laptop.yaml"
+
+
+def _read(config: Path) -> RunConfig:
+    run = load_run(config)
+    mirror = os.environ.get("IADSR_MIRROR")
+    return run.model_copy(update={"mirror": mirror}) if mirror else run
+
+
+@app.command()
+def datasets(dataset: DatasetOption, config: ConfigOption = DEFAULT) -> None:
+    """Obtain a dataset's files, verify them, and write its interactions, items and summary."""
+    from iadsr.datasets.prepare import build
+    from iadsr.datasets.spec import load_spec
+
+    run = _read(config)
+    root = Path(run.results)
+    spec = load_spec(CONFIG_FOLDER / "datasets" / f"{dataset}.yaml")
+    build(spec, root / "data" / dataset, root / "raw" / dataset, run.mirror)
+
+
+@app.command()
+def embeddings(dataset: DatasetOption, config: ConfigOption = DEFAULT) -> None:
+    """Encode a dataset's item names."""
+    import pandas as pd
+
+    from iadsr.embeddings.spec import parse_encoder
+    from iadsr.embeddings.store import embed
+
+    run = _read(config)
+    root = Path(run.results)
+    spec = parse_encoder(run.encoder)
+    texts = pd.read_parquet(root / "data" / dataset / "items.parquet")["text"].tolist()
+    embed(texts, spec, root / "embeddings" / dataset / f"{spec.kind}.safetensors", run.device)
+
+
+@app.command()
+def sequences(dataset: DatasetOption, config: ConfigOption = DEFAULT) -> None:
+    """Sort interactions into one sequence a user."""
+    import pandas as pd
+
+    from iadsr.sequences.split import build_sequences, save_sequences
+
+    root = Path(_read(config).results)
+    data = root / "data" / dataset
+    built = build_sequences(pd.read_parquet(data / "interactions.parquet"), pd.read_parquet(data / "items.parquet"))
+    save_sequences(root / "sequences" / dataset / "sequences.npz", built)
+
+
+@app.command()
+def train(
+    address: Annotated[str, typer.Argument(help="dataset/protocol/backbone/method/seedN")],
+    config: ConfigOption = DEFAULT,
+) -> None:
+    """Train, score and record one cell of the grid; a killed run goes on where it stopped."""
+    from iadsr.training.run import run_cell
+
+    run = _read(config)
+    run_cell(pick(run.cells(CONFIG_FOLDER), address), Path(run.results), run.device, run.threads)
+
+
+@app.command()
+def evaluate(config: ConfigOption = DEFAULT) -> None:
+    """Turn every run's ranks into metrics."""
+    import pandas as pd
+
+    from iadsr.evaluation.collect import collect
+
+    run = _read(config)
+    root = Path(run.results)
+    sizes = {
+        name: len(pd.read_parquet(root / "data" / name / "items.parquet", columns=["item"])) for name in run.datasets
+    }
+    collect(_run_folders(run, root), sizes, root / "evaluation")
+
+
+@app.command()
+def compare(config: ConfigOption = DEFAULT) -> None:
+    """Test every method against its baselines, and one protocol against the other."""
+    from iadsr.statistics.compare import write_comparisons
+
+    run = _read(config)
+    root = Path(run.results)
+    write_comparisons(_run_folders(run, root), root / "statistics" / "comparisons.parquet")
+
+
+@app.command()
+def report(config: ConfigOption = DEFAULT) -> None:
+    """Render results/report/index.html and its tables."""
+    from iadsr.reporting.page import build_report
+
+    run = _read(config)
+    root = Path(run.results)
+    cells = run.cells(CONFIG_FOLDER)
+    addresses = [(cell.dataset, cell.protocol, cell.backbone, cell.method, cell.seed) for cell in cells]
+    out = root / "report" / "index.html"
+    build_report(root, addresses, _settings(run, cells), TEMPLATES, out)
+    typer.echo(f"report: {out}")
+
+
+@app.command()
+def cells(
+    config: ConfigOption = DEFAULT, full: Annotated[bool, typer.Option(help="With every setting.")] = False
+) -> None:
+    """List the training runs of a run file."""
+    for cell in _read(config).cells(CONFIG_FOLDER):
+        typer.echo(json.dumps(cell.model_dump()) if full else cell.address)
+
+
+@app.command()
+def schemas(
+    folder: Annotated[Path, typer.Option(help="Where to write them.")] = CONFIG_FOLDER.parent / "schemas",
+) -> None:
+    """Write the JSON schema of each kind of configuration file."""
+    from iadsr.core.config import METHODS, Protocol
+    from iadsr.core.files import write_json
+    from iadsr.datasets.spec import DatasetSpec
+    from iadsr.embeddings.spec import EncoderSpec
+
+    models = {"run": RunConfig, "protocol": Protocol, "dataset": DatasetSpec, "encoder": EncoderSpec}
+    for name, model in {**models, **{f"method-{kind}": options for kind, options in METHODS.items()}}.items():
+        write_json(folder / f"{name}.schema.json", model.model_json_schema())
+
+
+def _run_folders(run: RunConfig, root: Path) -> list[Path]:
+    return [root / "runs" / cell.address for cell in run.cells(CONFIG_FOLDER)]
+
+
+def _settings(run: RunConfig, cells: list[Cell]) -> dict[str, object]:
+    """What the report shows of the configuration: the run, and each protocol's settings by dataset and backbone."""
+    from iadsr.core.config import Protocol, load_yaml, parse
+
+    protocols = {}
+    for name in run.protocols:
+        path = CONFIG_FOLDER / "protocols" / f"{name}.yaml"
+        own = [cell for cell in cells if cell.protocol == name]
+        protocols[name] = {
+            "description": parse(Protocol, load_yaml(path), str(path)).description,
+            "cells": {
+                f"{cell.dataset}/{cell.backbone}": {**cell.settings.model_dump(), **cell.backbone_options}
+                for cell in own
+            },
+        }
+    return {
+        "name": run.name,
+        "description": run.description,
+        "encoder": run.encoder,
+        "seeds": run.seeds,
+        "protocols": protocols,
+        "methods": {cell.method: {"kind": cell.kind, **cell.method_options} for cell in cells},
+    }
+
+
+def main() -> None:
+    """Entry point: an expected error is one clear message and exit code 1."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        app()
+    except IadsrError as error:
+        typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

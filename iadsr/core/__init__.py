@@ -1,0 +1,1 @@
+"""What every room may use: names, errors, atomic files, configuration, identity, provenance."""

@@ -1,0 +1,51 @@
+"""Every table column that crosses a file boundary, named once."""
+
+from __future__ import annotations
+
+USER = "user"
+ITEM = "item"
+TIMESTAMP = "timestamp"
+NOISE = "noise"
+TEXT = "text"
+HAS_TITLE = "has_title"
+TRAIN_COUNT = "train_count"
+
+# ranks.parquet
+TARGET = "target"
+TARGET_TRAIN_COUNT = "target_train_count"
+HISTORY_LENGTH = "history_length"
+RANKINGS = ("excluded", "kept")  # history excluded from the ranking, or kept in it (R9)
+TOP_K = 20  # length of the stored recommendation lists
+
+
+def rank_column(ranking: str) -> str:
+    """Expected rank of the target (1 is best; ties in random order: 1 + better + tied / 2)."""
+    return f"rank_{ranking}"
+
+
+def ties_column(ranking: str) -> str:
+    """How many other candidates have exactly the target's score."""
+    return f"ties_{ranking}"
+
+
+def top_column(ranking: str) -> str:
+    """The `TOP_K` best item indices, best first."""
+    return f"top_{ranking}"
+
+
+# a run's address, in path order
+DATASET = "dataset"
+PROTOCOL = "protocol"
+BACKBONE = "backbone"
+METHOD = "method"
+SEED = "seed"
+ADDRESS = (DATASET, PROTOCOL, BACKBONE, METHOD, SEED)
+
+# metrics.parquet
+RANKING = "ranking"
+GROUP = "group"
+METRIC = "metric"
+VALUE = "value"
+USERS = "users"
+CUTOFFS = (5, 10, 20)
+COLD_LIMIT = 5  # a target with at most this many training interactions is cold

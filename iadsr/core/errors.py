@@ -1,0 +1,25 @@
+"""Errors that a user can mend: the command line prints the message alone, without a traceback."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class IadsrError(Exception):
+    """An expected failure. The message says what is wrong and how to mend it."""
+
+
+class ConfigError(IadsrError):
+    """The configuration is wrong: an unknown key, a wrong value, an impossible combination."""
+
+
+class DataError(IadsrError):
+    """A data file is missing, damaged, or not what its configuration says it is."""
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """A hint for a misspelt `word`: its nearest neighbour among `known`, else all of `known`."""
+    names = sorted(known)
+    close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(names)}"

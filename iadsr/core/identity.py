@@ -1,0 +1,54 @@
+"""Which source files a stage can import, and the identity that follows from them.
+
+`ALLOWED` is the project's architecture: a room may import the rooms listed behind it and nothing else
+of ours. The workflow declares the same files as inputs of its rules, so that an edit reruns what it can change and
+nothing else; a test holds both to the imports that are really in the code.
+"""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+from iadsr.core.files import file_digest, value_digest
+
+PACKAGE = Path(__file__).resolve().parent.parent
+
+ALLOWED: dict[str, tuple[str, ...]] = {
+    "core": (),
+    "datasets": ("core",),
+    "embeddings": ("core",),
+    "sequences": ("core",),
+    "models": ("core",),
+    "methods": ("core", "models"),
+    "training": ("core", "sequences", "models", "methods"),
+    "evaluation": ("core",),
+    "statistics": ("core", "evaluation"),
+    "reporting": ("core",),
+}
+# Modules of these rooms that every choice uses; any other module serves one backbone or method, whose runs alone an
+# edit retrains.
+SHARED = {"models": ("__init__", "backbone"), "methods": ("__init__", "method", "masks")}
+
+
+@functools.cache
+def sources(room: str, backbone: str | None = None, kind: str | None = None) -> tuple[Path, ...]:
+    """Source files that decide the outcome of a stage, sorted.
+
+    `backbone` and `kind` narrow `models` and `methods` to what one training cell can reach.
+    """
+    chosen = {"models": backbone, "methods": kind}
+    files: list[Path] = []
+    for name in (room, *ALLOWED[room]):
+        if name == "core":  # core's helpers write files; what decides an outcome there is the cell's own settings
+            continue
+        for path in sorted((PACKAGE / name).glob("*.py")):
+            choice = chosen.get(name)
+            if choice is None or path.stem in SHARED[name] or path.stem == choice:
+                files.append(path)
+    return tuple(sorted(files))
+
+
+def source_digest(files: tuple[Path, ...]) -> str:
+    """Digest of names and contents."""
+    return value_digest({str(path.relative_to(PACKAGE)): file_digest(path) for path in files})

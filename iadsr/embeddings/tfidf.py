@@ -1,0 +1,55 @@
+"""TF-IDF weights reduced by a truncated SVD: what word overlap alone can do, without any language model."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Sequence
+
+import numpy as np
+
+from iadsr.core.errors import DataError
+from iadsr.embeddings.encoder import Vectors
+from iadsr.embeddings.spec import EncoderSpec
+from iadsr.embeddings.vectors import unit_rows
+
+
+class TfidfSvd:
+    """Latent semantic analysis fitted on the very texts that it encodes."""
+
+    corpus_wide = True
+
+    def __init__(self, spec: EncoderSpec) -> None:
+        assert spec.kind == "tfidf" and spec.dimension is not None and spec.seed is not None
+        self._dimension = spec.dimension
+        self._seed = spec.seed
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """See `Encoder`. The SVD is a randomised one, so the seed belongs to the revision."""
+        version = importlib.metadata.version("scikit-learn")
+        return {
+            "encoder": "tfidf",
+            "model": "TfidfVectorizer + TruncatedSVD",
+            "revision": f"scikit-learn {version}, seed {self._seed}",
+            "pooling": "none",
+        }
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """float32 (len(texts), dimension), unit rows; a text without any word of two letters gets zeros. With
+        fewer words or texts than `dimension` the surplus columns are zero.
+
+        Raises:
+            DataError: if no text holds a word.
+        """
+        from sklearn.decomposition import TruncatedSVD
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
+        try:
+            weights = TfidfVectorizer(sublinear_tf=True).fit_transform(texts)
+        except ValueError as error:
+            raise DataError(f"TF-IDF finds no word in {len(texts)} texts: {error}") from error
+        rank = min(self._dimension, *weights.shape)
+        reduced = TruncatedSVD(n_components=rank, random_state=self._seed).fit_transform(weights)
+        vectors = np.zeros((len(texts), self._dimension))
+        vectors[:, :rank] = reduced
+        return unit_rows(vectors)

@@ -1,0 +1,125 @@
+"""All runs' files in, three tables out: metrics.parquet, runs.parquet, curves.parquet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from iadsr.core import columns as c
+from iadsr.core.errors import DataError
+from iadsr.core.files import write_parquet
+from iadsr.evaluation.metrics import summarise
+from iadsr.evaluation.runs import CURVE, Run, read_ranks, read_runs, run_file
+
+METRICS_FILE, RUNS_FILE, CURVES_FILE = "metrics.parquet", "runs.parquet", "curves.parquet"
+CURVE_COLUMNS = (
+    "epoch",
+    "loss",
+    "loss_recommendation",
+    "loss_alignment",
+    "loss_reconstruction",
+    "validation",
+    "keep_rate",
+    "gate_share",
+    "seconds",
+)
+MASK_COLUMNS = ("train_keep_rate", "test_keep_rate", "gate_share", "noise_auc")
+# nullable, because a run that diverges at once has no best epoch
+_WHOLE_NUMBERS = ("epochs", "best_epoch", "parameters", "threads")
+_COST = ("peak_memory_mb", "parameters", "device", "threads", "machine")
+_NUMBERS = ("best_validation", "seconds_total", "seconds_epoch", "peak_memory_mb", *MASK_COLUMNS)
+
+
+def collect(directories: Iterable[str | Path], catalogue_sizes: Mapping[str, int], out: str | Path) -> None:
+    """Write metrics.parquet, runs.parquet and curves.parquet of the runs in `directories` to folder `out`.
+
+    `catalogue_sizes` maps a dataset to its number of items (for coverage). A diverged run keeps its row in
+    runs.parquet, with its reason, and its metric rows, with value NaN and 0 users. DataError when a file is
+    missing or damaged, an address occurs twice, or a dataset has no catalogue size.
+    """
+    runs = read_runs(directories)
+    if not runs:
+        raise DataError("no run to collect: name at least one run folder")
+    unknown = sorted({run.address.dataset for run in runs} - set(catalogue_sizes))
+    if unknown:
+        raise DataError(f"no catalogue size for {', '.join(unknown)}; prepare the data first")
+    tables = {
+        METRICS_FILE: _stack(runs, [metric_rows(run, catalogue_sizes[run.address.dataset]) for run in runs]),
+        RUNS_FILE: run_table(runs),
+        CURVES_FILE: _stack(runs, [read_curve(run) for run in runs]),
+    }
+    for name, table in tables.items():
+        write_parquet(Path(out) / name, table)
+
+
+def metric_rows(run: Run, items: int) -> pd.DataFrame:
+    """A run's metrics under every ranking rule: columns ranking, group, metric, value, users."""
+    ranks = read_ranks(run)
+    if not run.done:
+        ranks = ranks.iloc[:0]
+    try:
+        parts = [summarise(ranks, ranking, items).assign(ranking=ranking) for ranking in c.RANKINGS]
+    except DataError as error:
+        raise DataError(f"run {run.directory}: {error}") from error
+    return pd.concat(parts, ignore_index=True)[[c.RANKING, c.GROUP, c.METRIC, c.VALUE, c.USERS]]
+
+
+def read_curve(run: Run) -> pd.DataFrame:
+    """A run's learning curve: `epoch` whole, every other column a float, NaN where it does not apply."""
+    path = run_file(run.directory, CURVE)
+    try:
+        curve = pd.read_csv(path)[list(CURVE_COLUMNS)].astype(np.float64)
+        return curve.astype({"epoch": np.int64})
+    except (ValueError, KeyError) as error:
+        raise DataError(f"{path} is not a learning curve ({error}); train the run again") from error
+
+
+def run_table(runs: Sequence[Run]) -> pd.DataFrame:
+    """One row a run: its address and what its record says of time, memory, provenance and the mask."""
+    table = pd.DataFrame([run_row(run) for run in runs])
+    whole = dict.fromkeys(_WHOLE_NUMBERS, "Int64")
+    return table.astype({**whole, **dict.fromkeys(_NUMBERS, "float64"), "dirty": "boolean"})
+
+
+def run_row(run: Run) -> dict[str, Any]:
+    """One row of runs.parquet. DataError when the record lacks a field."""
+    record = run.record
+    try:
+        cell, mask = record["cell"], record["mask"] or {}
+        return {
+            **run.address._asdict(),
+            "status": record["status"],
+            "reason": run.reason,
+            "objective": cell["objective"] if "objective" in cell else cell["settings"]["objective"],
+            "encoder": encoder_name(cell["encoder"]),
+            **{name: record[name] for name in ("epochs", "best_epoch", "best_validation")},
+            "seconds_total": record["seconds"]["total"],
+            "seconds_epoch": record["seconds"]["epoch"],
+            **{name: record[name] for name in _COST},
+            "commit": record["commit"]["hash"],
+            "dirty": record["commit"]["dirty"],
+            "identity": record["identity"],
+            **{name: mask.get(name) for name in MASK_COLUMNS},
+        }
+    except (KeyError, TypeError) as error:
+        raise DataError(f"the record of run {run.directory} lacks {error}; train the run again") from error
+
+
+def encoder_name(encoder: Mapping[str, Any] | None) -> str | None:
+    """The name of a cell's encoder (its `name`, else its `kind`); None for a method that reads no text."""
+    if encoder is None:
+        return None
+    return str(encoder["name"] if "name" in encoder else encoder["kind"])
+
+
+def _stack(runs: Sequence[Run], tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """The runs' tables below each other, each row led by its run's address."""
+    table = pd.concat(tables, ignore_index=True)
+    rows = [len(part) for part in tables]
+    for position, name in enumerate(c.ADDRESS):
+        table.insert(position, name, np.repeat([run.address[position] for run in runs], rows))
+    return table

@@ -1,0 +1,119 @@
+"""Ranking metrics of one relevant item a user, from that item's rank.
+
+Ranks start at 1. A tied target has its expected rank under a random order of the tied items
+(1 + better + tied / 2), so a rank may end in .5; a metric is taken at that rank.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import rankdata
+
+from iadsr.core import columns as c
+from iadsr.core.errors import DataError
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+ALL, COLD = "all", "cold"
+DECILES = 10
+GROUPS = (ALL, COLD, *(f"decile_{number}" for number in range(1, DECILES + 1)))
+USER_METRICS = (*(f"{name}@{k}" for k in c.CUTOFFS for name in ("HR", "NDCG")), "MRR")
+COVERAGE_DEPTH = 10
+COVERAGE = f"coverage@{COVERAGE_DEPTH}"
+TIED_SHARE = "tied_share"
+
+
+def hit_rate(rank: ArrayLike, k: int) -> Floats:
+    """1 for each rank within the first `k`, else 0. Shape of `rank`."""
+    return np.asarray(np.asarray(rank, np.float64) <= k, np.float64)
+
+
+def ndcg(rank: ArrayLike, k: int) -> Floats:
+    """1 / log2(rank + 1) for each rank within the first `k`, else 0 (the ideal is 1). Shape of `rank`."""
+    rank = np.asarray(rank, np.float64)
+    return np.where(rank <= k, 1.0 / np.log2(rank + 1.0), 0.0)
+
+
+def reciprocal_rank(rank: ArrayLike) -> Floats:
+    """1 / rank, without a cut-off. Shape of `rank`."""
+    return np.asarray(1.0 / np.asarray(rank, np.float64), np.float64)
+
+
+def per_user(ranks: pd.DataFrame, ranking: str) -> pd.DataFrame:
+    """Every metric of `USER_METRICS` (a column each) for every row of `ranks`, under one ranking rule."""
+    rank = ranks[c.rank_column(ranking)].to_numpy(np.float64)
+    values: dict[str, Floats] = {}
+    for k in c.CUTOFFS:
+        values[f"HR@{k}"] = hit_rate(rank, k)
+        values[f"NDCG@{k}"] = ndcg(rank, k)
+    values["MRR"] = reciprocal_rank(rank)
+    return pd.DataFrame(values, index=ranks.index)
+
+
+def popularity_decile(counts: ArrayLike) -> NDArray[np.int64]:
+    """The decile (1 least popular .. 10) of each target by its training count. Shape (users,).
+
+    Targets are ordered by count and equal counts share their mean position m in 1..n; the decile is
+    floor(10 (m - 1/2) / n) + 1. Equal counts therefore never part, and a decile may be small or empty.
+    """
+    counts = np.asarray(counts)
+    # doubled so that the arithmetic is exact: a mean position is a multiple of 1/2
+    doubled = np.rint(2 * rankdata(counts, method="average")).astype(np.int64)
+    return np.asarray(DECILES * (doubled - 1) // (2 * max(counts.size, 1)) + 1, np.int64)
+
+
+def group_members(ranks: pd.DataFrame) -> Bools:
+    """Which users (columns) are in which of `GROUPS` (rows). Shape (12, users)."""
+    counts = ranks[c.TARGET_TRAIN_COUNT].to_numpy()
+    deciles = popularity_decile(counts) == np.arange(1, DECILES + 1)[:, None]
+    return np.vstack([np.ones(len(ranks), np.bool_), counts <= c.COLD_LIMIT, deciles])
+
+
+def coverage(top: pd.Series, items: int, depth: int = COVERAGE_DEPTH) -> float:
+    """Share of a catalogue of `items` in anybody's first `depth` of `top` (lists of indices 1..items).
+
+    NaN without users. Index 0 pads short lists. DataError when an index is outside the catalogue.
+    """
+    if top.empty:
+        return float("nan")
+    shown = np.unique(np.concatenate([np.asarray(row[:depth]) for row in top]))
+    if shown.size and (shown[0] < 0 or shown[-1] > items):
+        raise DataError(f"a recommended item index is outside the catalogue of {items} items")
+    return float(np.count_nonzero(shown)) / items
+
+
+def tied_share(ranks: pd.DataFrame, ranking: str) -> float:
+    """Share of users whose target ties with another candidate; NaN without users."""
+    ties = ranks[c.ties_column(ranking)].to_numpy()
+    return float(np.mean(ties > 0)) if ties.size else float("nan")
+
+
+def summarise(ranks: pd.DataFrame, ranking: str, items: int) -> pd.DataFrame:
+    """Every metric of every group under one ranking rule: columns group, metric, value, users.
+
+    An empty group has value NaN and 0 users; without any user every row is such a row.
+    """
+    members = group_members(ranks).astype(np.float64)
+    users = members.sum(axis=1)
+    sums = members @ per_user(ranks, ranking).to_numpy()
+    means = np.divide(sums, users[:, None], out=np.full_like(sums, np.nan), where=users[:, None] > 0)
+    grouped = pd.DataFrame(
+        {
+            c.GROUP: np.repeat(GROUPS, len(USER_METRICS)),
+            c.METRIC: np.tile(USER_METRICS, len(GROUPS)),
+            c.VALUE: means.ravel(),
+            c.USERS: np.repeat(users.astype(np.int64), len(USER_METRICS)),
+        }
+    )
+    whole = pd.DataFrame(
+        {
+            c.GROUP: ALL,
+            c.METRIC: [COVERAGE, TIED_SHARE],
+            c.VALUE: [coverage(ranks[c.top_column(ranking)], items), tied_share(ranks, ranking)],
+            c.USERS: len(ranks),
+        }
+    )
+    return pd.concat([grouped, whole], ignore_index=True)

@@ -1,0 +1,1 @@
+"""Denoising methods around a backbone, and the controls that any claim must beat."""

@@ -1,0 +1,158 @@
+"""IADSR, variant `paper` (arXiv 2510.04239): drop inputs on which text and behaviour disagree.
+
+Interests (B, T, D). Semantic: the projected text embedding at t (short) and its mean over the input (long).
+Collaborative: the backbone's state at t (short) and its maximum over the input (long). The paper leaves their
+construction open and the release lacks the step that made the semantic ones: these are this project's assumptions.
+
+A sequence whose long interests agree, cos > theta, passes the gate; each of its positions is then kept with
+probability sigmoid of the sum of three cosines (section 3.4). What one epoch drops is zeroed in the next epoch's
+input (progressive denoising, which the release never reaches: R1); at test time a position is kept where its score is
+positive, and the sequence is encoded again without the dropped ones.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from iadsr.methods.masks import gumbel_sigmoid, info_nce
+from iadsr.methods.method import Batch, Context, Encoded, Method
+
+_NEVER = -1e9  # below every state: a padded position never wins a maximum
+
+
+class Interests(NamedTuple):
+    """Short ones are (B, T, D); long ones too under scope `causal`, else (B, 1, D)."""
+
+    semantic_short: Tensor
+    semantic_long: Tensor
+    collaborative_short: Tensor
+    collaborative_long: Tensor
+
+
+class IADSR(Method):
+    """See the module's text."""
+
+    remembers = True
+    text: Tensor
+
+    def __init__(
+        self,
+        context: Context,
+        theta: float,
+        temperature: float,
+        alignment: float,
+        alignment_temperature: float,
+        alignment_rows: int,
+        reconstruction: float,
+        scope: Literal["sequence", "causal"],
+    ) -> None:
+        super().__init__()
+        if context.text is None:
+            raise ValueError("iadsr needs text embeddings")
+        self.theta, self.temperature = theta, temperature
+        self.alignment, self.alignment_temperature = alignment, alignment_temperature
+        self.alignment_rows, self.reconstruction = alignment_rows, reconstruction
+        self.causal = scope == "causal"
+        width = context.dimension
+        self.register_buffer("text", context.text, persistent=False)
+        self.project = nn.Linear(context.text.shape[1], 2 * width, bias=False)  # short and long, side by side
+        self.decode = nn.Linear(width, width)
+
+    def forward(
+        self, table: nn.Module, backbone: nn.Module, batch: Batch, keep: Tensor, noise: torch.Generator
+    ) -> Encoded:
+        """See `Method`."""
+        embedded: Tensor = table(batch.items)
+        states = backbone(embedded * keep.unsqueeze(-1), batch.lengths)
+        interests = self.interests(states, batch)
+        gate, score = self.judge(interests)
+        valid = batch.valid.to(states.dtype)
+        sampled = gumbel_sigmoid(score, self.temperature, noise)
+        mask = torch.where(gate, sampled, torch.ones_like(sampled))
+        losses = {}
+        if self.alignment > 0:
+            losses["alignment"] = self.alignment * self.align(interests, batch, noise)
+        if self.reconstruction > 0:
+            decoded = self.decode(states * mask.unsqueeze(-1))
+            error = (decoded - embedded).square().mean(-1) * valid * gate
+            losses["reconstruction"] = self.reconstruction * error.sum() / (valid * gate).sum().clamp(min=1)
+        return Encoded(states, losses, mask.detach(), gate.expand_as(score), score.detach())
+
+    def denoise(self, table: nn.Module, backbone: nn.Module, batch: Batch, noise: torch.Generator) -> Encoded:
+        """See `Method`. Deterministic: a position past the gate is kept where its score is positive."""
+        embedded: Tensor = table(batch.items)
+        states = backbone(embedded, batch.lengths)
+        gate, score = self.judge(self.interests(states, batch))
+        keep = torch.where(gate, score > 0, torch.ones_like(score, dtype=torch.bool))
+        if not bool((keep | ~batch.valid).all()):
+            states = backbone(embedded * keep.unsqueeze(-1), batch.lengths)
+        return Encoded(states, {}, keep.to(states.dtype), gate.expand_as(score), score)
+
+    def interests(self, states: Tensor, batch: Batch) -> Interests:
+        """The four interests of each position; padding enters none of them."""
+        short, long = self._projected(batch.items).chunk(2, dim=-1)
+        valid = batch.valid.unsqueeze(-1)
+        summed = long * valid
+        reachable = states.masked_fill(~valid, _NEVER)
+        if self.causal:
+            steps = torch.arange(1, states.shape[1] + 1, device=states.device, dtype=states.dtype)
+            return Interests(short, summed.cumsum(1) / steps.view(1, -1, 1), states, reachable.cummax(1).values)
+        mean = summed.sum(1, keepdim=True) / batch.lengths.view(-1, 1, 1)
+        return Interests(short, mean, states, reachable.amax(1, keepdim=True))
+
+    def judge(self, interests: Interests) -> tuple[Tensor, Tensor]:
+        """Gate, (B, T) or (B, 1) bool, and noise score, (B, T): the sum of three cosines (section 3.4)."""
+        short_semantic, long_semantic, short, long = (F.normalize(interest, dim=-1) for interest in interests)
+        gate = (long_semantic * long).sum(-1) > self.theta
+        # cos(sl, h) + cos(cl, ss) + cos(h, ss) with unit vectors, in two inner products
+        score = ((long_semantic + short_semantic) * short).sum(-1) + (long * short_semantic).sum(-1)
+        return gate, score
+
+    def align(self, interests: Interests, batch: Batch, noise: torch.Generator) -> Tensor:
+        """InfoNCE between the modalities, long and short, over rows drawn from the valid positions."""
+        rows = self._rows(batch.valid, noise)
+        short = info_nce(
+            interests.semantic_short[rows], interests.collaborative_short[rows], self.alignment_temperature
+        )
+        if self.causal:
+            long = info_nce(
+                interests.semantic_long[rows], interests.collaborative_long[rows], self.alignment_temperature
+            )
+        else:
+            long = info_nce(
+                interests.semantic_long.squeeze(1), interests.collaborative_long.squeeze(1), self.alignment_temperature
+            )
+        return short + long
+
+    def _rows(self, valid: Tensor, noise: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Indices of at most `alignment_rows` valid positions, drawn without replacement."""
+        batch, time = valid.nonzero(as_tuple=True)
+        if len(batch) <= self.alignment_rows:
+            return batch, time
+        chosen = torch.randperm(len(batch), generator=noise, device=valid.device)[: self.alignment_rows]
+        return batch[chosen], time[chosen]
+
+    def _projected(self, items: Tensor) -> Tensor:
+        """(B, T, 2 D) projected text of each position, through the catalogue where that is the smaller product."""
+        if len(self.text) < items.numel():
+            return F.embedding(items, self.project(self.text))
+        projected: Tensor = self.project(self.text[items])
+        return projected
+
+
+def build(
+    context: Context,
+    theta: float,
+    temperature: float,
+    alignment: float,
+    alignment_temperature: float,
+    alignment_rows: int,
+    reconstruction: float,
+    scope: Literal["sequence", "causal"],
+) -> IADSR:
+    """See `iadsr.core.config.IADSROptions`."""
+    return IADSR(context, theta, temperature, alignment, alignment_temperature, alignment_rows, reconstruction, scope)

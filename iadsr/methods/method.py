@@ -1,0 +1,100 @@
+"""What a method is. The base class is the method `none`: the backbone alone.
+
+A method never owns the backbone: it is handed the item table and the backbone with each batch, so that `none` and a
+denoiser with nothing to drop run the very same computation on the same random stream.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Inputs of B samples, padded on the right.
+
+    Attributes:
+        items: (B, T) item indices, 0 where padded.
+        lengths: (B,) valid positions.
+        valid: (B, T) True where not padded.
+    """
+
+    items: Tensor
+    lengths: Tensor
+    valid: Tensor
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What a method makes of a batch.
+
+    Attributes:
+        states: (B, T, D) states; the one at t scores what follows position t.
+        losses: weighted auxiliary terms by name.
+        keep: (B, T) 1 where an input is kept and 0 where it is dropped, or None if the method drops nothing.
+        gate: (B, T) 1 where the gate lets the method act, or None if it has no gate.
+        score: (B, T) evidence that an input is wanted, low for noise, or None.
+    """
+
+    states: Tensor
+    losses: dict[str, Tensor] = field(default_factory=dict)
+    keep: Tensor | None = None
+    gate: Tensor | None = None
+    score: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a method may be built from.
+
+    Attributes:
+        dimension: width of item embeddings and states.
+        text: (n_items + 1, E) text embeddings with a zero row for padding, or None.
+        keep_rates: training keep rate of the matched run by epoch, for controls.
+        test_keep_rate: keep rate of the matched run at test time.
+    """
+
+    dimension: int
+    text: Tensor | None = None
+    keep_rates: np.ndarray[Any, np.dtype[np.float64]] | None = None
+    test_keep_rate: float = 1.0
+
+
+class Method(nn.Module):
+    """The backbone alone, and the interface of every method."""
+
+    remembers = False  # whether `Encoded.keep` of one epoch is handed back as `keep` in the next
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Told before each training epoch, counted from 1."""
+
+    def forward(
+        self, table: nn.Module, backbone: nn.Module, batch: Batch, keep: Tensor, noise: torch.Generator
+    ) -> Encoded:
+        """One training step's states and auxiliary losses.
+
+        Args:
+            table: item indices to embeddings.
+            backbone: see `iadsr.models.backbone.Backbone`.
+            batch: the inputs.
+            keep: (B, T) what the previous epoch decided for these inputs; ones in the first.
+            noise: the method's own random stream, apart from dropout's.
+        """
+        return Encoded(backbone(table(batch.items), batch.lengths))
+
+    def denoise(self, table: nn.Module, backbone: nn.Module, batch: Batch, noise: torch.Generator) -> Encoded:
+        """States for scoring: no target, no auxiliary loss, no sampling that a method can do without."""
+        return Encoded(backbone(table(batch.items), batch.lengths))
+
+
+def build_method(kind: str, context: Context, options: Mapping[str, Any]) -> Method:
+    """The method in module `iadsr.methods.<kind>`, with fresh parameters."""
+    method: Method = importlib.import_module(f"iadsr.methods.{kind}").build(context, **options)
+    return method

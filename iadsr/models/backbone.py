@@ -1,0 +1,60 @@
+"""What a backbone is, how one is made, and the item table that its states are scored against."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+
+class Backbone(Protocol):
+    """A causal sequence encoder."""
+
+    def __call__(self, embedded: Tensor, lengths: Tensor) -> Tensor:
+        """States from item embeddings.
+
+        Args:
+            embedded: (B, T, D) item embeddings, padded on the right.
+            lengths: (B,) valid positions of each row.
+
+        Returns:
+            (B, T, D) states. The state at t depends on positions <= t alone, hence never on padding; what stands at
+            padded positions is undefined.
+        """
+        ...
+
+
+def build_backbone(name: str, dimension: int, max_length: int, dropout: float, options: Mapping[str, Any]) -> nn.Module:
+    """The backbone in module `iadsr.models.<name>`, with fresh parameters."""
+    module = importlib.import_module(f"iadsr.models.{name}")
+    backbone: nn.Module = module.build(dimension=dimension, max_length=max_length, dropout=dropout, **options)
+    return backbone
+
+
+class ItemTable(nn.Module):
+    """Embeddings of items 1..n_items; index 0 pads and embeds to zero. Inputs and scores share the table."""
+
+    def __init__(self, n_items: int, dimension: int, std: float = 0.02) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(n_items + 1, dimension, padding_idx=0)
+        nn.init.normal_(self.embedding.weight, std=std)
+        with torch.no_grad():
+            self.embedding.weight[0].zero_()
+
+    def forward(self, items: Tensor) -> Tensor:
+        """(…) item indices to (…, D) embeddings."""
+        embedded: Tensor = self.embedding(items)
+        return embedded
+
+    @property
+    def candidates(self) -> Tensor:
+        """(n_items, D) embeddings of everything that can be recommended; row i is item i + 1 (no padding: R9)."""
+        return self.embedding.weight[1:]
+
+
+def last_states(states: Tensor, lengths: Tensor) -> Tensor:
+    """(B, T, D) states at each row's last valid position: (B, D)."""
+    return states[torch.arange(len(states), device=states.device), lengths - 1]

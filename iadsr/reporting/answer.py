@@ -1,0 +1,449 @@
+"""The answer and the reader's warnings, worked out from the tables by stated rules: no result is typed by hand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from iadsr.core.columns import BACKBONE, DATASET, METHOD, PROTOCOL, RANKINGS, SEED
+from iadsr.reporting.load import DIVERGED, DONE, MISSING, Results, own_ranking, records, select
+from iadsr.reporting.words import (
+    CLAIM_HIGH,
+    CLAIM_LOW,
+    CLAIM_METRICS,
+    counted,
+    disagreement,
+    fixed,
+    is_number,
+    label,
+    listed,
+    outcome,
+    percent,
+    plain,
+    share,
+    signed,
+)
+
+Row = Mapping[str, Any]
+NUMBERS = (
+    "mean",
+    "baseline_mean",
+    "difference",
+    "relative_gain",
+    "ci_low",
+    "ci_high",
+    "gain_low",
+    "gain_high",
+    "p",
+    "p_holm",
+    "effect",
+    "wins",
+    "ties",
+    "losses",
+    "seed_sd",
+    "users",
+    "seeds",
+)
+_CONTROLS = ("none", "random_drop", "popularity_drop", "aux_only")
+_KEEP_RATE_SLACK = 0.05
+_FEW_SEEDS = 3
+_IDLE = 0.99  # a mask that keeps this much at test time denoises no test history worth speaking of
+
+
+class Comparisons:
+    """comparisons.parquet by what is compared. An absent comparison comes back with the reason as its status."""
+
+    def __init__(self, results: Results) -> None:
+        self._cells = results.cells
+        rows = records(results.comparisons)
+        self._methods = {_method_key(row): row for row in rows if row["kind"] == "method"}
+        self._protocols = {_protocol_key(row): row for row in rows if row["kind"] == "protocol"}
+
+    def method(
+        self,
+        dataset: str,
+        protocol: str,
+        backbone: str,
+        ranking: str,
+        metric: str,
+        method: str,
+        baseline: str,
+    ) -> Row:
+        """`method` against `baseline` within one protocol."""
+        key = (dataset, protocol, backbone, ranking, metric, method, baseline)
+        sides = ((protocol, method), (protocol, baseline))
+        return self._methods.get(key) or self._absent(dataset, backbone, sides)
+
+    def protocol(
+        self,
+        dataset: str,
+        backbone: str,
+        ranking: str,
+        metric: str,
+        protocol: str,
+        baseline: str,
+        method: str = "none",
+    ) -> Row:
+        """`protocol` against the protocol `baseline`, with the same method under both."""
+        key = (dataset, backbone, ranking, metric, protocol, baseline, method)
+        sides = ((protocol, method), (baseline, method))
+        return self._protocols.get(key) or self._absent(dataset, backbone, sides)
+
+    def protocol_pairs(self, dataset: str) -> list[tuple[str, str]]:
+        """The (protocol, baseline protocol) pairs compared without a denoiser on `dataset`, in file order."""
+        pairs = [(key[4], key[5]) for key in self._protocols if key[0] == dataset and key[6] == "none"]
+        return list(dict.fromkeys(pairs))
+
+    def _absent(self, dataset: str, backbone: str, sides: Sequence[tuple[str, str]]) -> Row:
+        reasons = [self._side_reason(dataset, backbone, protocol, method) for protocol, method in sides]
+        reason = "; ".join(dict.fromkeys(filter(None, reasons))) or "not compared"
+        return {"status": reason, **dict.fromkeys(NUMBERS, math.nan)}
+
+    def _side_reason(self, dataset: str, backbone: str, protocol: str, method: str) -> str:
+        cells = select(self._cells, dataset=dataset, backbone=backbone, protocol=protocol, method=method)
+        if cells.empty:
+            return f"{label(method)} under {protocol} is not in this grid"
+        bad = cells[cells["status"] != DONE]
+        return "" if len(bad) < len(cells) else f"{label(method)} under {protocol}: {cell_notes(bad)}"
+
+
+def _method_key(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    names = ("dataset", "protocol", "backbone", "ranking", "metric", "method", "baseline_method")
+    return tuple(row[name] for name in names)
+
+
+def _protocol_key(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    names = ("dataset", "backbone", "ranking", "metric", "protocol", "baseline_protocol", "method")
+    return tuple(row[name] for name in names)
+
+
+def cell_notes(cells: pd.DataFrame) -> str:
+    """`seed 2 diverged: loss is NaN; seed 3 missing: no run record`, seeds of one reason together."""
+    grouped: dict[tuple[str, str], list[int]] = {}
+    for seed, status, reason in zip(cells[SEED], cells["status"], cells["reason"], strict=True):
+        if status != DONE:
+            grouped.setdefault((str(status), str(reason)), []).append(int(seed))
+    parts = []
+    for (status, reason), seeds in grouped.items():
+        who = f"seed{'' if len(seeds) == 1 else 's'} {listed([str(seed) for seed in seeds])}"
+        parts.append(f"{who} {status}{': ' + reason if reason else ''}")
+    return "; ".join(parts)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One comparison on which the answer rests."""
+
+    dataset: str
+    protocol: str
+    backbone: str
+    metric: str
+    ranking: str
+    row: Row
+
+
+def evidence(
+    results: Results,
+    compared: Comparisons,
+    settings: Mapping[str, Any],
+    dataset: str,
+    protocol: str,
+    baseline: str = "none",
+    metrics: Sequence[str] = CLAIM_METRICS,
+) -> list[Evidence]:
+    """IADSR against `baseline` for every expected backbone, under the protocol's own ranking rule."""
+    ranking = own_ranking(protocol, settings)
+    return [
+        Evidence(
+            dataset,
+            protocol,
+            backbone,
+            metric,
+            ranking,
+            compared.method(dataset, protocol, backbone, ranking, metric, "iadsr", baseline),
+        )
+        for backbone in results.values(BACKBONE, dataset=dataset, protocol=protocol)
+        for metric in metrics
+    ]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The lead paragraph, a point a dataset and protocol (and protocol effect), and what to know before believing."""
+
+    lead: str
+    points: Sequence[str]
+    warnings: Sequence[str]
+
+
+def answer(results: Results, compared: Comparisons, settings: Mapping[str, Any]) -> Answer:
+    """Word the evidence. See `words.outcome` for when a comparison is a gain, a loss, or neither."""
+    blocks = [
+        (dataset, protocol)
+        for dataset in results.values(DATASET)
+        for protocol in results.values(PROTOCOL, dataset=dataset)
+    ]
+    backbone, control = (
+        {block: evidence(results, compared, settings, *block, baseline=name) for block in blocks}
+        for name in ("none", "random_drop")
+    )
+    points = [_point(*block, backbone[block], control[block], _has_control(results, *block)) for block in blocks]
+    effects = [_protocol_effect(results, compared, settings, dataset) for dataset in results.values(DATASET)]
+    effects = [text for text in effects if text]
+    lead = [_opening([item for items in backbone.values() for item in items])]
+    controls = [item for block, items in control.items() if _has_control(results, *block) for item in items]
+    if controls:
+        lead.append(f"Against dropping as many interactions at random: {tally(controls)}.")
+    if len(effects) == 1:
+        lead += effects
+    else:
+        points += effects
+    return Answer(" ".join([*lead, _scope(results)]), points, warnings(results, compared, settings))
+
+
+def _has_control(results: Results, dataset: str, protocol: str) -> bool:
+    return "random_drop" in results.methods(dataset=dataset, protocol=protocol)
+
+
+def _opening(items: Sequence[Evidence]) -> str:
+    made = [item for item in items if outcome(item.row) != "missing"]
+    if not made:
+        return (
+            f"There is no answer: none of the {len(items)} comparisons of IADSR with its backbone could be made "
+            f"({_reasons(items)})."
+        )
+    where = f"{counted(len({item.backbone for item in items}), 'backbone')}, {listed(list(CLAIM_METRICS))}"
+    protocols = list(dict.fromkeys(item.protocol for item in items))
+    if len(protocols) > 1:
+        where += f", {len(protocols)} protocols"
+    return f"IADSR against its own backbone ({where}): {tally(items)}. {_reach(made)}"
+
+
+def _reasons(items: Sequence[Evidence]) -> str:
+    reasons = list(dict.fromkeys(str(item.row["status"]) for item in items))
+    more = [f"{len(reasons) - 3} other reasons"] if len(reasons) > 3 else []
+    return listed([*reasons[:3], *more])
+
+
+def tally(items: Sequence[Evidence]) -> str:
+    """`1 significant gain, 0 significant losses, 3 comparisons without a significant difference and 1 missing`."""
+    results = [outcome(item.row) for item in items]
+    gains, losses, none, absent = (results.count(name) for name in ("gain", "loss", "none", "missing"))
+    diverged = sum("diverged" in str(item.row["status"]) for item in items if outcome(item.row) == "missing")
+    parts = [counted(gains, "significant gain"), counted(losses, "significant loss", "significant losses")]
+    parts.append(f"{counted(none, 'comparison')} without a significant difference")
+    if diverged:
+        parts.append(f"{diverged} that diverged")
+    if absent > diverged:
+        parts.append(f"{absent - diverged} missing")
+    return listed(parts)
+
+
+def _reach(made: Sequence[Evidence]) -> str:
+    """Where the intervals lie against the claim's lower end."""
+    bounded = [item.row for item in made if is_number(item.row["gain_low"]) and is_number(item.row["gain_high"])]
+    reaching = [row for row in bounded if row["gain_high"] >= CLAIM_LOW]
+    above = sum(row["gain_low"] >= CLAIM_LOW for row in reaching)
+    undecided = sum(row["gain_low"] <= 0 for row in reaching)
+    low = share(CLAIM_LOW)
+    if not reaching:
+        return f"No interval reaches {low}, the low end of the published claim."
+    details = [f"{above} wholly above it"] if above else []
+    if undecided:
+        details.append(f"{undecided} so wide that {'it also holds' if undecided == 1 else 'they also hold'} zero")
+    verb = "reaches" if len(reaching) == 1 else "reach"
+    text = f"{len(reaching)} of {counted(len(bounded), 'interval')} {verb} {low}, the low end of the published claim"
+    return f"{text}{' (' + listed(details) + ')' if details else ''}."
+
+
+def _point(
+    dataset: str, protocol: str, items: Sequence[Evidence], controls: Sequence[Evidence], has_control: bool
+) -> str:
+    where = f"{dataset}, “{protocol}” ({label(items[0].ranking)})"
+    made = [item for item in items if outcome(item.row) != "missing"]
+    if not made:
+        return f"{where}: IADSR could not be compared with its backbone ({_reasons(items)})."
+    text = f"{where}: {_means(items, made)}; {tally(items)}."
+    if not has_control:
+        return f"{text} Random dropping, the control that a denoiser must beat, is not in this grid."
+    if all(outcome(item.row) == "missing" for item in controls):
+        return f"{text} It could not be compared with random dropping ({_reasons(controls)})."
+    return f"{text} Against random dropping: {tally(controls)}."
+
+
+def _means(items: Sequence[Evidence], made: Sequence[Evidence]) -> str:
+    """Mean and range over backbones of the relative gain, a metric at a time."""
+    parts = []
+    for metric in CLAIM_METRICS:
+        gains = [
+            float(item.row["relative_gain"])
+            for item in made
+            if item.metric == metric and is_number(item.row["relative_gain"])
+        ]
+        if gains:
+            spread = f" (backbones {percent(min(gains))} to {percent(max(gains))})" if len(gains) > 1 else ""
+            parts.append(f"{metric} {percent(sum(gains) / len(gains))}{spread}")
+    if not parts:
+        return "the relative gain is undefined, for the baseline is zero"
+    have, all_of = len({item.backbone for item in made}), len({item.backbone for item in items})
+    over = counted(have, "backbone") if have == all_of else f"the {have} of {all_of} backbones that could be compared"
+    return f"mean gain over {over} {listed(parts)}"
+
+
+def _protocol_effect(results: Results, compared: Comparisons, settings: Mapping[str, Any], dataset: str) -> str:
+    """What changing the protocol does without a denoiser, against the size of IADSR's own difference (NDCG@10)."""
+    own = [
+        abs(float(item.row["difference"]))
+        for protocol in results.values(PROTOCOL, dataset=dataset)
+        for item in evidence(results, compared, settings, dataset, protocol, metrics=("NDCG@10",))
+        if outcome(item.row) != "missing"
+    ]
+    sentences = []
+    for protocol, baseline in compared.protocol_pairs(dataset):
+        rows = [
+            compared.protocol(dataset, backbone, RANKINGS[0], "NDCG@10", protocol, baseline)
+            for backbone in results.values(BACKBONE, dataset=dataset)
+        ]
+        rows = [row for row in rows if outcome(row) != "missing" and is_number(row["relative_gain"])]
+        if not rows:
+            continue
+        ratios = [1 + float(row["relative_gain"]) for row in rows]
+        times = f"{fixed(min(ratios), 2)} to {fixed(max(ratios), 2)}" if len(ratios) > 1 else fixed(ratios[0], 2)
+        mean = sum(float(row["difference"]) for row in rows) / len(rows)
+        text = (
+            f"On {dataset} the protocol alone, with no denoiser, multiplies NDCG@10 by {times} from “{baseline}” "
+            f"to “{protocol}” ({label(RANKINGS[0])} under both), a mean difference of {signed(mean)}"
+        )
+        size = sum(own) / len(own) if own else math.nan
+        if is_number(size) and size > 0:
+            text += f": {fixed(abs(mean) / size, 1)} times the mean size of IADSR's own difference ({fixed(size)})"
+        sentences.append(text + ".")
+    return " ".join(sentences)
+
+
+def _scope(results: Results) -> str:
+    rivals = [name for name in results.methods() if name not in _CONTROLS and name.split("-")[0] != "iadsr"]
+    low, high = fixed(CLAIM_LOW * 100, 1), share(CLAIM_HIGH)
+    grid = (
+        f"of which this grid holds {listed([label(name) for name in rivals])}"
+        if rivals
+        else "none of which is in this grid"
+    )
+    return (
+        f"The published claim, an average gain of {low} to {high} in {listed(list(CLAIM_METRICS))} (arXiv 2510.04239), "
+        f"is over the best competing denoisers, {grid}: what stands here is evidence about the gain over the backbone, "
+        "not a verdict on the whole claim."
+    )
+
+
+def warnings(results: Results, compared: Comparisons, settings: Mapping[str, Any]) -> list[str]:
+    """What a reader should know before believing a number; empty when nothing is amiss."""
+    found = [*_cell_warnings(results), *_source_warnings(results), *_keep_rate_warnings(results), *_idle_masks(results)]
+    for dataset, summary in results.summaries.items():
+        if summary.get("placeholder_note"):
+            found.append(f"{dataset}: {summary['placeholder_note']}")
+    for row in results.encoders.itertuples(index=False):
+        if row.encoder == "random":
+            found.append(f"{row.dataset}: the item embeddings are random, so no semantic signal can reach IADSR.")
+    items = [
+        item
+        for dataset in results.values(DATASET)
+        for protocol in results.values(PROTOCOL, dataset=dataset)
+        for baseline in ("none", "random_drop")
+        for item in evidence(results, compared, settings, dataset, protocol, baseline=baseline)
+    ]
+    split = sum(disagreement(item.row) for item in items)
+    if split:
+        found.append(
+            f"In {counted(split, 'comparison')} behind the answer the Holm-adjusted test finds a difference but the "
+            "interval, which also covers the seeds, includes zero: counted as no significant difference."
+        )
+    return found
+
+
+def _cell_warnings(results: Results) -> list[str]:
+    cells, found = results.cells, []
+    for status in (DIVERGED, MISSING):
+        number = int((cells["status"] == status).sum())
+        if number:
+            verb = "diverged" if status == DIVERGED else "missing"
+            be = "" if status == DIVERGED else ("is " if number == 1 else "are ")
+            found.append(
+                f"{counted(number, 'run')} of the {len(cells)} expected {be}{verb}; the tables say which and why."
+            )
+    seeds = int(cells.groupby([DATASET, PROTOCOL, BACKBONE, METHOD], sort=False)[SEED].nunique().min())
+    if seeds == 1:
+        found.append("Only 1 seed a cell: the spread over seeds is not known, and the intervals cover the users alone.")
+    elif seeds < _FEW_SEEDS:
+        found.append(f"Only {seeds} seeds a cell: the spread over seeds is barely known.")
+    if results.unexpected_runs:
+        found.append(
+            f"{counted(results.unexpected_runs, 'further run')} in the results tree, not named by these settings, "
+            "left out of this page."
+        )
+    return found
+
+
+def _source_warnings(results: Results) -> list[str]:
+    found = []
+    records = list(results.records.values())
+    commits = [record.get("commit") or {} for record in records]
+    if any(commit.get("dirty") for commit in commits):
+        found.append(
+            "Some runs were made from a work tree with uncommitted changes; their source digests are under provenance."
+        )
+    hashes = {commit.get("hash") for commit in commits}
+    if len(hashes) > 1:
+        found.append(f"The runs come from {len(hashes)} different commits.")
+    found += _mixed(results, "device", 1, "were not all made on one kind of device")
+    found += _mixed(results, "source_digest", 4, "have seeds of one cell that ran different source code")
+    return found
+
+
+def _mixed(results: Results, key: str, depth: int, what: str) -> list[str]:
+    """Datasets in which runs that share the first `depth` parts of their address differ in `key`."""
+    values: dict[tuple[Any, ...], set[str]] = {}
+    for address, record in results.records.items():
+        values.setdefault(address[:depth], set()).add(plain(record.get(key)))
+    mixed = list(dict.fromkeys(str(part[0]) for part, found in values.items() if len(found) > 1))
+    return [f"The runs of {listed(mixed)} {what}: see the provenance tables."] if mixed else []
+
+
+def _keep_rate_warnings(results: Results) -> list[str]:
+    """`random_drop` is a fair control only at IADSR's keep rate."""
+    found = []
+    keys = [DATASET, PROTOCOL, BACKBONE, METHOD]
+    means = results.cells.groupby(keys, sort=False)["train_keep_rate"].mean().reset_index()
+    rates = {tuple(str(row[key]) for key in keys): row["train_keep_rate"] for row in records(means)}
+    for (dataset, protocol, backbone, method), rate in rates.items():
+        if method != "random_drop":
+            continue
+        other = rates.get((dataset, protocol, backbone, "iadsr"), math.nan)
+        if is_number(rate) and is_number(other) and abs(rate - other) > _KEEP_RATE_SLACK:
+            found.append(
+                f"{dataset}, {protocol}, {label(backbone)}: random drop keeps {share(rate)} in training, IADSR "
+                f"{share(other)}; "
+                "the control does not drop as much as the method."
+            )
+    return found
+
+
+def _idle_masks(results: Results) -> list[str]:
+    """Where IADSR's mask keeps nearly every interaction at test time."""
+    found = []
+    iadsr = select(results.cells, method="iadsr")
+    for (dataset, protocol), cells in iadsr.groupby([DATASET, PROTOCOL], sort=False):
+        rates = cells.groupby(BACKBONE, sort=False)[["train_keep_rate", "test_keep_rate"]].mean().astype(float)
+        idle = rates[rates["test_keep_rate"] >= _IDLE]
+        if len(idle):
+            low, high = idle["train_keep_rate"].min(), idle["train_keep_rate"].max()
+            found.append(
+                f"{dataset}, {protocol}: at test time IADSR keeps at least {share(_IDLE, 0)} of the interactions with "
+                f"{listed([label(str(name)) for name in idle.index])} (in training {share(low)} to {share(high)}), so "
+                "whatever it changes there comes from training, not from denoised test histories."
+            )
+    return found

@@ -1,0 +1,204 @@
+"""Everything the report reads, gathered once and cut to the cells that the run settings name."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from safetensors import safe_open
+
+from iadsr.core.columns import ADDRESS, BACKBONE, DATASET, METHOD, PROTOCOL, RANKINGS, SEED
+from iadsr.core.errors import ConfigError, DataError
+from iadsr.core.files import read_json
+
+Address = tuple[str, str, str, str, int]
+DONE, DIVERGED, MISSING = "done", "diverged", "missing"
+NO_RECORD = "no run record in the results tree"
+_OWN_RANKING = {"paper": "kept", "strong": "excluded"}
+_ENCODER_FIELDS = ("encoder", "model", "revision", "pooling", "dimension", "text_digest")
+
+
+@dataclass(frozen=True)
+class Results:
+    """The inputs of one report.
+
+    `cells` has one row an expected cell, in the order asked for: the address, `status` (done, diverged, missing),
+    `reason`, and the columns of runs.parquet (NaN where there is no run). The other tables hold rows of expected
+    cells only.
+    """
+
+    cells: pd.DataFrame
+    metrics: pd.DataFrame
+    comparisons: pd.DataFrame
+    curves: pd.DataFrame
+    summaries: Mapping[str, Mapping[str, Any]]
+    encoders: pd.DataFrame
+    records: Mapping[Address, Mapping[str, Any]]
+    record_paths: Mapping[Address, Path]
+    unexpected_runs: int
+
+    def values(self, column: str, **where: object) -> list[Any]:
+        """The distinct values of an address column, in the order of the expected cells."""
+        frame = select(self.cells, **where)
+        return list(dict.fromkeys(frame[column].tolist()))
+
+    def methods(self, **where: object) -> list[str]:
+        """The expected methods; `none` leads because every other one is read against it."""
+        return sorted(self.values(METHOD, **where), key=lambda name: name != "none")
+
+
+def select(frame: pd.DataFrame, **where: object) -> pd.DataFrame:
+    """The rows whose columns equal the given values."""
+    keep = np.ones(len(frame), dtype=bool)
+    for column, value in where.items():
+        keep &= (frame[column] == value).to_numpy(dtype=bool)
+    return frame[keep]
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows as dictionaries."""
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+
+
+def own_ranking(protocol: str, settings: Mapping[str, Any]) -> str:
+    """The ranking rule that `protocol` itself prescribes (settings first, then its usual one)."""
+    stated = {value for key, value in protocol_values(protocol, settings) if key == "ranking"}
+    known = [ranking for ranking in RANKINGS if stated == {ranking}]
+    return known[0] if known else _OWN_RANKING.get(protocol, RANKINGS[0])
+
+
+def protocol_values(protocol: str, settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Every (setting, value) of a protocol's description: its own, then those of each of its `cells`."""
+    described = settings.get("protocols", {}).get(protocol, {})
+    for key, value in described.items():
+        if key == "cells":
+            for cell in value.values():
+                yield from cell.items()
+        else:
+            yield key, value
+
+
+def rankings(protocol: str, settings: Mapping[str, Any]) -> list[str]:
+    """Both ranking rules, the protocol's own first."""
+    own = own_ranking(protocol, settings)
+    return [own, *(name for name in RANKINGS if name != own)]
+
+
+def record_path(root: Path, address: Address) -> Path:
+    """Where a run's record lies."""
+    dataset, protocol, backbone, method, seed = address
+    return root / "runs" / dataset / protocol / backbone / method / f"seed{seed}" / "record.json"
+
+
+def load(root: Path, cells: Sequence[Sequence[Any]]) -> Results:
+    """Read the results tree.
+
+    Raises ConfigError without cells, DataError if a file is absent that an earlier stage must have written.
+    """
+    if not cells:
+        raise ConfigError("a report needs at least one expected cell")
+    expected = _expected(cells)
+    runs = _parquet(root / "evaluation" / "runs.parquet", "evaluation").astype({SEED: "int64"})
+    addresses = [_address(row) for row in expected.itertuples(index=False, name=None)]
+    paths = {address: record_path(root, address) for address in addresses}
+    merged = _merge_runs(expected, runs)
+    known = _keep(runs, expected)
+    datasets = list(dict.fromkeys(expected[DATASET]))
+    found = {address: read_json(path) for address, path in paths.items() if path.is_file()}
+    return Results(
+        cells=merged,
+        metrics=_keep(_parquet(root / "evaluation" / "metrics.parquet", "evaluation"), expected),
+        comparisons=_keep_comparisons(_parquet(root / "statistics" / "comparisons.parquet", "statistics"), expected),
+        curves=_keep(_parquet(root / "evaluation" / "curves.parquet", "evaluation"), expected),
+        summaries={name: _summary(root / "data" / name / "summary.json") for name in datasets},
+        encoders=_encoders(root, datasets, merged, found),
+        records=found,
+        record_paths=paths,
+        unexpected_runs=len(runs) - len(known),
+    )
+
+
+def _address(values: Iterable[Any]) -> Address:
+    dataset, protocol, backbone, method, seed = values
+    return str(dataset), str(protocol), str(backbone), str(method), int(seed)
+
+
+def _expected(cells: Sequence[Sequence[Any]]) -> pd.DataFrame:
+    unique = dict.fromkeys(_address(cell) for cell in cells)
+    return pd.DataFrame(list(unique), columns=list(ADDRESS))
+
+
+def _parquet(path: Path, stage: str) -> pd.DataFrame:
+    if not path.is_file():
+        raise DataError(f"{path} is missing: run the {stage} stage before the report")
+    return pd.read_parquet(path)
+
+
+def _summary(path: Path) -> Mapping[str, Any]:
+    if not path.is_file():
+        raise DataError(f"{path} is missing: run the datasets stage before the report")
+    summary: Mapping[str, Any] = read_json(path)
+    return summary
+
+
+def _keep(frame: pd.DataFrame, expected: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `frame` that belong to expected cells, in their own order."""
+    wanted = set(expected.itertuples(index=False, name=None))
+    keys = zip(*(frame[column] for column in ADDRESS), strict=True)
+    return frame[np.array([key in wanted for key in keys], dtype=bool)].reset_index(drop=True)
+
+
+def _keep_comparisons(frame: pd.DataFrame, expected: pd.DataFrame) -> pd.DataFrame:
+    """Comparisons both of whose sides are expected."""
+    wanted = set(expected[[DATASET, BACKBONE, PROTOCOL, METHOD]].itertuples(index=False, name=None))
+    columns = [frame[name] for name in (DATASET, BACKBONE, PROTOCOL, METHOD, "baseline_protocol", "baseline_method")]
+    keep = [
+        (dataset, backbone, protocol, method) in wanted
+        and (dataset, backbone, base_protocol or protocol, base_method or method) in wanted
+        for dataset, backbone, protocol, method, base_protocol, base_method in zip(*columns, strict=True)
+    ]
+    return frame[np.array(keep, dtype=bool)].reset_index(drop=True)
+
+
+def _merge_runs(expected: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    merged = expected.merge(runs, on=list(ADDRESS), how="left", validate="one_to_one")
+    absent = merged["status"].isna()
+    merged["status"] = merged["status"].astype(object).where(~absent, MISSING)
+    merged["reason"] = merged["reason"].astype(object).where(~absent, NO_RECORD)
+    merged["reason"] = [reason if isinstance(reason, str) else "" for reason in merged["reason"]]
+    merged[SEED] = merged[SEED].astype(int)
+    return merged
+
+
+def _encoders(
+    root: Path, datasets: Sequence[str], cells: pd.DataFrame, records: Mapping[Address, Mapping[str, Any]]
+) -> pd.DataFrame:
+    """One row a dataset and encoder: its metadata, and how many runs `used` it (all stored ones if none is used)."""
+    rows: list[dict[str, Any]] = []
+    for dataset in datasets:
+        used = Counter(str(name) for name in select(cells, dataset=dataset)["encoder"].dropna())
+        stored = {path.stem: _metadata(path) for path in sorted((root / "embeddings" / dataset).glob("*.safetensors"))}
+        for name in sorted(used) or sorted(stored):
+            metadata = stored.get(name) or _recorded_encoder(records, dataset, name)
+            fields = {field: str(metadata.get(field) or "") for field in _ENCODER_FIELDS}
+            rows.append({DATASET: dataset, **fields, "encoder": name, "used": used[name]})
+    return pd.DataFrame(rows, columns=[DATASET, *_ENCODER_FIELDS, "used"])
+
+
+def _metadata(path: Path) -> Mapping[str, str]:
+    with safe_open(path, framework="numpy") as tensors:
+        return dict(tensors.metadata() or {})
+
+
+def _recorded_encoder(records: Mapping[Address, Mapping[str, Any]], dataset: str, name: str) -> Mapping[str, Any]:
+    """What a run wrote about its encoder, for when the embeddings themselves are gone."""
+    for address, record in records.items():
+        encoder = record.get("cell", {}).get("encoder")
+        if address[0] == dataset and isinstance(encoder, Mapping) and name in encoder.values():
+            return encoder
+    return {}

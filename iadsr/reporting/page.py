@@ -1,0 +1,277 @@
+"""The page: gathers results, words, tables and figures, and writes one self-contained HTML file with its downloads."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+from markupsafe import Markup
+
+from iadsr.core.columns import DATASET, PROTOCOL, SEED
+from iadsr.core.errors import DataError
+from iadsr.core.files import write_csv, write_text
+from iadsr.reporting import figures, tables
+from iadsr.reporting.answer import Answer, Comparisons, answer
+from iadsr.reporting.figures import Figure
+from iadsr.reporting.latex import to_latex
+from iadsr.reporting.load import DONE, Results, load, rankings
+from iadsr.reporting.tables import Table
+from iadsr.reporting.words import label, listed, plain
+
+ALL_TESTS = "tests-all"  # every comparison, as a download only: a page cannot show some hundred rows usefully
+_DOWNLOADS = (".csv", ".tex")
+
+
+@dataclass(frozen=True)
+class Block:
+    """One thing in a section: a heading, a table or a figure. A `folded` block opens on request."""
+
+    heading: str = ""
+    table: Table | None = None
+    figure: Figure | None = None
+    folded: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A numbered section of the page."""
+
+    name: str
+    title: str
+    intro: str
+    blocks: Sequence[Block]
+
+
+def build_report(
+    root: Path,
+    cells: Sequence[tuple[str, str, str, str, int]],
+    settings: Mapping[str, Any],
+    templates: Path,
+    out: Path,
+) -> None:
+    """Write the report to `out` and its tables to `tables/` beside it.
+
+    `cells` are the expected addresses (dataset, protocol, backbone, method, seed); those without results are shown as
+    missing. `settings` describes the run: `name`, `protocols` (protocol -> objective, loss, length, stopping, `ranking`
+    "excluded" or "kept", ...) and anything else worth showing. `templates` is the folder of page sources. Raises
+    ConfigError without cells, DataError if a file is absent that an earlier stage must have written. The same inputs
+    give the same bytes.
+    """
+    results = load(root, cells)
+    compared = Comparisons(results)
+    said = answer(results, compared, settings)
+    captions = _captions(templates)
+    sections = _sections(results, compared, settings, captions)
+    page = _render(templates, results, said, sections, settings, out)
+    _write_tables(sections, results.comparisons, out.parent / "tables")
+    write_text(out, page)
+
+
+def _captions(templates: Path) -> Mapping[str, Mapping[str, str]]:
+    path = templates / "captions.toml"
+    if not path.is_file():
+        raise DataError(f"{path} is missing: `templates` must be the folder of the report's page sources")
+    return tomllib.loads(path.read_text(encoding="utf-8"))
+
+
+def _sections(
+    results: Results,
+    compared: Comparisons,
+    settings: Mapping[str, Any],
+    captions: Mapping[str, Mapping[str, str]],
+) -> list[Section]:
+    numbers = count(1)
+    made = {
+        "evidence": _answer_blocks(results, compared, settings, numbers),
+        "data": _data_blocks(results, settings),
+        "results": _overall_blocks(results, settings),
+        "effects": _effect_blocks(results, compared, settings, numbers),
+        "tests": _test_blocks(results, compared, settings),
+        "popularity": _popularity_blocks(results, settings, numbers),
+        "training": _training_blocks(results, numbers),
+        "masks": _mask_blocks(results, numbers),
+        "provenance": _provenance_blocks(results),
+    }
+    return [
+        Section(
+            name,
+            captions["titles"][name],
+            captions["intros"][name],
+            [_captioned(block, captions["figures"]) for block in blocks],
+        )
+        for name, blocks in made.items()
+    ]
+
+
+def _captioned(block: Block, captions: Mapping[str, str]) -> Block:
+    if block.figure is None:
+        return block
+    text = captions[block.figure.kind]
+    return replace(block, figure=replace(block.figure, caption=f"{text} {block.figure.caption}".strip()))
+
+
+def _answer_blocks(
+    results: Results, compared: Comparisons, settings: Mapping[str, Any], numbers: Iterator[int]
+) -> list[Block]:
+    drawn = [
+        figures.answer_figure(results, compared, settings, name, next(numbers)) for name in results.values(DATASET)
+    ]
+    return [
+        *(Block(figure=figure) for figure in drawn),
+        Block(table=tables.answer_table(results, compared, settings)),
+    ]
+
+
+def _data_blocks(results: Results, settings: Mapping[str, Any]) -> list[Block]:
+    rest = {key: value for key, value in settings.items() if key != "protocols"}
+    return [
+        Block(table=tables.dataset_table(results.summaries)),
+        Block(table=tables.encoder_table(results.encoders)),
+        Block(table=tables.protocol_table(settings.get("protocols", {}), results.values(PROTOCOL))),
+        Block(table=tables.settings_table(rest), folded="All other settings of this run"),
+    ]
+
+
+def _overall_blocks(results: Results, settings: Mapping[str, Any]) -> list[Block]:
+    blocks = []
+    for dataset in results.values(DATASET):
+        for protocol in results.values(PROTOCOL, dataset=dataset):
+            for ranking in rankings(protocol, settings):
+                heading = f"{dataset}, protocol “{protocol}”, {label(ranking)}"
+                blocks.append(Block(heading, table=tables.overall_table(results, settings, dataset, protocol, ranking)))
+    return blocks
+
+
+def _effect_blocks(
+    results: Results, compared: Comparisons, settings: Mapping[str, Any], numbers: Iterator[int]
+) -> list[Block]:
+    blocks = []
+    for dataset in results.values(DATASET):
+        blocks.append(Block(figure=figures.effect_figure(results, compared, settings, dataset, next(numbers))))
+        blocks.append(Block(table=tables.effects_table(results, compared, settings, dataset)))
+    return blocks
+
+
+def _test_blocks(results: Results, compared: Comparisons, settings: Mapping[str, Any]) -> list[Block]:
+    return [
+        Block(
+            f"{dataset}, protocol “{protocol}”",
+            table=tables.tests_table(results, compared, settings, dataset, protocol),
+        )
+        for dataset in results.values(DATASET)
+        for protocol in results.values(PROTOCOL, dataset=dataset)
+    ]
+
+
+def _popularity_blocks(results: Results, settings: Mapping[str, Any], numbers: Iterator[int]) -> list[Block]:
+    blocks = []
+    for dataset in results.values(DATASET):
+        blocks.append(Block(figure=figures.popularity_figure(results, settings, dataset, next(numbers))))
+        for protocol in results.values(PROTOCOL, dataset=dataset):
+            blocks.append(Block(table=tables.groups_table(results, settings, dataset, protocol)))
+    return blocks
+
+
+def _training_blocks(results: Results, numbers: Iterator[int]) -> list[Block]:
+    return [
+        Block(figure=draw(results, dataset, next(numbers)))
+        for dataset in results.values(DATASET)
+        for draw in (figures.validation_figure, figures.loss_figure)
+    ]
+
+
+def _mask_blocks(results: Results, numbers: Iterator[int]) -> list[Block]:
+    drawn = [Block(figure=figures.mask_figure(results, dataset, next(numbers))) for dataset in results.values(DATASET)]
+    return [Block(table=tables.mask_table(results.cells)), *drawn]
+
+
+def _provenance_blocks(results: Results) -> list[Block]:
+    return [
+        Block(table=tables.environment_table(results)),
+        Block(table=tables.cost_table(results.cells)),
+        Block(table=tables.digest_table(results), folded="Digests of inputs and source code"),
+    ]
+
+
+def _render(
+    templates: Path,
+    results: Results,
+    said: Answer,
+    sections: Sequence[Section],
+    settings: Mapping[str, Any],
+    out: Path,
+) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(templates),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["svg"] = Markup  # panels come from figures.py, which escapes their text
+    style = Markup((templates / "style.css").read_text(encoding="utf-8"))
+    return environment.get_template("page.html.j2").render(
+        style=style,
+        answer=said,
+        sections=sections,
+        facts=_facts(results, settings),
+        records=_records(results, out),
+        datasets=listed(results.values(DATASET)),
+        all_tests=ALL_TESTS,
+    )
+
+
+def _facts(results: Results, settings: Mapping[str, Any]) -> dict[str, str]:
+    """The header's list: what was run, with what."""
+    commits = {
+        str((record.get("commit") or {}).get("hash") or "none recorded")[:13] for record in results.records.values()
+    }
+    done = int((results.cells["status"] == DONE).sum())
+    encoders = [f"{name}: {tables.encoder_text(results, name)}" for name in results.values(DATASET)]
+    texts = list(dict.fromkeys(text.split(": ", 1)[1] for text in encoders))
+    return {
+        "Settings": plain(settings.get("name")),
+        "Data": listed(results.values(DATASET)),
+        "Encoder": texts[0] if len(texts) == 1 else "; ".join(encoders),
+        "Protocols": listed(results.values(PROTOCOL)),
+        "Backbones": listed([label(name) for name in results.values("backbone")]),
+        "Methods": listed([label(name) for name in results.methods()]),
+        "Seeds": listed([str(seed) for seed in sorted(results.values(SEED))]),
+        "Runs": f"{done} done of {len(results.cells)} expected",
+        "Commit": listed(sorted(commits)) or "no run",
+    }
+
+
+def _records(results: Results, out: Path) -> list[tuple[str, str]]:
+    """Address and relative link of every run record that exists."""
+    start = out.resolve().parent
+    return [
+        (
+            "/".join([*address[:4], f"seed{address[4]}"]),
+            Path(os.path.relpath(results.record_paths[address].resolve(), start)).as_posix(),
+        )
+        for address in results.records
+    ]
+
+
+def _write_tables(sections: Sequence[Section], comparisons: pd.DataFrame, folder: Path) -> None:
+    """CSV and LaTeX of every table; what an earlier report left there goes."""
+    kept = {ALL_TESTS}
+    write_csv(folder / f"{ALL_TESTS}.csv", comparisons)
+    for section in sections:
+        for block in section.blocks:
+            if block.table is not None:
+                kept.add(block.table.name)
+                write_csv(folder / f"{block.table.name}.csv", block.table.frame)
+                write_text(folder / f"{block.table.name}.tex", to_latex(block.table))
+    for path in sorted(folder.iterdir()):
+        if path.suffix in _DOWNLOADS and path.stem not in kept:
+            path.unlink()

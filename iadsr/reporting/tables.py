@@ -1,0 +1,741 @@
+"""The report's tables: data frames in, tables out. A table knows its display cells and its full-precision numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from iadsr.core.columns import BACKBONE, COLD_LIMIT, CUTOFFS, DATASET, METHOD, PROTOCOL, SEED
+from iadsr.reporting.answer import NUMBERS, Comparisons, cell_notes
+from iadsr.reporting.load import DONE, Results, own_ranking, protocol_values, records, select
+from iadsr.reporting.words import (
+    CLAIM_METRICS,
+    NOTHING,
+    counted,
+    disagreement,
+    fixed,
+    integer,
+    interval,
+    is_number,
+    label,
+    listed,
+    lost_seeds,
+    outcome,
+    outcome_text,
+    p_value,
+    percent,
+    percent_interval,
+    plain,
+    share,
+    signed,
+    slug,
+    spread,
+)
+
+METRICS = (*(f"{name}@{k}" for k in CUTOFFS for name in ("HR", "NDCG")), "MRR")
+GAIN_METRICS = (*CLAIM_METRICS, "NDCG@10")
+PAIRS = (("iadsr", "none"), ("random_drop", "none"), ("iadsr", "random_drop"))
+GROUPS = ("cold", *(f"decile_{number}" for number in range(1, 11)))
+_DIGEST_LENGTH = 12
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column's title with a second, smaller line; numeric columns are set flush right."""
+
+    title: str
+    sub: str = ""
+    numeric: bool = True
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One displayed cell; `sub` is its second, smaller line.
+
+    `head` makes it a row header; `tone` is gain, loss, none, missing or empty.
+    """
+
+    text: str
+    sub: str = ""
+    head: bool = False
+    best: bool = False
+    span: int = 1
+    tone: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """Cells whose spans add up to the number of columns; `opens` draws a rule above."""
+
+    cells: Sequence[Cell]
+    opens: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """`frame` is what the CSV holds: plain names, full precision."""
+
+    name: str
+    caption: str
+    columns: Sequence[Column]
+    rows: Sequence[Row]
+    frame: pd.DataFrame = field(repr=False)
+
+
+def _heads(*texts: str) -> list[Cell]:
+    return [Cell(text, head=True) for text in texts]
+
+
+def _cells(*texts: str) -> list[Cell]:
+    return [Cell(text) for text in texts]
+
+
+def _columns(text: Sequence[str], numeric: Sequence[str]) -> list[Column]:
+    return [*(Column(title, numeric=False) for title in text), *(Column(title) for title in numeric)]
+
+
+def context(
+    results: Results, settings: Mapping[str, Any], dataset: str, protocol: str, ranking: str | None = None
+) -> str:
+    """The part of a caption that says what made the numbers: encoder, dataset, protocol, objective, seeds, ranking."""
+    cells = select(results.cells, dataset=dataset, protocol=protocol)
+    ran = cells["objective"].dropna().astype(str)
+    seeds = [str(seed) for seed in sorted(set(cells[SEED]))]
+    stated = [plain(value) for key, value in protocol_values(protocol, settings) if key == "objective"]
+    objectives = list(dict.fromkeys(ran)) or list(dict.fromkeys(stated)) or ["not stated"]
+    if len(objectives) > 1:
+        by_name = dict.fromkeys(zip(ran, cells.loc[ran.index, METHOD], strict=True))
+        objectives = [
+            f"{name} ({listed([label(method) for other, method in by_name if other == name])})" for name in objectives
+        ]
+    parts = [
+        f"Dataset {dataset}",
+        f"protocol “{protocol}”",
+        f"objective {listed(objectives)}",
+        f"encoder {encoder_text(results, dataset)}",
+        f"{'seed' if len(seeds) == 1 else 'seeds'} {listed(seeds)}",
+    ]
+    return "; ".join([*parts, *([f"ranking: {label(ranking)}"] if ranking else [])]) + "."
+
+
+def encoder_text(results: Results, dataset: str) -> str:
+    """`minilm (model, revision r)` for every encoder that the runs on `dataset` used."""
+    texts = []
+    for row in records(select(results.encoders, dataset=dataset)):
+        detail = ", ".join(filter(None, [row["model"], f"revision {row['revision']}" if row["revision"] else ""]))
+        texts.append(f"{row['encoder']}{f' ({detail})' if detail else ''}{'' if row['used'] else ', used by no run'}")
+    return listed(texts) or "none"
+
+
+def dataset_table(summaries: Mapping[str, Mapping[str, Any]]) -> Table:
+    """What each dataset is, a column a dataset: size, lengths, density, text, ties in time, origin."""
+    described = {name: _dataset_facts(summary) for name, summary in summaries.items()}
+    facts = list(dict.fromkeys(fact for values in described.values() for fact in values))
+    rows = [Row([*_heads(fact), *_cells(*(described[name][fact] for name in described))]) for fact in facts]
+    columns = [Column(title, numeric=False) for title in ("Property", *described)]
+    caption = (
+        "Datasets as used. Tied in time: share of interactions that share user and time stamp with another; their "
+        "order is the source's row order, so it is arbitrary. Filter: the k of the k-core filter."
+    )
+    frame = pd.DataFrame([_dataset_numbers(name, summary) for name, summary in summaries.items()])
+    return Table("datasets", caption, columns, rows, frame)
+
+
+def _dataset_facts(summary: Mapping[str, Any]) -> dict[str, str]:
+    counts, length = summary["counts"], summary["length"]
+    span = f"{integer(length['min'])} to {integer(length['max'])}"
+    return {
+        "Title": str(summary.get("title") or NOTHING),
+        "Users": integer(counts["users"]),
+        "Items": integer(counts["items"]),
+        "Interactions": integer(counts["interactions"]),
+        "Mean length (range)": f"{fixed(length['mean'], 1)} ({span})",
+        "Density": share(summary["density"], 3),
+        "Items without title": integer(summary["items_without_title"]),
+        "Tied in time": share(summary["tied_share"]),
+        "Filter": f"{summary['min_count']}-core" if summary["min_count"] else "none",
+        "Source files": _sources(summary) or NOTHING,
+        "Item text": str(summary.get("text_note") or NOTHING),
+        "Placeholder": str(summary.get("placeholder_note") or "no"),
+    }
+
+
+def _sources(summary: Mapping[str, Any]) -> str:
+    parts = (
+        f"{source['file']} ({source['origin']}, sha256 {source['sha256'][:_DIGEST_LENGTH]})"
+        for source in summary.get("sources", [])
+    )
+    return "; ".join(parts)
+
+
+def _dataset_numbers(name: str, summary: Mapping[str, Any]) -> dict[str, Any]:
+    kept = ("density", "items_without_title", "tied_share", "min_count", "text_note", "placeholder_note")
+    lengths = {f"length_{key}": value for key, value in summary["length"].items()}
+    return {
+        DATASET: name,
+        **summary["counts"],
+        **lengths,
+        **{key: summary.get(key) for key in kept},
+        "sources": _sources(summary),
+    }
+
+
+def protocol_table(protocols: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> Table:
+    """What each protocol fixes, one column a protocol, as the run settings describe it."""
+    described = {name: _protocol_facts(protocols.get(name, {})) for name in names}
+    keys = list(dict.fromkeys(key for values in described.values() for key in values))
+    texts = [[described[name].get(key, NOTHING) for name in names] for key in keys]
+    rows = [Row([*_heads(key), *_cells(*row)]) for key, row in zip(keys, texts, strict=True)]
+    frame = pd.DataFrame([[key, *row] for key, row in zip(keys, texts, strict=True)], columns=["setting", *names])
+    caption = "What each protocol fixes, the same for every method within a table."
+    columns = [Column("Setting", numeric=False), *(Column(name, numeric=False) for name in names)]
+    return Table("protocols", caption, columns, rows, frame)
+
+
+def _protocol_facts(described: Mapping[str, Any]) -> dict[str, str]:
+    """Setting -> value in words; where a protocol's `cells` (dataset/backbone) differ, each value with its cells."""
+    facts = {str(key): plain(value) for key, value in described.items() if key != "cells"}
+    found: dict[str, dict[str, list[str]]] = {}
+    cells = described.get("cells", {})
+    for cell, values in cells.items():
+        for key, value in values.items():
+            found.setdefault(str(key), {}).setdefault(plain(value), []).append(cell)
+    for key, by_value in found.items():
+        shared = len(by_value) == 1 and len(next(iter(by_value.values()))) == len(cells)
+        parts = [value if shared else f"{value} ({', '.join(where)})" for value, where in by_value.items()]
+        facts[key] = "; ".join(parts)
+    return facts
+
+
+def settings_table(settings: Mapping[str, Any]) -> Table:
+    """Any nested settings, one row a value, keys joined by dots."""
+    flat = list(_flat(settings))
+    rows = [Row([*_heads(key), *_cells(value)]) for key, value in flat]
+    columns = [Column("Setting", numeric=False), Column("Value", numeric=False)]
+    return Table(
+        "settings",
+        "The run settings as resolved.",
+        columns,
+        rows,
+        pd.DataFrame(flat, columns=["setting", "value"]),
+    )
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", plain(value)
+
+
+def answer_table(results: Results, compared: Comparisons, settings: Mapping[str, Any]) -> Table:
+    """IADSR against its backbone and against random dropping, in the two metrics of the claim."""
+    rows, frame = [], []
+    for dataset in results.values(DATASET):
+        for protocol in results.values(PROTOCOL, dataset=dataset):
+            ranking = own_ranking(protocol, settings)
+            for position, backbone in enumerate(results.values(BACKBONE, dataset=dataset, protocol=protocol)):
+                cells = _heads(dataset, protocol, label(backbone))
+                for metric in CLAIM_METRICS:
+                    for baseline in ("none", "random_drop"):
+                        row = compared.method(dataset, protocol, backbone, ranking, metric, "iadsr", baseline)
+                        cells.append(_gain_cell(row))
+                        frame.append(
+                            {
+                                DATASET: dataset,
+                                PROTOCOL: protocol,
+                                BACKBONE: backbone,
+                                "ranking": ranking,
+                                "metric": metric,
+                                "method": "iadsr",
+                                "baseline_method": baseline,
+                                **_numbers(row),
+                                "outcome": outcome(row),
+                            }
+                        )
+                rows.append(Row(cells, opens=position == 0))
+    titles = [f"{metric} vs {label(baseline)}" for metric in CLAIM_METRICS for baseline in ("none", "random_drop")]
+    caption = (
+        "Relative gain of IADSR with its 95 % interval and outcome, under each protocol's own ranking rule; n.s.: no "
+        "significant difference. A gain or loss needs a Holm-adjusted p below 0.05 and an interval on that "
+        "side of zero."
+    )
+    return Table("answer", caption, _columns(("Dataset", "Protocol", "Backbone"), titles), rows, pd.DataFrame(frame))
+
+
+def _gain_cell(row: Mapping[str, Any]) -> Cell:
+    result = outcome(row)
+    if result == "missing":
+        return Cell(outcome_text(row), tone="missing")
+    words = {"gain": "gain", "loss": "loss", "none": "n.s."}[result]
+    return Cell(
+        f"{percent(row['relative_gain'])} {words}",
+        sub=percent_interval(row["gain_low"], row["gain_high"]),
+        tone=result,
+    )
+
+
+def _numbers(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in (*NUMBERS, "status")}
+
+
+def overall_table(results: Results, settings: Mapping[str, Any], dataset: str, protocol: str, ranking: str) -> Table:
+    """Every expected backbone and method: mean and standard deviation over seeds, and gains over `none`."""
+    where = {DATASET: dataset, PROTOCOL: protocol}
+    values = select(results.metrics, **where, ranking=ranking, group="all")
+    seeds = _seed_values(values)
+    rows, frame = [], []
+    for backbone in results.values(BACKBONE, **where):
+        methods = results.methods(**where, backbone=backbone)
+        found = {method: _method_numbers(seeds, backbone, method) for method in methods}
+        best = {
+            metric: max((found[m][metric][0] for m in methods if is_number(found[m][metric][0])), default=math.nan)
+            for metric in METRICS
+        }
+        for method in methods:
+            cells = select(results.cells, **where, backbone=backbone, method=method)
+            rows.append(_overall_row(backbone, method, cells, found[method], best, opens=method == methods[0]))
+            frame.append(_overall_record(where, ranking, backbone, method, cells, found[method]))
+    titles = [*METRICS, *(f"{metric} vs none" for metric in GAIN_METRICS)]
+    columns = [*_columns(("Backbone", "Method"), titles), Column("Seeds", numeric=False)]
+    one = results.cells[SEED].nunique() == 1
+    what = "The value of the one seed: no spread is known" if one else "Mean ± standard deviation over seeds"
+    caption = (
+        f"{context(results, settings, dataset, protocol, ranking)} {what}; the best mean of each backbone is bold (a "
+        "mark, not a test). Gains over none are ratios of means over the seeds that both have."
+    )
+    return Table(slug("overall", dataset, protocol, ranking), caption, columns, rows, pd.DataFrame(frame))
+
+
+SeedValues = dict[tuple[str, str, str], dict[int, float]]
+
+
+def _seed_values(values: pd.DataFrame) -> SeedValues:
+    found: SeedValues = {}
+    columns = (values[name] for name in (BACKBONE, METHOD, "metric", SEED, "value"))
+    for backbone, method, metric, seed, value in zip(*columns, strict=True):
+        if is_number(value):
+            found.setdefault((backbone, method, metric), {})[int(seed)] = float(value)
+    return found
+
+
+def _method_numbers(seeds: SeedValues, backbone: str, method: str) -> dict[str, tuple[float, float, float]]:
+    """Per metric: mean, standard deviation (n - 1), and gain over `none` on common seeds."""
+    numbers = {}
+    for metric in METRICS:
+        own, base = seeds.get((backbone, method, metric), {}), seeds.get((backbone, "none", metric), {})
+        common = sorted(own.keys() & base.keys())
+        baseline = sum(base[seed] for seed in common)
+        gain = sum(own[seed] for seed in common) / baseline - 1 if baseline and method != "none" else math.nan
+        series = pd.Series([own[seed] for seed in sorted(own)], dtype=float)
+        numbers[metric] = (float(series.mean()), float(series.std()), gain)
+    return numbers
+
+
+def _overall_row(
+    backbone: str,
+    method: str,
+    cells: pd.DataFrame,
+    numbers: Mapping[str, tuple[float, float, float]],
+    best: Mapping[str, float],
+    opens: bool,
+) -> Row:
+    heads = _heads(label(backbone), label(method))
+    if not (cells["status"] == DONE).any():
+        width = len(METRICS) + len(GAIN_METRICS)
+        return Row([*heads, Cell(cell_notes(cells), span=width, tone="missing"), Cell(_seed_note(cells))], opens)
+    values = [
+        Cell(fixed(numbers[metric][0]), sub=spread(numbers[metric][1]), best=numbers[metric][0] == best[metric])
+        for metric in METRICS
+    ]
+    gains = [Cell(percent(numbers[metric][2])) for metric in GAIN_METRICS]
+    note = Cell(_seed_note(cells), tone="" if (cells["status"] == DONE).all() else "missing")
+    return Row([*heads, *values, *gains, note], opens)
+
+
+def _seed_note(cells: pd.DataFrame) -> str:
+    done = int((cells["status"] == DONE).sum())
+    notes = cell_notes(cells) if done else ""
+    return f"{done}/{len(cells)}{'; ' + notes if notes else ''}"
+
+
+def _overall_record(
+    where: Mapping[str, str],
+    ranking: str,
+    backbone: str,
+    method: str,
+    cells: pd.DataFrame,
+    numbers: Mapping[str, tuple[float, float, float]],
+) -> dict[str, Any]:
+    record: dict[str, Any] = {**where, "ranking": ranking, BACKBONE: backbone, METHOD: method}
+    for metric in METRICS:
+        record[f"{metric} mean"], record[f"{metric} sd"], record[f"{metric} gain over none"] = numbers[metric]
+    return {
+        **record,
+        "seeds_done": int((cells["status"] == DONE).sum()),
+        "seeds_expected": len(cells),
+        "note": cell_notes(cells),
+    }
+
+
+def effects_table(results: Results, compared: Comparisons, settings: Mapping[str, Any], dataset: str) -> Table:
+    """NDCG@10: the method effects under each protocol, and the protocol effect without a denoiser."""
+    rows, frame = [], []
+    backbones = results.values(BACKBONE, dataset=dataset)
+    for protocol in results.values(PROTOCOL, dataset=dataset):
+        ranking = own_ranking(protocol, settings)
+        for number, (method, baseline) in enumerate(shown_pairs(results, dataset, protocol)):
+            for position, backbone in enumerate(backbones):
+                row = compared.method(dataset, protocol, backbone, ranking, "NDCG@10", method, baseline)
+                what = f"{label(method)} vs {label(baseline)}"
+                rows.append(_effect_row(what, protocol, ranking, backbone, row, number == position == 0))
+                frame.append(
+                    {
+                        "effect": what,
+                        PROTOCOL: protocol,
+                        "ranking": ranking,
+                        BACKBONE: backbone,
+                        **_renamed(row),
+                    }
+                )
+    for protocol, baseline in compared.protocol_pairs(dataset):
+        for ranking in ("excluded", "kept"):
+            for position, backbone in enumerate(backbones):
+                row = compared.protocol(dataset, backbone, ranking, "NDCG@10", protocol, baseline)
+                what = f"{protocol} vs {baseline}, no denoiser"
+                rows.append(_effect_row(what, "both", ranking, backbone, row, position == 0))
+                frame.append(
+                    {
+                        "effect": what,
+                        PROTOCOL: "both",
+                        "ranking": ranking,
+                        BACKBONE: backbone,
+                        **_renamed(row),
+                    }
+                )
+    caption = (
+        f"Dataset {dataset}; encoder {encoder_text(results, dataset)}. NDCG@10: what the method "
+        "changes within a protocol (under the protocol's own ranking rule), and what the protocol changes with no "
+        "denoiser (under one ranking rule on both sides)."
+    )
+    columns = [
+        *_columns(
+            ("Effect", "Protocol", "Ranking", "Backbone"),
+            ("Baseline", "Value", "Difference", "Relative gain and 95 % interval"),
+        ),
+        Column("Outcome", numeric=False),
+    ]
+    return Table(slug("effects", dataset), caption, columns, rows, pd.DataFrame(frame))
+
+
+def shown_pairs(results: Results, dataset: str, protocol: str) -> list[tuple[str, str]]:
+    """The method pairs of the effect figure that this grid can hold."""
+    methods = set(results.methods(dataset=dataset, protocol=protocol))
+    return [pair for pair in PAIRS if set(pair) <= methods]
+
+
+def _renamed(row: Mapping[str, Any]) -> dict[str, Any]:
+    numbers = _numbers(row)
+    return {"effect_dz" if name == "effect" else name: value for name, value in numbers.items()} | {
+        "outcome": outcome(row)
+    }
+
+
+def _effect_row(what: str, protocol: str, ranking: str, backbone: str, row: Mapping[str, Any], opens: bool) -> Row:
+    heads = _heads(what, protocol, label(ranking), label(backbone))
+    if outcome(row) == "missing":
+        return Row([*heads, Cell(outcome_text(row), span=5, tone="missing")], opens)
+    gain = Cell(percent(row["relative_gain"]), sub=percent_interval(row["gain_low"], row["gain_high"]))
+    numbers = _cells(fixed(row["baseline_mean"]), fixed(row["mean"]), signed(row["difference"]))
+    return Row([*heads, *numbers, gain, _outcome_cell(row)], opens)
+
+
+def _outcome_cell(row: Mapping[str, Any]) -> Cell:
+    text = outcome_text(row) + (" (test and interval disagree)" if disagreement(row) else "")
+    return Cell(text, sub=lost_seeds(row), tone=outcome(row))
+
+
+def tests_table(
+    results: Results, compared: Comparisons, settings: Mapping[str, Any], dataset: str, protocol: str
+) -> Table:
+    """Paired tests in the claim's metrics and NDCG@10, under the protocol's own ranking rule."""
+    ranking = own_ranking(protocol, settings)
+    rows, frame = [], []
+    for method, baseline in test_pairs(results, dataset, protocol):
+        for number, metric in enumerate(GAIN_METRICS):
+            for position, backbone in enumerate(results.values(BACKBONE, dataset=dataset, protocol=protocol)):
+                row = compared.method(dataset, protocol, backbone, ranking, metric, method, baseline)
+                what = f"{label(method)} vs {label(baseline)}"
+                rows.append(_test_row(what, metric, backbone, row, number == position == 0))
+                frame.append(
+                    {
+                        "method": method,
+                        "baseline_method": baseline,
+                        "metric": metric,
+                        BACKBONE: backbone,
+                        **_numbers(row),
+                        "family": row.get("family"),
+                        "outcome": outcome(row),
+                    }
+                )
+    columns = [
+        *_columns(
+            ("Comparison", "Metric", "Backbone"),
+            (
+                "Difference and 95 % interval",
+                "p",
+                "Holm p",
+                "Effect dz",
+                "Wins / ties / losses",
+                "Sd over seeds",
+                "Seeds",
+            ),
+        ),
+        Column("Outcome", numeric=False),
+    ]
+    caption = (
+        f"{context(results, settings, dataset, protocol, ranking)} Paired by user. Interval: hierarchical "
+        "bootstrap, seeds then users. p: two-sided paired test on each user's mean over seeds; Holm p: adjusted within "
+        "the declared family. Effect: Cohen's dz. Wins and losses count users."
+    )
+    return Table(slug("tests", dataset, protocol), caption, columns, rows, pd.DataFrame(frame))
+
+
+def test_pairs(results: Results, dataset: str, protocol: str) -> list[tuple[str, str]]:
+    """The effect figure's pairs, then every further pair that was compared."""
+    pairs = shown_pairs(results, dataset, protocol)
+    found = select(results.comparisons, kind="method", dataset=dataset, protocol=protocol)
+    return list(dict.fromkeys([*pairs, *zip(found[METHOD], found["baseline_method"], strict=True)]))
+
+
+def _test_row(what: str, metric: str, backbone: str, row: Mapping[str, Any], opens: bool) -> Row:
+    heads = _heads(what, metric, label(backbone))
+    if outcome(row) == "missing":
+        return Row([*heads, Cell(outcome_text(row), span=8, tone="missing")], opens)
+    difference = Cell(signed(row["difference"]), sub=interval(row["ci_low"], row["ci_high"]))
+    numbers = _cells(
+        p_value(row["p"]),
+        p_value(row["p_holm"]),
+        signed(row["effect"], 3),
+        f"{integer(row['wins'])} / {integer(row['ties'])} / {integer(row['losses'])}",
+        fixed(row["seed_sd"]),
+        integer(row["seeds"]),
+    )
+    return Row([*heads, difference, *numbers, _outcome_cell(row)], opens)
+
+
+def group_label(group: str) -> str:
+    """`cold` or `D1` (least popular) to `D10`."""
+    return group.replace("decile_", "D")
+
+
+def groups_table(results: Results, settings: Mapping[str, Any], dataset: str, protocol: str) -> Table:
+    """NDCG@10 for cold targets and by popularity decile of the target; HR@10 too for cold targets."""
+    where = {DATASET: dataset, PROTOCOL: protocol}
+    ranking = own_ranking(protocol, settings)
+    values = select(results.metrics, **where, ranking=ranking)
+    values = values[values["metric"].isin(["NDCG@10", "HR@10"]) & values["group"].isin(GROUPS)]
+    means = values.groupby([BACKBONE, METHOD, "metric", "group"])["value"].mean().to_dict()
+    users = values.groupby("group")["users"].max().to_dict()
+    wanted = [("HR@10", "cold"), *(("NDCG@10", group) for group in GROUPS)]
+    rows, frame = [], []
+    for backbone in results.values(BACKBONE, **where):
+        methods = results.methods(**where, backbone=backbone)
+        for method in methods:
+            heads, cells = (
+                _heads(label(backbone), label(method)),
+                select(results.cells, **where, backbone=backbone, method=method),
+            )
+            numbers = [means.get((backbone, method, *key), math.nan) for key in wanted]
+            if not (cells["status"] == DONE).any():
+                rows.append(
+                    Row(
+                        [*heads, Cell(cell_notes(cells), span=len(wanted), tone="missing")],
+                        method == methods[0],
+                    )
+                )
+            else:
+                rows.append(Row([*heads, *_cells(*(fixed(number) for number in numbers))], method == methods[0]))
+            frame.append(
+                {
+                    **where,
+                    "ranking": ranking,
+                    BACKBONE: backbone,
+                    METHOD: method,
+                    **{f"{metric} {group}": number for (metric, group), number in zip(wanted, numbers, strict=True)},
+                }
+            )
+    columns = [
+        Column(f"HR@10 {group}" if metric == "HR@10" else group_label(group), sub=f"n={integer(users.get(group))}")
+        for metric, group in wanted
+    ]
+    caption = (
+        f"{context(results, settings, dataset, protocol, ranking)} Means over seeds by the target's "
+        f"popularity, NDCG@10 unless HR@10 is said: cold = at most {COLD_LIMIT} training interactions; D1 holds the "
+        "least popular targets, D10 the most popular; n = test users."
+    )
+    return Table(
+        slug("popularity", dataset, protocol),
+        caption,
+        [*_columns(("Backbone", "Method"), ()), *columns],
+        rows,
+        pd.DataFrame(frame),
+    )
+
+
+def mask_table(cells: pd.DataFrame) -> Table:
+    """What the masks did, for every expected method that drops interactions (all but `none`)."""
+    names = ("train_keep_rate", "test_keep_rate", "gate_share", "noise_auc")
+    masked = cells[cells[METHOD] != "none"]
+    rows, frame = [], []
+    keys = [DATASET, PROTOCOL, BACKBONE, METHOD]
+    previous = None
+    for address, group in masked.groupby(keys, sort=False):
+        key = tuple(str(part) for part in address)
+        stats = {
+            name: (float(group[name].astype(float).mean()), float(group[name].astype(float).std())) for name in names
+        }
+        heads = _heads(*(label(part) for part in key))
+        done = (group["status"] == DONE).any()
+        numbers = [Cell(fixed(stats[name][0], 3), sub=spread(stats[name][1], 3)) for name in names]
+        body = numbers if done else [Cell(cell_notes(group), span=len(names), tone="missing")]
+        rows.append(Row([*heads, *body], opens=key[:3] != previous))
+        previous = key[:3]
+        flat = {
+            f"{name}_{part}": value for name in names for part, value in zip(("mean", "sd"), stats[name], strict=True)
+        }
+        frame.append({**dict(zip(keys, key, strict=True)), **flat, "note": cell_notes(group)})
+    titles = ("Kept in training", "Kept at test", "Past the gate", "Noise AUC")
+    caption = (
+        "Mask statistics, mean ± standard deviation over seeds. Kept: share of input interactions whose "
+        "mask is 1. Past the gate: share of users whose cross-modal similarity exceeds theta. Noise AUC: how well the "
+        "score ranks planted noise below true interactions (0.5 is chance); planted data only."
+    )
+    return Table(
+        "masks",
+        caption,
+        _columns(("Dataset", "Protocol", "Backbone", "Method"), titles),
+        rows,
+        pd.DataFrame(frame),
+    )
+
+
+def cost_table(cells: pd.DataFrame) -> Table:
+    """One row an expected cell, diverged and missing ones included."""
+    rows = []
+    previous = None
+    for cell in records(cells):
+        heads = _heads(*(label(str(cell[name])) for name in (DATASET, PROTOCOL, BACKBONE, METHOD)), str(cell[SEED]))
+        state = str(cell["status"]) + (f": {cell['reason']}" if cell["reason"] else "")
+        tone = "" if cell["status"] == DONE else "missing"
+        numbers = _cells(
+            integer(cell["epochs"]),
+            integer(cell["best_epoch"]),
+            fixed(cell["best_validation"]),
+            fixed(cell["seconds_total"], 1),
+            fixed(cell["seconds_epoch"], 2),
+            integer(cell["peak_memory_mb"]),
+            integer(cell["parameters"]),
+        )
+        objective = cell["objective"] if isinstance(cell["objective"], str) else NOTHING
+        identity = cell["identity"][:_DIGEST_LENGTH] if isinstance(cell["identity"], str) else NOTHING
+        block = tuple(cell[name] for name in (DATASET, PROTOCOL, BACKBONE))
+        rows.append(
+            Row(
+                [*heads, Cell(state, tone=tone), *_cells(objective), *numbers, *_cells(identity)],
+                opens=block != previous,
+            )
+        )
+        previous = block
+    numeric = (
+        "Epochs",
+        "Best epoch",
+        "Best validation NDCG@10",
+        "Seconds",
+        "Seconds an epoch",
+        "Peak MB",
+        "Parameters",
+    )
+    columns = [
+        *_columns(("Dataset", "Protocol", "Backbone", "Method", "Seed", "Status", "Objective"), numeric),
+        Column("Identity", numeric=False),
+    ]
+    total = pd.to_numeric(cells["seconds_total"]).sum()
+    caption = (
+        f"Every expected run and what it cost: {counted(len(cells), 'run')}, {fixed(total / 3600, 2)} hours of "
+        f"training in all. Identity: the first {_DIGEST_LENGTH} digits; whole in the CSV."
+    )
+    return Table("runs", caption, columns, rows, cells.copy())
+
+
+def environment_table(results: Results) -> Table:
+    """The distinct environments of the runs, and how many runs each made."""
+    counts: dict[tuple[str, ...], int] = {}
+    for record in results.records.values():
+        commit = record.get("commit") or {}
+        state = {True: "uncommitted changes", False: "clean", None: "state unknown"}[commit.get("dirty")]
+        key = (
+            f"{str(commit.get('hash') or 'no commit')[:_DIGEST_LENGTH]} ({state})",
+            str(record.get("device")),
+            plain(record.get("threads")),
+            str(record.get("machine")),
+            plain(record.get("versions", {})),
+        )
+        counts[key] = counts.get(key, 0) + 1
+    names = ("Commit", "Device", "Threads", "Machine", "Versions")
+    rows = [Row([*_cells(*key), Cell(str(number))]) for key, number in counts.items()]
+    frame = pd.DataFrame(
+        [{**dict(zip(names, key, strict=True)), "Runs": number} for key, number in counts.items()],
+        columns=[*names, "Runs"],
+    )
+    columns = [*(Column(name, numeric=False) for name in names), Column("Runs")]
+    return Table("environments", "Where the runs were made, one row a distinct environment.", columns, rows, frame)
+
+
+def digest_table(results: Results) -> Table:
+    """The distinct digests of inputs and source code, and how many runs used each."""
+    counts: dict[tuple[str, str, str], int] = {}
+    for address, record in results.records.items():
+        named = [("source code", record.get("source_digest")), *dict(record.get("inputs") or {}).items()]
+        for name, digest in named:
+            key = (address[0], str(name), str(digest))
+            counts[key] = counts.get(key, 0) + 1
+    names = ("Dataset", "What", "SHA-256")
+    order = sorted(counts, key=lambda key: (key[0], key[1] != "source code", key[1:]))
+    rows = [Row([*_heads(*key[:2]), *_cells(key[2], str(counts[key]))]) for key in order]
+    frame = pd.DataFrame(
+        [{**dict(zip(names, key, strict=True)), "Runs": counts[key]} for key in order],
+        columns=[*names, "Runs"],
+    )
+    caption = (
+        "Digests of what the runs read and of the source code that they could import. Several source digests on one "
+        "dataset are expected: a backbone or method has its own."
+    )
+    return Table("digests", caption, [*(Column(name, numeric=False) for name in names), Column("Runs")], rows, frame)
+
+
+def encoder_table(encoders: pd.DataFrame) -> Table:
+    """Which encoder made the item embeddings."""
+    titles = {
+        "encoder": "Encoder",
+        "model": "Model",
+        "revision": "Revision",
+        "pooling": "Pooling",
+        "dimension": "Dimension",
+        "used": "Runs",
+    }
+    rows = [
+        Row([*_heads(row[DATASET]), *_cells(*(str(row[name]) or NOTHING for name in titles))])
+        for row in records(encoders)
+    ]
+    columns = [
+        Column("Dataset", numeric=False),
+        *(Column(title, numeric=title in ("Dimension", "Runs")) for title in titles.values()),
+    ]
+    caption = "Encoders of the item texts. Results of one encoder never stand for another's."
+    return Table("encoders", caption, columns, rows, encoders.copy())

@@ -1,0 +1,171 @@
+"""How numbers, names and outcomes are written: one place, so that the page never words the same thing twice."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+SIGNIFICANCE = 0.05
+CLAIM_LOW, CLAIM_HIGH = (
+    0.246,
+    0.363,
+)  # arXiv 2510.04239, abstract: average gain in HR@5 and NDCG@5 over denoisers
+CLAIM_METRICS = ("HR@5", "NDCG@5")
+NOTHING = "\u2013"
+MINUS = "\u2212"
+
+Outcome = Literal["gain", "loss", "none", "missing"]
+OUTCOME_WORDS: Mapping[str, str] = {
+    "gain": "gain",
+    "loss": "loss",
+    "none": "no significant difference",
+    "missing": "missing",
+}
+_LABELS = {
+    "gru4rec": "GRU4Rec",
+    "sasrec": "SASRec",
+    "caser": "Caser",
+    "iadsr": "IADSR",
+    "random_drop": "random drop",
+    "popularity_drop": "popularity drop",
+    "aux_only": "auxiliary losses only",
+    "excluded": "history excluded",
+    "kept": "history kept",
+}
+
+
+def label(name: str) -> str:
+    """A reader's name for a backbone, method or ranking rule; unknown names stay as they are."""
+    return _LABELS.get(name, name)
+
+
+def slug(*parts: str) -> str:
+    """A file and anchor name made of `parts`."""
+    return re.sub(r"[^a-z0-9]+", "-", "-".join(parts).lower()).strip("-")
+
+
+def is_number(value: object) -> bool:
+    """Whether `value` is a finite number."""
+    try:
+        return math.isfinite(float(value))  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return False
+
+
+def fixed(value: Any, digits: int = 4) -> str:
+    """A number with `digits` decimals and a true minus sign; a dash if there is none."""
+    if not is_number(value):
+        return NOTHING
+    text = f"{float(value):.{digits}f}"
+    if float(text) == 0:
+        text = text.lstrip("-")
+    return text.replace("-", MINUS)
+
+
+def signed(value: Any, digits: int = 4) -> str:
+    """`fixed` with a plus sign before positive numbers."""
+    text = fixed(value, digits)
+    return text if text == NOTHING or text.startswith(MINUS) or float(text) == 0 else f"+{text}"
+
+
+def percent(value: Any, digits: int = 1) -> str:
+    """A signed fraction as a percentage."""
+    return NOTHING if not is_number(value) else f"{signed(float(value) * 100, digits)}\u202f%"
+
+
+def share(value: Any, digits: int = 1) -> str:
+    """An unsigned fraction as a percentage."""
+    return NOTHING if not is_number(value) else f"{fixed(float(value) * 100, digits)}\u202f%"
+
+
+def interval(low: Any, high: Any, digits: int = 4) -> str:
+    """A confidence interval of differences."""
+    return NOTHING if not (is_number(low) and is_number(high)) else f"[{signed(low, digits)}, {signed(high, digits)}]"
+
+
+def percent_interval(low: Any, high: Any) -> str:
+    """A confidence interval of relative gains."""
+    if not (is_number(low) and is_number(high)):
+        return NOTHING
+    return f"[{signed(float(low) * 100, 1)}, {signed(float(high) * 100, 1)}]\u202f%"
+
+
+def p_value(value: Any) -> str:
+    """A p-value to three decimals; smaller ones by their bound."""
+    if not is_number(value):
+        return NOTHING
+    return "<\u202f0.001" if float(value) < 0.001 else f"{float(value):.3f}"
+
+
+def integer(value: Any) -> str:
+    """A count with thousands separated."""
+    return NOTHING if not is_number(value) else f"{int(value):,}".replace(",", "\u202f")
+
+
+def spread(deviation: Any, digits: int = 4) -> str:
+    """`± sd`; nothing where one seed allows no deviation."""
+    return f"±\u202f{fixed(deviation, digits)}" if is_number(deviation) else ""
+
+
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """A count and its noun: `1 gain`, `2 gains`."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def listed(items: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else list(items))
+
+
+def plain(value: Any) -> str:
+    """A settings value in one line: mappings and lists spelt out."""
+    if isinstance(value, Mapping):
+        return "; ".join(f"{key}: {plain(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple | set | frozenset):
+        return ", ".join(plain(item) for item in value)
+    return NOTHING if value is None else str(value)
+
+
+def compared(row: Mapping[str, Any] | None) -> bool:
+    """Whether a comparison was made; its status begins with `ok`, and goes on if seeds were lost on the way."""
+    return row is not None and str(row["status"]).startswith("ok") and is_number(row["difference"])
+
+
+def lost_seeds(row: Mapping[str, Any]) -> str:
+    """Which seeds a comparison had to do without; empty if none."""
+    return str(row["status"]).removeprefix("ok").lstrip(", ") if compared(row) else ""
+
+
+def outcome(row: Mapping[str, Any] | None) -> Outcome:
+    """What a comparison shows.
+
+    A gain or loss needs both a Holm-adjusted p below 0.05 and a 95 % interval of the difference on that side of zero:
+    the test speaks of users alone, the interval of users and seeds, and a reader should not have to choose.
+    """
+    if row is None or not compared(row):
+        return "missing"
+    if not (is_number(row["p_holm"]) and row["p_holm"] < SIGNIFICANCE):
+        return "none"
+    if row["ci_low"] > 0 and row["difference"] > 0:
+        return "gain"
+    if row["ci_high"] < 0 and row["difference"] < 0:
+        return "loss"
+    return "none"
+
+
+def disagreement(row: Mapping[str, Any] | None) -> bool:
+    """Whether the adjusted test finds a difference but the interval, which also covers the seeds, includes zero."""
+    if row is None or not compared(row) or not is_number(row["p_holm"]):
+        return False
+    return bool(row["p_holm"] < SIGNIFICANCE and outcome(row) == "none")
+
+
+def outcome_text(row: Mapping[str, Any] | None) -> str:
+    """The outcome in words, with the reason where a comparison could not be made."""
+    result = outcome(row)
+    if result != "missing":
+        return OUTCOME_WORDS[result]
+    reason = "not compared" if row is None or str(row["status"]).startswith("ok") else str(row["status"])
+    return reason if "diverged" in reason or "missing" in reason else f"missing: {reason}"

@@ -1,0 +1,1 @@
+"""Interaction tables become per-user item sequences, samples and batches."""

@@ -1,0 +1,118 @@
+"""Objectives as index arrays: where each training sample starts, how long it is, what it supervises.
+
+A sample's input is `items[start : start + length]`. Its state at input position t may predict
+`items[start + t + 1]`; under `all` every position does, otherwise the last one alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from iadsr.core.config import Objective
+from iadsr.sequences.split import HELD_OUT, Ints, Sequences, Stage
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Index arrays of S samples.
+
+    Attributes:
+        start: (S,) flat position of the first input.
+        length: (S,) number of inputs, at least 1.
+        slot: (S,) where a sample's per-position state (a mask kept across epochs) begins in an array of `slots`
+            entries. Samples that share a position share its state only where the same items precede it: under
+            `prefix`, a mask that saw a longer prefix would hand its target to a shorter one.
+        slots: size of that array.
+        every_position: every input position is supervised, not just the last.
+    """
+
+    start: Ints
+    length: Ints
+    slot: Ints
+    slots: int
+    every_position: bool
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+
+def training_samples(sequences: Sequences, objective: Objective, max_length: int, rng: np.random.Generator) -> Samples:
+    """Samples of one epoch; each user's validation and test targets stay out.
+
+    `last`: one target a user, as released. `prefix`: one sample for every target. `all`: windows of at most
+    `max_length` inputs, cut anew at random places each epoch, that supervise every target exactly once.
+    """
+    begin = sequences.offsets[:-1]
+    inputs = sequences.lengths - 3  # n - 2 training items, the last of which has no training successor
+    if objective == "all":
+        return _windows(begin, inputs, max_length, len(sequences.items), rng)
+    if objective == "last":
+        ends = (begin + inputs)[inputs > 0]
+        first = begin[inputs > 0]
+    else:
+        ends = _ranges(begin, inputs) + 1
+        first = np.repeat(begin, inputs)
+    start = np.maximum(first, ends - max_length)
+    length = ends - start
+    slot = np.concatenate(([0], np.cumsum(length)[:-1])) if len(length) else length
+    return Samples(start, length, slot, int(length.sum()), every_position=False)
+
+
+def evaluation_samples(sequences: Sequences, stage: Stage, max_length: int) -> Samples:
+    """One sample a user, in user order: the most recent items before the stage's target."""
+    ends = sequences.target_positions(stage)
+    start = np.maximum(sequences.offsets[:-1], ends - max_length)
+    return Samples(start, ends - start, start, len(sequences.items), every_position=False)
+
+
+def history_bounds(sequences: Sequences, stage: Stage) -> tuple[Ints, Ints]:
+    """(U,) begin and end of everything a user did before the stage's target, however long."""
+    return sequences.offsets[:-1], sequences.offsets[1:] - HELD_OUT[stage]
+
+
+def batches(samples: Samples, batch_size: int, rng: np.random.Generator | None) -> Iterator[Ints]:
+    """Index arrays of at most `batch_size` samples, each sample once.
+
+    With a generator: shuffled, then sorted by length inside chunks of 50 batches so that a batch holds little
+    padding, and the batches shuffled. Without: in order.
+    """
+    order = np.arange(len(samples)) if rng is None else rng.permutation(len(samples))
+    if rng is None:
+        cuts = np.arange(0, len(order), batch_size)
+        yield from (order[cut : cut + batch_size] for cut in cuts)
+        return
+    chunk = 50 * batch_size
+    pieces = []
+    for begin in range(0, len(order), chunk):
+        part = order[begin : begin + chunk]
+        part = part[np.argsort(samples.length[part], kind="stable")]
+        pieces += [part[cut : cut + batch_size] for cut in range(0, len(part), batch_size)]
+    for piece in rng.permutation(len(pieces)):
+        yield pieces[piece]
+
+
+def _ranges(begin: Ints, count: Ints) -> Ints:
+    """Concatenation of `begin[u] + arange(count[u])`."""
+    before = np.concatenate(([0], np.cumsum(count)[:-1]))
+    return np.repeat(begin - before, count) + np.arange(count.sum())
+
+
+def _windows(begin: Ints, inputs: Ints, max_length: int, slots: int, rng: np.random.Generator) -> Samples:
+    """Cut each user's inputs where (position + a random shift) is a multiple of `max_length`.
+
+    Users whose inputs fit one window are not cut: a cut would only take context away.
+    """
+    shift = np.where(inputs > max_length, rng.integers(0, max_length, len(inputs)), 0)
+    position = _ranges(begin, inputs)
+    user = np.repeat(np.arange(len(inputs)), inputs)
+    window = (position - begin[user] + shift[user]) // max_length
+    is_first: npt.NDArray[np.bool_] = np.ones(len(position), dtype=bool)
+    is_first[1:] = (user[1:] != user[:-1]) | (window[1:] != window[:-1])
+    heads = np.flatnonzero(is_first)
+    start = position[heads]
+    length = np.diff(np.concatenate((heads, [len(position)])))
+    return Samples(start, length, start, slots, every_position=True)

@@ -1,0 +1,116 @@
+"""Leave-one-out by time: each user's last item is the test target, the one before it the validation target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from iadsr.core import columns as c
+from iadsr.core.errors import DataError
+from iadsr.core.files import atomic_path
+
+Stage = Literal["validation", "test"]
+HELD_OUT = {"validation": 2, "test": 1}  # the stage's target, counted from a sequence's end
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """All users' interactions in one flat array, user by user, in time order.
+
+    Attributes:
+        items: (N,) item indices 1..n_items; 0 is left for padding.
+        offsets: (U + 1,) user u owns `items[offsets[u]:offsets[u + 1]]`.
+        users: (U,) user ids.
+        n_items: size of the catalogue.
+        noise: (N,) planted noise flags, or None where nobody planted any.
+    """
+
+    items: npt.NDArray[np.int32]
+    offsets: Ints
+    users: npt.NDArray[np.str_]
+    n_items: int
+    noise: npt.NDArray[np.bool_] | None = None
+
+    @property
+    def lengths(self) -> Ints:
+        """(U,) interactions of each user."""
+        return np.diff(self.offsets)
+
+    def target_positions(self, stage: Stage) -> Ints:
+        """(U,) flat position of each user's target in a stage."""
+        return self.offsets[1:] - HELD_OUT[stage]
+
+    def train_counts(self) -> Ints:
+        """(n_items + 1,) training interactions of each item: everything before the validation target."""
+        in_training = np.ones(len(self.items), dtype=bool)
+        in_training[self.target_positions("validation")] = False
+        in_training[self.target_positions("test")] = False
+        return np.bincount(self.items[in_training], minlength=self.n_items + 1)
+
+
+def build_sequences(interactions: pd.DataFrame, items: pd.DataFrame) -> Sequences:
+    """Sort each user's interactions by time; ties keep the source's row order (stable sort).
+
+    Args:
+        interactions: user, item, timestamp and perhaps noise, in the source's order.
+        items: the catalogue; row i becomes item index i + 1.
+
+    Raises:
+        DataError: a user with fewer than three interactions, who has no training item left.
+    """
+    index = pd.Series(np.arange(1, len(items) + 1, dtype=np.int32), index=items[c.ITEM])
+    codes, users = pd.factorize(interactions[c.USER], sort=True)
+    order = np.lexsort((interactions[c.TIMESTAMP].to_numpy(), codes))  # lexsort is stable
+    lengths = np.bincount(codes, minlength=len(users))
+    if lengths.min() < 3:
+        user = users[int(lengths.argmin())]
+        raise DataError(
+            f"user '{user}' has {lengths.min()} interactions; leave-one-out with a validation target needs 3. "
+            "Raise min_count in the dataset's configuration"
+        )
+    noise = interactions[c.NOISE].to_numpy()[order] if c.NOISE in interactions else None
+    return Sequences(
+        items=index.loc[interactions[c.ITEM]].to_numpy()[order].astype(np.int32),
+        offsets=np.concatenate(([0], np.cumsum(lengths))).astype(np.int64),
+        users=np.asarray(users, dtype=np.str_),
+        n_items=len(items),
+        noise=noise,
+    )
+
+
+def save_sequences(path: Path, sequences: Sequences) -> None:
+    """Write as .npz, atomically."""
+    arrays: dict[str, npt.NDArray[Any]] = {
+        "items": sequences.items,
+        "offsets": sequences.offsets,
+        "users": sequences.users,
+        "n_items": np.asarray(sequences.n_items),
+    }
+    if sequences.noise is not None:
+        arrays["noise"] = sequences.noise
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
+        np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]  # its stub takes names for flags
+
+
+def load_sequences(path: Path) -> Sequences:
+    """Read what `save_sequences` wrote.
+
+    Raises:
+        DataError: the file is missing.
+    """
+    if not path.is_file():
+        raise DataError(f"{path} is missing: run `iadsr sequences` for its dataset first")
+    with np.load(path, allow_pickle=False) as stored:
+        return Sequences(
+            items=stored["items"],
+            offsets=stored["offsets"],
+            users=stored["users"],
+            n_items=int(stored["n_items"]),
+            noise=stored["noise"] if "noise" in stored else None,
+        )

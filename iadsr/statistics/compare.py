@@ -1,0 +1,261 @@
+"""Which runs are compared with which, and one row of statistics for every comparison.
+
+Two kinds. `method`: within a protocol, every method against `none`, and every method but these two against
+`random_drop` where the grid has it. `protocol`: the same backbone and method under another protocol against
+`paper`.
+
+A family, within which p values are adjusted together (Holm), is everything of one kind, dataset, ranking and
+metric, and for kind `method` of one protocol: all backbones, methods and baselines in it.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from iadsr.core import columns as c
+from iadsr.core.errors import DataError
+from iadsr.core.files import write_parquet
+from iadsr.evaluation.metrics import USER_METRICS, per_user
+from iadsr.evaluation.runs import Address, Run, read_ranks, read_runs
+from iadsr.statistics import bootstrap, paired
+
+Floats = NDArray[np.float64]
+
+METHOD, PROTOCOL = "method", "protocol"
+BASE_PROTOCOL = "paper"
+BASE_METHOD = "none"
+CONTROL = "random_drop"
+OK = "ok"
+CELLS = tuple((ranking, metric) for ranking in c.RANKINGS for metric in USER_METRICS)
+COLUMNS = (
+    "kind", "dataset", "backbone", "ranking", "metric",
+    "protocol", "method", "baseline_protocol", "baseline_method",
+    "mean", "baseline_mean", "difference", "relative_gain", "ci_low", "ci_high", "gain_low", "gain_high",
+    "p", "p_holm", "family", "effect", "wins", "ties", "losses", "seed_sd", "users", "seeds", "status",
+)  # fmt: skip
+_TEXTS = (*COLUMNS[:9], "family", "status")
+_WHOLE_NUMBERS = ("wins", "ties", "losses", "users", "seeds")
+# averaging over seeds leaves rounding where a user's differences cancel; real ones are far larger
+_ROUNDING = 1e-12
+
+
+@dataclass(frozen=True)
+class Scores:
+    """A run's per-user metrics, users in sorted order; a diverged run has a reason and no users."""
+
+    address: Address
+    users: NDArray[np.object_]  # (users,)
+    targets: NDArray[np.int64]  # (users,)
+    values: Floats  # (len(CELLS), users)
+    reason: str | None = None
+
+
+class Side(NamedTuple):
+    """One side of a comparison: all seeds of one method."""
+
+    dataset: str
+    protocol: str
+    backbone: str
+    method: str
+
+
+class Comparison(NamedTuple):
+    """What is compared with what."""
+
+    kind: str
+    side: Side
+    baseline: Side
+
+
+def write_comparisons(
+    directories: Iterable[str | Path],
+    out: str | Path,
+    *,
+    seed: int = 0,
+    flips: int = paired.RESAMPLES,
+    resamples: int = bootstrap.RESAMPLES,
+) -> None:
+    """Compare the runs in `directories` and write comparisons.parquet to the path `out`.
+
+    DataError when a file is missing or damaged, an address occurs twice, or two runs rank different users.
+    """
+    scores = [read_scores(run) for run in read_runs(directories)]
+    write_parquet(out, compare_all(scores, seed=seed, flips=flips, resamples=resamples))
+
+
+def read_scores(run: Run) -> Scores:
+    """The per-user metrics of a run. DataError when its ranks are missing or damaged."""
+    ranks = read_ranks(run, (c.USER, c.TARGET, *map(c.rank_column, c.RANKINGS)))
+    return scores_of(run.address, ranks if run.done else ranks.iloc[:0], run.reason)
+
+
+def scores_of(address: Address, ranks: pd.DataFrame, reason: str | None = None) -> Scores:
+    """The per-user metrics of a table of ranks (user, target, rank_*)."""
+    ranks = ranks.sort_values(c.USER)
+    values = np.hstack([per_user(ranks, ranking).to_numpy() for ranking in c.RANKINGS]).T
+    users = ranks[c.USER].to_numpy(dtype=object)
+    return Scores(address, users, ranks[c.TARGET].to_numpy(np.int64), np.ascontiguousarray(values), reason)
+
+
+def plan(sides: Iterable[Side]) -> list[Comparison]:
+    """Every comparison that the sides allow, in a fixed order.
+
+    A method without any run of `none` beside it is still planned: its row then says what is missing.
+    """
+    present = sorted(set(sides))
+    comparisons = []
+    for side in present:
+        if side.method != BASE_METHOD:
+            comparisons.append(Comparison(METHOD, side, side._replace(method=BASE_METHOD)))
+        control = side._replace(method=CONTROL)
+        if side.method not in (BASE_METHOD, CONTROL) and control in present:
+            comparisons.append(Comparison(METHOD, side, control))
+    for side in present:
+        base = side._replace(protocol=BASE_PROTOCOL)
+        if side != base and base in present:
+            comparisons.append(Comparison(PROTOCOL, side, base))
+    return comparisons
+
+
+def compare_all(
+    scores: Sequence[Scores],
+    *,
+    seed: int = 0,
+    flips: int = paired.RESAMPLES,
+    resamples: int = bootstrap.RESAMPLES,
+) -> pd.DataFrame:
+    """All planned comparisons under every ranking rule and metric, one row each, columns `COLUMNS`.
+
+    Seeds are matched by number. A comparison without a seed that finished on both sides has NaN for numbers
+    and the reason in `status`; one that lost some of its seeds begins its status with "ok" and names them.
+    """
+    by_side: dict[Side, dict[int, Scores]] = {}
+    for run in scores:
+        by_side.setdefault(Side(*run.address[:4]), {})[run.address.seed] = run
+    rows: list[dict[str, Any]] = []
+    for comparison in plan(by_side):
+        sides = (by_side[comparison.side], by_side.get(comparison.baseline, {}))
+        rows.extend(_compare(comparison, *sides, seed=seed, flips=flips, resamples=resamples))
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    numbers = {name: "float64" for name in COLUMNS if name not in (*_TEXTS, *_WHOLE_NUMBERS)}
+    table = table.astype({**dict.fromkeys(_WHOLE_NUMBERS, "Int64"), **numbers})
+    if not table.empty:
+        table["p_holm"] = table.groupby("family")["p"].transform(lambda p: paired.holm(p.to_numpy()))
+    return table
+
+
+def _compare(
+    comparison: Comparison,
+    runs: Mapping[int, Scores],
+    baseline_runs: Mapping[int, Scores],
+    *,
+    seed: int,
+    flips: int,
+    resamples: int,
+) -> list[dict[str, Any]]:
+    """The rows of one comparison, one for each of `CELLS`."""
+    heads = [_head(comparison, ranking, metric) for ranking, metric in CELLS]
+    seeds = sorted(k for k in runs if k in baseline_runs and not (runs[k].reason or baseline_runs[k].reason))
+    lost = _lost(comparison, runs, baseline_runs)
+    if not seeds:
+        return [{**head, "users": 0, "seeds": 0, "status": lost or "no run"} for head in heads]
+    used = [side[k] for side in (runs, baseline_runs) for k in seeds]
+    for other in used[1:]:
+        _check_joined(used[0], other)
+    method = np.stack([runs[k].values for k in seeds], axis=1)  # (cells, seeds, users)
+    baseline = np.stack([baseline_runs[k].values for k in seeds], axis=1)
+    # a row's numbers must not change when the grid grows, so the generator depends on the row alone
+    stream = [seed, zlib.crc32("|".join([comparison.kind, *comparison.side, *comparison.baseline]).encode())]
+    intervals = bootstrap.hierarchical_bootstrap(method, baseline, resamples=resamples, seed=stream)
+    status = f"{OK}, without {lost}" if lost else OK
+    return [
+        {
+            **head,
+            **_numbers(method[i], baseline[i], flips, [*stream, i]),
+            "ci_low": intervals.difference_low[i],
+            "ci_high": intervals.difference_high[i],
+            "gain_low": intervals.gain_low[i],
+            "gain_high": intervals.gain_high[i],
+            "status": status,
+        }
+        for i, head in enumerate(heads)
+    ]
+
+
+def _numbers(method: Floats, baseline: Floats, flips: int, stream: list[int]) -> dict[str, Any]:
+    """Estimates and test of one metric; `method` and `baseline` are (seeds, users)."""
+    by_seed = method - baseline
+    difference = by_seed.mean(axis=0)
+    difference[np.abs(difference) < _ROUNDING] = 0.0
+    mean, baseline_mean = float(method.mean()), float(baseline.mean())
+    return {
+        "mean": mean,
+        "baseline_mean": baseline_mean,
+        "difference": float(difference.mean()),
+        "relative_gain": float(difference.mean()) / baseline_mean if baseline_mean else float("nan"),
+        "p": paired.paired_test(difference, resamples=flips, seed=stream),
+        "effect": paired.effect_size(difference),
+        "wins": int(np.count_nonzero(difference > 0)),
+        "ties": int(np.count_nonzero(difference == 0)),
+        "losses": int(np.count_nonzero(difference < 0)),
+        "seed_sd": float(by_seed.mean(axis=1).std(ddof=1)) if len(by_seed) > 1 else float("nan"),
+        "users": difference.size,
+        "seeds": len(by_seed),
+    }
+
+
+def _head(comparison: Comparison, ranking: str, metric: str) -> dict[str, str]:
+    """The columns that say what a row compares, and its family."""
+    kind, side, baseline = comparison
+    within = [side.dataset, side.protocol] if kind == METHOD else [side.dataset]
+    return {
+        "kind": kind,
+        "dataset": side.dataset,
+        "backbone": side.backbone,
+        "ranking": ranking,
+        "metric": metric,
+        "protocol": side.protocol,
+        "method": side.method,
+        "baseline_protocol": baseline.protocol,
+        "baseline_method": baseline.method,
+        "family": " | ".join([kind, *within, ranking, metric]),
+    }
+
+
+def _lost(comparison: Comparison, runs: Mapping[int, Scores], baseline_runs: Mapping[int, Scores]) -> str:
+    """Which seeds a comparison cannot use and why; empty when it uses all of both sides."""
+    parts = []
+    for side, present in ((comparison.side, runs), (comparison.baseline, baseline_runs)):
+        name = side.method if comparison.kind == METHOD else f"{side.method} under {side.protocol}"
+        if not present:
+            parts.append(f"{name}: not in the grid")
+            continue
+        for k in sorted(set(runs) | set(baseline_runs)):
+            if k not in present:
+                parts.append(f"{name} seed {k}: not in the grid")
+            elif present[k].reason:
+                parts.append(f"{name} seed {k}: diverged ({present[k].reason})")
+    return "; ".join(parts)
+
+
+def _check_joined(first: Scores, other: Scores) -> None:
+    """DataError unless two runs rank the same target for the same users."""
+    names = f"runs {first.address} and {other.address}"
+    again = "train both again from the same data"
+    if not np.array_equal(first.users, other.users):
+        left, right = set(first.users), set(other.users)
+        raise DataError(
+            f"{names} do not rank the same users ({len(left - right)} only in the first, "
+            f"{len(right - left)} only in the second); {again}"
+        )
+    if not np.array_equal(first.targets, other.targets):
+        count = np.count_nonzero(first.targets != other.targets)
+        raise DataError(f"{names} have different test items for {count} of the same users; {again}")

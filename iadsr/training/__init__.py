@@ -1,0 +1,1 @@
+"""One training run: from sequences to a record, a curve and each user's rank."""

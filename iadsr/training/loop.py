@@ -1,0 +1,248 @@
+"""The training loop, top to bottom: epochs, validation, early stopping, checkpoints."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from iadsr.core.config import Cell
+from iadsr.core.errors import IadsrError
+from iadsr.core.seeding import derive, generator
+from iadsr.sequences.samples import Samples, batches, training_samples
+from iadsr.sequences.split import Sequences
+from iadsr.training.checkpoint import load_checkpoint, save_checkpoint
+from iadsr.training.data import training_step
+from iadsr.training.recommender import Recommender
+from iadsr.training.score import Scorer
+
+logger = logging.getLogger("iadsr.training")
+
+_CHECKPOINT_SECONDS = 20.0  # at most so much work is lost to a kill
+
+
+class Diverged(IadsrError):
+    """A loss or a validation score stopped being a number."""
+
+
+@dataclass
+class Epoch:
+    """One row of curve.csv. None where a term does not apply to the method."""
+
+    epoch: int
+    loss: float
+    loss_recommendation: float
+    loss_alignment: float | None
+    loss_reconstruction: float | None
+    validation: float
+    keep_rate: float | None
+    gate_share: float | None
+    seconds: float
+
+
+@dataclass
+class Outcome:
+    """What training leaves behind.
+
+    Attributes:
+        curve: one entry an epoch.
+        best_epoch: the epoch whose weights the model holds now, 0 if none was finished.
+        best_validation: its validation NDCG@10.
+        diverged: why training stopped being meaningful, or None.
+    """
+
+    curve: list[Epoch] = field(default_factory=list)
+    best_epoch: int = 0
+    best_validation: float = -1.0
+    diverged: str | None = None
+
+
+class Totals:
+    """Sums over an epoch, kept on the device until its end."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, Tensor] = {}
+        self.counts: dict[str, float] = {}
+
+    def add(self, name: str, total: Tensor, count: float) -> None:
+        """Add a sum over `count` things."""
+        self.sums[name] = self.sums.get(name, torch.zeros_like(total, dtype=torch.float64)) + total.detach()
+        self.counts[name] = self.counts.get(name, 0.0) + count
+
+    def mean(self, name: str) -> float | None:
+        """Mean of everything added under `name`, None if nothing was."""
+        return float(self.sums[name]) / self.counts[name] if name in self.sums else None
+
+
+def train(
+    model: Recommender, sequences: Sequences, cell: Cell, device: torch.device, checkpoint: Path | None = None
+) -> Outcome:
+    """Train to the best validation NDCG@10; the model ends up with that epoch's weights.
+
+    Args:
+        checkpoint: where to keep the state between epochs; a state found there is continued. None keeps none.
+
+    Returns:
+        The outcome. A loss that is not finite ends training with `diverged` set and the weights of the best epoch.
+    """
+    settings = cell.settings
+    model.to(device)
+    optimiser = torch.optim.AdamW(
+        model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, foreach=True
+    )
+    items = torch.as_tensor(sequences.items, device=device).long()
+    scorer = Scorer(sequences, "validation", settings.max_length, device)
+    noise = torch.Generator(device).manual_seed(derive(cell.seed, "noise"))
+    outcome = Outcome()
+    best: dict[str, Tensor] = {}
+    keep: Tensor | None = None
+
+    torch.manual_seed(derive(cell.seed, "dropout"))
+    state = load_checkpoint(checkpoint, device) if checkpoint else None
+    if state is not None:
+        model.load_state_dict(state["model"])
+        optimiser.load_state_dict(state["optimiser"])
+        best, keep = state["best"], state["keep"]
+        outcome = Outcome([Epoch(**row) for row in state["curve"]], state["best_epoch"], state["best_validation"])
+        _restore_generators(state["generators"], noise, device)
+        logger.info("%s: goes on after epoch %d", cell.address, len(outcome.curve))
+
+    saved_at = time.monotonic()
+    for number in range(len(outcome.curve) + 1, settings.epochs + 1):
+        if number - 1 - outcome.best_epoch >= settings.patience:
+            break
+        started = time.monotonic()
+        samples = training_samples(
+            sequences, settings.objective, settings.max_length, generator(cell.seed, f"samples/{number}")
+        )
+        if keep is None:
+            keep = torch.ones(samples.slots, dtype=torch.bool, device=device)
+        try:
+            totals = _epoch(model, optimiser, items, samples, cell, number, keep, noise)
+            validation = scorer.validation(model, settings.ranking, evaluation_noise(cell, device))
+            row = _row(number, totals, validation, time.monotonic() - started)
+        except Diverged as error:
+            outcome.diverged = f"epoch {number}: {error}"
+            break
+        outcome.curve.append(row)
+        if validation > outcome.best_validation:
+            outcome.best_epoch, outcome.best_validation = number, validation
+            best = {name: value.detach().clone() for name, value in model.state_dict().items()}
+        logger.info(_progress(cell, row, outcome))
+        if checkpoint and time.monotonic() - saved_at > _CHECKPOINT_SECONDS:
+            save_checkpoint(
+                checkpoint,
+                {
+                    "model": model.state_dict(),
+                    "optimiser": optimiser.state_dict(),
+                    "best": best,
+                    "keep": keep,
+                    "curve": [asdict(entry) for entry in outcome.curve],
+                    "best_epoch": outcome.best_epoch,
+                    "best_validation": outcome.best_validation,
+                    "generators": _generators(noise, device),
+                },
+            )
+            saved_at = time.monotonic()
+    if best:
+        model.load_state_dict(best)
+    return outcome
+
+
+def _epoch(
+    model: Recommender,
+    optimiser: torch.optim.Optimizer,
+    items: Tensor,
+    samples: Samples,
+    cell: Cell,
+    number: int,
+    keep: Tensor,
+    noise: torch.Generator,
+) -> Totals:
+    """One pass over the samples. Updates weights, and `keep` in place for methods that remember."""
+    settings, method = cell.settings, model.method
+    totals = Totals()
+    model.train()
+    method.begin_epoch(number)
+    order = list(batches(samples, settings.batch_size, generator(cell.seed, f"order/{number}")))
+    for index, chosen in enumerate(order):
+        step = training_step(items, samples, chosen)
+        previous = keep[step.slots] if method.remembers else torch.ones_like(step.batch.valid)
+        losses, encoded = model(step, previous.to(model.table.candidates.dtype), noise)
+        loss = torch.stack(list(losses.values())).sum()
+        _set_rate(
+            optimiser, settings.learning_rate, settings.schedule, number - 1 + index / len(order), settings.epochs
+        )
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        rows, valid = len(step.targets), step.batch.valid
+        totals.add("loss", loss * rows, rows)
+        for name, value in losses.items():
+            totals.add(f"loss_{name}", value * rows, rows)
+        if encoded.keep is not None:
+            if method.remembers:
+                keep[step.slots[valid]] = encoded.keep[valid].bool()
+            totals.add("keep_rate", encoded.keep[valid].sum(), int(step.batch.lengths.sum()))
+        if encoded.gate is not None:
+            totals.add("gate_share", encoded.gate[valid].sum(), int(step.batch.lengths.sum()))
+    if not math.isfinite(totals.mean("loss") or 0.0):
+        parts = {name: totals.mean(name) for name in totals.sums}
+        raise Diverged(f"the training loss is not finite ({parts}); lower the learning rate")
+    return totals
+
+
+def _set_rate(optimiser: torch.optim.Optimizer, peak: float, schedule: str, progress: float, epochs: int) -> None:
+    """`linear` goes from the peak to zero over all epochs, `progress` of which are done."""
+    factor = 1.0 if schedule == "constant" else 1.0 - progress / epochs
+    for group in optimiser.param_groups:
+        group["lr"] = peak * factor
+
+
+def _row(number: int, totals: Totals, validation: float, seconds: float) -> Epoch:
+    if not math.isfinite(validation):
+        raise Diverged("the validation score is not finite; lower the learning rate")
+    return Epoch(
+        epoch=number,
+        loss=totals.mean("loss") or 0.0,
+        loss_recommendation=totals.mean("loss_recommendation") or 0.0,
+        loss_alignment=totals.mean("loss_alignment"),
+        loss_reconstruction=totals.mean("loss_reconstruction"),
+        validation=validation,
+        keep_rate=totals.mean("keep_rate"),
+        gate_share=totals.mean("gate_share"),
+        seconds=seconds,
+    )
+
+
+def _progress(cell: Cell, row: Epoch, outcome: Outcome) -> str:
+    mask = "" if row.keep_rate is None else f"  keep {row.keep_rate:.3f}"
+    return (
+        f"{cell.address}: epoch {row.epoch}/{cell.settings.epochs}  loss {row.loss:.4f}  NDCG@10 {row.validation:.4f} "
+        f"(best {outcome.best_validation:.4f} at {outcome.best_epoch}){mask}  {row.seconds:.1f} s"
+    )
+
+
+def evaluation_noise(cell: Cell, device: torch.device) -> torch.Generator:
+    """A stream of its own for each scoring, so that scoring never shifts training."""
+    return torch.Generator(device).manual_seed(derive(cell.seed, "evaluation"))
+
+
+def _generators(noise: torch.Generator, device: torch.device) -> dict[str, Any]:
+    states = {"noise": noise.get_state(), "cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    return states
+
+
+def _restore_generators(states: dict[str, Tensor], noise: torch.Generator, device: torch.device) -> None:
+    noise.set_state(states["noise"].cpu())
+    torch.set_rng_state(states["cpu"].cpu())
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(states["cuda"].cpu(), device)

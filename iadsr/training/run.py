@@ -1,0 +1,174 @@
+"""One cell of the grid, from its input files to record.json, ranks.parquet and curve.csv."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import time
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.torch import load_file
+
+from iadsr.core import columns as c
+from iadsr.core.config import TEXT_METHODS, Cell
+from iadsr.core.errors import DataError, IadsrError
+from iadsr.core.files import file_digest, read_json, value_digest, write_csv, write_json, write_parquet
+from iadsr.core.identity import source_digest, sources
+from iadsr.core.provenance import commit, machine, peak_memory_mb, versions
+from iadsr.methods.method import Context
+from iadsr.sequences.split import load_sequences
+from iadsr.training.checkpoint import checkpoint_path
+from iadsr.training.loop import Epoch, Outcome, evaluation_noise, train
+from iadsr.training.recommender import build_recommender
+from iadsr.training.score import Scorer
+
+logger = logging.getLogger("iadsr.training")
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` is CUDA where there is one.
+
+    Raises:
+        IadsrError: `cuda` was asked for and is not there.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise IadsrError("device 'cuda' was asked for, and torch sees none: set `device: auto` or install a CUDA torch")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def run_cell(cell: Cell, root: Path, device_name: str, threads: int) -> None:
+    """Train, score and record one cell; `root` is the results folder.
+
+    A run that diverges is an outcome: its record says so, its ranks are empty, and every table shows it.
+    """
+    began = time.monotonic()
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing reads any here
+    device = choose_device(device_name)
+    inputs = input_files(cell, root)
+    digests = {name: file_digest(path) for name, path in inputs.items()}
+    source = source_digest(sources("training", cell.backbone, cell.kind))
+    identity = value_digest({"cell": cell.digest, "inputs": digests, "source": source})
+
+    sequences = load_sequences(inputs["sequences"])
+    context = load_context(cell, inputs, device)
+    model = build_recommender(cell, sequences.n_items, context)
+    checkpoint = checkpoint_path(root, identity)
+    outcome = train(model, sequences, cell, device, checkpoint)
+
+    folder = root / "runs" / cell.address
+    mask: dict[str, float | None] = {"test_keep_rate": None, "noise_auc": None}
+    if outcome.diverged is None:
+        scorer = Scorer(sequences, "test", cell.settings.max_length, device)
+        ranks, mask = scorer.ranks(model.eval(), evaluation_noise(cell, device))
+    else:
+        ranks = _no_ranks()
+        logger.error("%s diverged: %s", cell.address, outcome.diverged)
+    write_csv(folder / "curve.csv", pd.DataFrame([asdict(row) for row in outcome.curve], columns=_CURVE))
+    write_parquet(folder / "ranks.parquet", ranks)
+    write_json(
+        folder / "record.json",
+        {
+            "status": "done" if outcome.diverged is None else "diverged",
+            "reason": outcome.diverged,
+            "identity": identity,
+            "cell": _cell_record(cell),
+            "inputs": digests,
+            "source_digest": source,
+            "commit": commit(),
+            "versions": versions(),
+            "device": _device_name(device),
+            "threads": threads,
+            "machine": machine(),
+            "seconds": _seconds(outcome, time.monotonic() - began),
+            "peak_memory_mb": peak_memory_mb(),
+            "parameters": sum(weight.numel() for weight in model.parameters()),
+            "epochs": len(outcome.curve),
+            "best_epoch": outcome.best_epoch,
+            "best_validation": outcome.best_validation,
+            "mask": _mask_record(outcome, mask),
+        },
+    )
+    checkpoint.unlink(missing_ok=True)
+
+
+def input_files(cell: Cell, root: Path) -> dict[str, Path]:
+    """Every file that a cell reads, by name."""
+    files = {"sequences": root / "sequences" / cell.dataset / "sequences.npz"}
+    if cell.kind in TEXT_METHODS:
+        assert cell.encoder is not None
+        files["embeddings"] = root / "embeddings" / cell.dataset / f"{cell.encoder['kind']}.safetensors"
+    if cell.matched is not None:
+        files["matched_record"] = root / "runs" / cell.matched / "record.json"
+        files["matched_curve"] = root / "runs" / cell.matched / "curve.csv"
+    return files
+
+
+def load_context(cell: Cell, inputs: dict[str, Path], device: torch.device) -> Context:
+    """What the cell's method is built from.
+
+    Raises:
+        DataError: an input is missing, or the matched run diverged and has no keep rate to copy.
+    """
+    for name, path in inputs.items():
+        if not path.is_file():
+            raise DataError(f"{cell.address} needs {path} ({name}), which is missing: run the stage before this one")
+    text = rates = None
+    test_rate = 1.0
+    if "embeddings" in inputs:
+        stored = load_file(inputs["embeddings"])["embeddings"]
+        text = torch.cat((torch.zeros(1, stored.shape[1]), stored)).to(device)
+    if "matched_record" in inputs:
+        record = read_json(inputs["matched_record"])
+        rates = pd.read_csv(inputs["matched_curve"])["keep_rate"].to_numpy(dtype=np.float64)
+        if not record["mask"] or record["mask"]["test_keep_rate"] is None or not len(rates):
+            raise DataError(f"{cell.address} copies the keep rates of {cell.matched}, which has none (diverged?)")
+        test_rate = float(record["mask"]["test_keep_rate"])
+    return Context(cell.settings.dimension, text, rates, test_rate)
+
+
+_CURVE = [entry.name for entry in fields(Epoch)]
+
+
+def _no_ranks() -> pd.DataFrame:
+    """ranks.parquet without users."""
+    names = [c.USER, c.TARGET, c.TARGET_TRAIN_COUNT, c.HISTORY_LENGTH]
+    for ranking in c.RANKINGS:
+        names += [c.rank_column(ranking), c.ties_column(ranking), c.top_column(ranking)]
+    return pd.DataFrame({name: pd.Series(dtype=object) for name in names})
+
+
+def _cell_record(cell: Cell) -> dict[str, Any]:
+    return {
+        **{name: getattr(cell, name) for name in c.ADDRESS},
+        "kind": cell.kind,
+        "encoder": cell.encoder,
+        "objective": cell.settings.objective,
+        "settings": {
+            **cell.settings.model_dump(),
+            "backbone_options": cell.backbone_options,
+            "method_options": cell.method_options,
+        },
+    }
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({platform.machine()})"
+
+
+def _seconds(outcome: Outcome, total: float) -> dict[str, float]:
+    return {"total": total, "epoch": float(np.mean([row.seconds for row in outcome.curve] or [0.0]))}
+
+
+def _mask_record(outcome: Outcome, test: dict[str, float | None]) -> dict[str, float | None] | None:
+    """Mask statistics at the best epoch and at test time, None for a method without a mask."""
+    best = next((row for row in outcome.curve if row.epoch == outcome.best_epoch), None)
+    if best is None or best.keep_rate is None:
+        return None
+    return {"train_keep_rate": best.keep_rate, "gate_share": best.gate_share, **test}

@@ -1,0 +1,74 @@
+"""The rooms import only what `ALLOWED` says, and the workflow's source lists follow from it."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from iadsr.core.config import BACKBONES, METHODS
+from iadsr.core.identity import ALLOWED, PACKAGE, SHARED, sources
+
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def imported(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative imports hide where a name comes from"
+            names.add(node.module or "")
+    return names
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_go_one_way(path: Path) -> None:
+    room = room_of(path)
+    for name in imported(path):
+        assert not name.startswith("snakemake"), "the package never imports snakemake"
+        if name.startswith("iadsr.") and room in ALLOWED:
+            other = name.split(".")[1]
+            assert other == room or other in ALLOWED[room], f"{room} may not import {other}"
+
+
+def test_the_list_has_no_cycle_and_names_every_room() -> None:
+    folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    assert folders == set(ALLOWED)
+    order = list(ALLOWED)
+    for room, others in ALLOWED.items():
+        assert all(order.index(other) < order.index(room) for other in others)
+
+
+def test_a_cell_depends_on_its_own_backbone_and_method_alone() -> None:
+    names = {str(path.relative_to(PACKAGE)) for path in sources("training", "gru4rec", "none")}
+    assert {"models/gru4rec.py", "methods/none.py", "training/loop.py", "sequences/samples.py"} <= names
+    assert not names & {"models/sasrec.py", "methods/iadsr.py", "evaluation/metrics.py"}
+    for room, choices in (("models", BACKBONES), ("methods", METHODS)):
+        modules = {path.stem for path in (PACKAGE / room).glob("*.py")}
+        assert modules == set(choices) | set(SHARED[room])
+        for path in (PACKAGE / room).glob("*.py"):  # one choice never imports another
+            for name in imported(path):
+                if name.startswith(f"iadsr.{room}."):
+                    assert name.split(".")[2] in SHARED[room]
+
+
+@pytest.mark.parametrize(
+    "room", ["evaluation.collect", "statistics.compare", "reporting.page", "datasets.prepare", "embeddings.store"]
+)
+def test_light_stages_never_load_torch(room: str) -> None:
+    code = f"import sys, iadsr.{room}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent, check=False).returncode == 0
+
+
+def test_scripts_stay_thin() -> None:
+    for path in (PACKAGE.parent / "workflow" / "scripts").glob("*.py"):
+        assert len(path.read_text().splitlines()) < 30
+    assert len((PACKAGE.parent / "Snakefile").read_text().splitlines()) < 50
+    assert len((PACKAGE.parent / "workflow" / "rules" / "common.smk").read_text().splitlines()) < 150

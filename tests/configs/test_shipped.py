@@ -1,0 +1,60 @@
+"""Every shipped configuration validates, and every setting of every cell reaches its run."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from iadsr.core.config import BACKBONES, METHODS, Protocol, RunConfig, load_run, load_yaml, parse
+from iadsr.datasets.spec import load_spec
+from iadsr.embeddings.spec import parse_encoder
+
+FOLDER = Path(__file__).resolve().parents[2] / "workflow" / "config"
+RUNS = sorted(FOLDER.glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)
+def test_run_files(path: Path) -> None:
+    run = load_run(path)
+    assert run.name == path.stem
+    parse_encoder(run.encoder)
+    cells = run.cells(FOLDER)
+    assert len({cell.address for cell in cells}) == len({cell.digest for cell in cells}) == len(cells)
+    for name in run.datasets:
+        assert load_spec(FOLDER / "datasets" / f"{name}.yaml").name == name
+
+
+def test_the_required_grids() -> None:
+    laptop = load_run(FOLDER / "laptop.yaml")
+    assert len(laptop.cells(FOLDER)) == 3 * 3 * 3 * 2
+    paper = load_run(FOLDER / "paper.yaml")
+    assert len(paper.datasets) == 4
+    assert len(paper.seeds) == 5
+    assert [round(value * 10) for value in paper.sweeps[0].values] == list(range(-10, 10))  # type: ignore[operator]
+    assert paper.encoder["kind"] == "llm2vec"
+
+
+def test_every_dataset_protocol_and_method_file() -> None:
+    for path in (FOLDER / "datasets").glob("*.yaml"):
+        load_spec(path)
+    for path in (FOLDER / "protocols").glob("*.yaml"):
+        assert parse(Protocol, load_yaml(path), path.name).name == path.stem
+    for path in (FOLDER / "methods").glob("*.yaml"):
+        values = yaml.safe_load(path.read_text())
+        METHODS[values.pop("kind")].model_validate(values)
+    assert {path.stem for path in (FOLDER / "methods").glob("*.yaml")} == set(METHODS)
+
+
+def test_every_key_is_described() -> None:
+    for model in (RunConfig, Protocol, *BACKBONES.values(), *METHODS.values()):
+        for name, field in model.model_fields.items():
+            assert field.description or name in {"name"}, f"{model.__name__}.{name} has no description"
+
+
+def test_config_readme_names_every_key() -> None:
+    text = (FOLDER / "README.md").read_text()
+    from iadsr.core.config import Settings
+
+    for model in (RunConfig, Settings, *BACKBONES.values(), *METHODS.values()):
+        for name in model.model_fields:
+            assert f"`{name}`" in text, f"workflow/config/README.md says nothing about {name}"

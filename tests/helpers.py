@@ -1,0 +1,68 @@
+"""Small cells and sequences that several tests share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from iadsr.core.config import BACKBONES, METHODS, Cell, Settings
+from iadsr.methods.method import Context
+from iadsr.sequences.split import Sequences
+
+N_ITEMS = 40
+
+
+def small_sequences(users: int = 24, seed: int = 0) -> Sequences:
+    """Users who walk along a ring of items, with a few jumps; the first user has the shortest history."""
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(5, 30, users)
+    lengths[0] = 3
+    walks = [(rng.integers(N_ITEMS) + np.cumsum(rng.choice([1, 1, 1, 7], size=n))) % N_ITEMS + 1 for n in lengths]
+    return Sequences(
+        items=np.concatenate(walks).astype(np.int32),
+        offsets=np.concatenate(([0], np.cumsum(lengths))).astype(np.int64),
+        users=np.array([f"u{index:02d}" for index in range(users)]),
+        n_items=N_ITEMS,
+        noise=rng.random(int(lengths.sum())) < 0.2,
+    )
+
+
+def small_cell(
+    backbone: str, kind: str, objective: str, method_options: dict[str, Any] | None = None, **changes: Any
+) -> Cell:
+    """A cell that trains in a second."""
+    settings: dict[str, Any] = {
+        "objective": objective,
+        "max_length": 8,
+        "ranking": "kept",
+        "dimension": 8,
+        "dropout": 0.2,
+        "batch_size": 8,
+        "learning_rate": 0.01,
+        "epochs": 3,
+        "patience": 3,
+        **changes,
+    }
+    options = METHODS[kind].model_validate(method_options or {}).model_dump()
+    if "scope" in options and options["scope"] == "auto":
+        options["scope"] = "causal" if objective == "all" else "sequence"
+    return Cell(
+        dataset="ring",
+        protocol="test",
+        backbone=backbone,
+        method=kind,
+        seed=0,
+        kind=kind,
+        settings=Settings.model_validate(settings),
+        backbone_options=BACKBONES[backbone]().model_dump(),
+        method_options=options,
+        encoder=None,
+    )
+
+
+def context() -> Context:
+    """Text, and the keep rates of an imaginary run."""
+    text = torch.randn(N_ITEMS, 6, generator=torch.Generator().manual_seed(7))
+    return Context(8, torch.cat((torch.zeros(1, 6), text)), np.array([0.7, 0.6]), 0.8)

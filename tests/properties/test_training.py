@@ -1,0 +1,132 @@
+"""Whole training runs: determinism, resuming, a closed gate, divergence, learning."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from iadsr.core.config import BACKBONES, Cell
+from iadsr.methods.method import Context
+from iadsr.training import loop
+from iadsr.training.loop import Outcome, evaluation_noise, train
+from iadsr.training.recommender import Recommender, build_recommender
+from iadsr.training.score import Scorer
+from tests.helpers import N_ITEMS, context, small_cell, small_sequences
+
+CPU = torch.device("cpu")
+
+
+def run(cell: Cell, made_of: Context | None = None, checkpoint: Path | None = None) -> tuple[Recommender, Outcome]:
+    model = build_recommender(cell, N_ITEMS, made_of or context())
+    return model, train(model, small_sequences(), cell, CPU, checkpoint)
+
+
+def ranks(model: Recommender, cell: Cell) -> pd.DataFrame:
+    scorer = Scorer(small_sequences(), "test", cell.settings.max_length, CPU)
+    return scorer.ranks(model, evaluation_noise(cell, CPU))[0]
+
+
+def curve(outcome: Outcome) -> list[tuple[float, float, float | None]]:
+    return [(row.loss, row.validation, row.keep_rate) for row in outcome.curve]
+
+
+def same_weights(left: Recommender, right: Recommender) -> bool:
+    pairs = zip(left.state_dict().values(), right.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+@pytest.mark.parametrize("kind", ["none", "iadsr", "random_drop"])
+@pytest.mark.parametrize("backbone", list(BACKBONES))
+def test_same_seed_same_bytes(backbone: str, kind: str) -> None:
+    cell = small_cell(backbone, kind, "all")
+    (first, one), (second, two) = run(cell), run(cell)
+    assert same_weights(first, second)
+    assert curve(one) == curve(two)
+    pd.testing.assert_frame_equal(ranks(first, cell), ranks(second, cell))
+
+
+def test_another_seed_gives_another_run() -> None:
+    cell = small_cell("gru4rec", "none", "all")
+    assert curve(run(cell)[1]) != curve(run(cell.model_copy(update={"seed": 1}))[1])
+
+
+@pytest.mark.parametrize("objective", ["last", "prefix", "all"])
+@pytest.mark.parametrize("backbone", list(BACKBONES))
+def test_a_closed_gate_is_exactly_the_backbone(backbone: str, objective: str) -> None:
+    """No cosine exceeds 2: nothing is masked. Without auxiliary losses the runs are equal bit for bit."""
+    closed = {"theta": 2.0, "alignment": 0.0, "reconstruction": 0.0}
+    plain, masked = small_cell(backbone, "none", objective), small_cell(backbone, "iadsr", objective, closed)
+    (bare, one), (gated, two) = run(plain), run(masked)
+    assert [row.loss for row in one.curve] == [row.loss for row in two.curve]
+    assert [row.validation for row in one.curve] == [row.validation for row in two.curve]
+    assert {row.keep_rate for row in two.curve} == {1.0}
+    assert {row.gate_share for row in two.curve} == {0.0}
+    pd.testing.assert_frame_equal(ranks(bare, plain), ranks(gated, masked))
+
+
+def test_an_open_gate_does_mask() -> None:
+    """The same options with the gate open must differ, or the test above proves nothing."""
+    opened = {"theta": -2.0, "alignment": 0.0, "reconstruction": 0.0}
+    outcome = run(small_cell("gru4rec", "iadsr", "all", opened))[1]
+    assert outcome.curve[0].keep_rate is not None
+    assert 0.2 < outcome.curve[0].keep_rate < 0.95
+    assert curve(outcome)[2][0] != curve(run(small_cell("gru4rec", "none", "all"))[1])[2][0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "objective"), [("none", "all"), ("iadsr", "all"), ("iadsr", "prefix"), ("random_drop", "last")]
+)
+def test_killed_and_resumed_equals_never_killed(
+    kind: str, objective: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "_CHECKPOINT_SECONDS", -1.0)
+    cell = small_cell("gru4rec", kind, objective, epochs=5, patience=5, schedule="linear")
+    straight, whole = run(cell)
+    path = tmp_path / "scratch" / "x.pt"
+    calls = 0
+    real = loop._epoch
+
+    def dies_in_the_third(*arguments: object) -> loop.Totals:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise KeyboardInterrupt
+        return real(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(loop, "_epoch", dies_in_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        run(cell, checkpoint=path)
+    monkeypatch.setattr(loop, "_epoch", real)
+    resumed, rest = run(cell, checkpoint=path)
+    assert curve(rest) == curve(whole)
+    assert same_weights(resumed, straight)
+
+
+def test_divergence_is_an_outcome_with_a_reason() -> None:
+    _, outcome = run(small_cell("gru4rec", "none", "all", learning_rate=1e30))
+    assert outcome.diverged is not None
+    assert "not finite" in outcome.diverged
+    assert "lower the learning rate" in outcome.diverged
+
+
+@pytest.mark.parametrize("objective", ["prefix", "all"])
+@pytest.mark.parametrize("backbone", list(BACKBONES))
+def test_it_learns_the_ring(backbone: str, objective: str) -> None:
+    """Three steps in four go to the next item of the ring; chance ranks it at 20 of 40."""
+    cell = small_cell(
+        backbone,
+        "none",
+        objective,
+        epochs=40,
+        patience=40,
+        dropout=0.0,
+        dimension=16,
+        batch_size=16,
+        learning_rate=0.01,
+    )
+    sequences = small_sequences(users=120)
+    model = build_recommender(cell, N_ITEMS, Context(16))
+    train(model, sequences, cell, CPU)
+    table = Scorer(sequences, "test", 8, CPU).ranks(model, evaluation_noise(cell, CPU))[0]
+    assert (table["rank_kept"] <= 2).mean() > 0.6

@@ -1,0 +1,38 @@
+"""A reader sees a whole file or none."""
+
+from pathlib import Path
+
+import pytest
+
+from iadsr.core.files import atomic_path, file_digest, read_json, texts_digest, value_digest, write_json, write_text
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+
+    def fail() -> None:
+        with atomic_path(path) as temporary:
+            temporary.write_text("half")
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        fail()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_digests_know_boundaries_and_order(tmp_path: Path) -> None:
+    assert texts_digest(["ab", "c"]) != texts_digest(["a", "bc"])
+    assert value_digest({"a": 1, "b": 2}) == value_digest({"b": 2, "a": 1})
+    write_text(tmp_path / "x", "abc")
+    # the published SHA-256 of "abc" (FIPS 180-2, appendix B.1)
+    assert file_digest(tmp_path / "x") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_json_refuses_nan(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="Out of range"):
+        write_json(tmp_path / "n.json", {"x": float("nan")})
+    assert not (tmp_path / "n.json").exists()
+    write_json(tmp_path / "n.json", {"x": 1.5})
+    assert read_json(tmp_path / "n.json") == {"x": 1.5}

@@ -1,0 +1,100 @@
+"""From raw files to tables."""
+
+import gzip
+import json
+import os
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from iadsr.core.errors import DataError
+from iadsr.datasets.prepare import build, sort_ids
+from iadsr.datasets.spec import DatasetSpec, load_spec
+
+CONFIGS = Path(__file__).parents[3] / "workflow" / "config" / "datasets"
+ROWS = [("B", "9", 5), ("A", "10", 5), ("A", "9", 5), ("B", "10", 6), ("B", "9", 7), ("C", "11", 1)]
+
+
+@pytest.fixture
+def mirror(tmp_path: Path) -> Path:
+    folder = tmp_path / "mirror"
+    folder.mkdir()
+    reviews = [json.dumps({"reviewerID": u, "asin": i, "unixReviewTime": t}) for u, i, t in ROWS]
+    titles = ["{'asin': '9', 'title': 'Nine'}", "{'asin': '10'}", "{'asin': '77', 'title': 'Elsewhere'}"]
+    for name, lines in (("r.json.gz", reviews), ("m.json.gz", titles)):
+        (folder / name).write_bytes(gzip.compress("\n".join(lines).encode()))
+    return folder
+
+
+def spec(**changes: object) -> DatasetSpec:
+    value: dict[str, object] = {
+        "name": "tiny",
+        "title": "Tiny",
+        "format": "amazon",
+        "files": [{"name": "r.json.gz", "role": "reviews"}, {"name": "m.json.gz", "role": "metadata"}],
+        "expected": {"users": 3, "items": 3, "interactions": 6},
+        "text_note": "titles",
+        "mirror_note": "made up",
+        "fallback_text": "unknown item {item}",
+    }
+    return DatasetSpec.model_validate(value | changes)
+
+
+def test_tables_and_summary(tmp_path: Path, mirror: Path) -> None:
+    out = tmp_path / "data" / "tiny"
+    summary = build(spec(min_count=2), out, tmp_path / "data" / "raw", str(mirror))
+    interactions, items = (pd.read_parquet(out / f"{name}.parquet") for name in ("interactions", "items"))
+    assert interactions.to_numpy().tolist() == [list(row) for row in ROWS[:5]]
+    assert items.to_numpy().tolist() == [["9", "Nine", True], ["10", "unknown item 10", False]]
+    assert summary == json.loads((out / "summary.json").read_text())
+    assert summary["counts"] == {"users": 2, "items": 2, "interactions": 5}
+    assert summary["length"] == {"mean": 2.5, "min": 2, "max": 3}
+    assert summary["density"] == 1.25
+    assert summary["tied_share"] == pytest.approx(2 / 5)
+    assert (summary["min_count"], summary["items_without_title"]) == (2, 1)
+    assert summary["placeholder_note"] == "made up"
+    assert [source["origin"] for source in summary["sources"]] == ["mirror", "mirror"]
+
+
+def test_unexpected_counts_stop_before_anything_is_written(tmp_path: Path, mirror: Path) -> None:
+    wrong = spec(expected={"users": 3, "items": 4, "interactions": 6})
+    with pytest.raises(DataError, match=r"items: expected 4, found 3"):
+        build(wrong, tmp_path / "data" / "tiny", tmp_path / "raw", str(mirror))
+    assert not (tmp_path / "data" / "tiny").exists()
+
+
+def test_a_core_that_is_none_stops(tmp_path: Path, mirror: Path) -> None:
+    with pytest.raises(DataError, match="tiny should be a 2-core, but 1 of 3 users"):
+        build(spec(min_count=2, check_core=True), tmp_path / "tiny", tmp_path / "raw", str(mirror))
+
+
+def test_repeats_are_kept_and_told(tmp_path: Path, mirror: Path, caplog: pytest.LogCaptureFixture) -> None:
+    build(spec(), tmp_path / "tiny", tmp_path / "raw", str(mirror))
+    assert "1 interactions repeat an earlier (user, item) pair" in caplog.text
+
+
+def test_ids_of_digits_sort_as_numbers() -> None:
+    assert sort_ids(["10", "9", "1"]) == ["1", "9", "10"]
+    assert sort_ids(["10", "9", "B1"]) == ["10", "9", "B1"]
+
+
+def test_planted_data_carries_its_noise(tmp_path: Path) -> None:
+    planted = load_spec(CONFIGS / "planted.yaml")
+    summary = build(planted, tmp_path / "planted", tmp_path / "raw", None)
+    table = pd.read_parquet(tmp_path / "planted" / "interactions.parquet")
+    assert table.dtypes.astype(str).to_dict()["noise"] == "bool"
+    assert (summary["counts"]["users"], summary["counts"]["items"]) == (600, 300)
+    assert (summary["sources"], summary["placeholder_note"]) == ([], None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["movielens-100k", "beauty", "sports", "toys"])
+def test_the_published_data_build(tmp_path: Path, name: str) -> None:
+    mirror = os.environ.get("IADSR_MIRROR")
+    if not mirror:
+        pytest.skip("IADSR_MIRROR is not set")
+    published = load_spec(CONFIGS / f"{name}.yaml")
+    summary = build(published, tmp_path / name, tmp_path / "raw", mirror)
+    assert published.expected is not None
+    assert summary["counts"] == published.expected.model_dump()

@@ -1,0 +1,24 @@
+"""From a spec to its encoder."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+
+from iadsr.core.errors import IadsrError
+from iadsr.embeddings.encoder import make_encoder
+from iadsr.embeddings.spec import EncoderSpec
+
+
+@pytest.mark.parametrize(("kind", "corpus_wide"), [("tfidf", True), ("random", False)])
+def test_each_kind_has_its_encoder(kind: str, corpus_wide: bool) -> None:
+    encoder = make_encoder(EncoderSpec(kind=kind))  # type: ignore[arg-type]
+    assert encoder.identity["encoder"] == kind
+    assert encoder.corpus_wide is corpus_wide
+
+
+@pytest.mark.skipif(importlib.util.find_spec("llm2vec") is not None, reason="llm2vec is installed here")
+def test_llm2vec_outside_its_environment_says_what_to_run() -> None:
+    with pytest.raises(IadsrError, match="make setup-llm2vec"):
+        make_encoder(EncoderSpec(kind="llm2vec"))

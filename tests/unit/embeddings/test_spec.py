@@ -1,0 +1,63 @@
+"""`encoder:` in a configuration: defaults by kind, and refusals that say what to write instead."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from iadsr.core.errors import ConfigError
+from iadsr.embeddings.spec import EncoderSpec, parse_encoder
+
+KINDS = ("minilm", "tfidf", "random", "llm2vec")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_kind_alone_is_enough_and_a_dump_reads_back(kind: str) -> None:
+    spec = parse_encoder({"kind": kind})
+    assert parse_encoder(spec.model_dump()) == spec
+    assert parse_encoder(spec.model_dump(exclude_none=True)) == spec
+
+
+def test_defaults_belong_to_the_kind() -> None:
+    assert parse_encoder({"kind": "minilm"}).max_length == 256
+    assert parse_encoder({"kind": "minilm"}).dimension is None
+    assert parse_encoder({"kind": "llm2vec"}).model == "McGill-NLP/LLM2Vec-Meta-Llama-3-8B-Instruct-mntp"
+    assert parse_encoder({"kind": "tfidf"}).batch_size is None
+
+
+@pytest.mark.parametrize(
+    ("mapping", "words"),
+    [
+        ({}, "'kind' is missing"),
+        ({"kind": "minlm"}, "did you mean 'minilm'"),
+        ({"kind": "minilm", "instruction": "x"}, "does not use 'instruction'"),
+        ({"kind": "minilm", "bath_size": 4}, "did you mean 'batch_size'"),
+        ({"kind": "tfidf", "batch_size": 4}, "does not use 'batch_size'"),
+        ({"kind": "random", "pooling": "mean"}, "does not use 'pooling'"),
+        ({"kind": "llm2vec", "dimension": 64}, "does not use 'dimension'"),
+        ({"kind": "minilm", "pooling": "eos_token"}, "must be 'mean'"),
+        ({"kind": "minilm", "batch_size": 0}, "encoder.batch_size"),
+        ({"kind": "minilm", "batch_size": "8"}, "encoder.batch_size"),
+        ({"kind": "tfidf", "seed": -1}, "encoder.seed"),
+        ({"kind": "llm2vec", "adapter_revision": "main"}, "needs an 'adapter'"),
+        ({"kind": ["minilm"]}, "is unknown"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(mapping: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match="encoder") as refusal:
+        parse_encoder(mapping)
+    assert words in str(refusal.value)
+
+
+def test_a_spec_is_frozen_and_every_option_is_described() -> None:
+    spec = parse_encoder({"kind": "random"})
+    with pytest.raises(ValidationError):
+        spec.seed = 3  # type: ignore[misc]
+    assert all(field.description for field in EncoderSpec.model_fields.values())
+
+
+def test_settings_leave_out_what_the_identity_says() -> None:
+    assert parse_encoder({"kind": "tfidf", "dimension": 8}).settings() == {"dimension": 8, "seed": 0}
+    assert "model" not in parse_encoder({"kind": "llm2vec"}).settings()

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from iadsr.core.errors import DataError
+from iadsr.evaluation.runs import read_ranks, read_run, read_runs
+
+Make = Callable[..., Path]
+Table = Callable[..., pd.DataFrame]
+
+
+def test_address_comes_from_the_record(make_run: Make, table: Table) -> None:
+    run = read_run(make_run(table([1], [1]), method="iadsr", seed=3))
+    assert str(run.address) == "toys/paper/gru4rec/iadsr/seed3"
+    assert run.done and run.reason is None
+
+
+@pytest.mark.parametrize("name", ["record.json", "ranks.parquet"])
+def test_missing_file_says_which_and_how_to_make_it(make_run: Make, table: Table, name: str) -> None:
+    folder = make_run(table([1], [1]))
+    (folder / name).unlink()
+    with pytest.raises(DataError, match=f"seed0 has no {name}; train it with: snakemake .*seed0/record.json"):
+        read_ranks(read_run(folder))
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"status": "done"}', '{"cell": null}'])
+def test_damaged_record_is_refused(make_run: Make, table: Table, text: str) -> None:
+    folder = make_run(table([1], [1]))
+    (folder / "record.json").write_text(text)
+    with pytest.raises(DataError, match=r"record\.json is damaged"):
+        read_run(folder)
+
+
+def test_unknown_status_is_refused(make_run: Make, table: Table) -> None:
+    with pytest.raises(DataError, match="status is 'running'"):
+        read_run(make_run(table([1], [1]), status="running"))
+
+
+def test_same_address_twice_is_refused(make_run: Make, table: Table) -> None:
+    folder = make_run(table([1], [1]))
+    with pytest.raises(DataError, match="toys/paper/gru4rec/none/seed0"):
+        read_runs([folder, folder])
+
+
+def test_bad_ranks_are_refused(make_run: Make, table: Table) -> None:
+    for bad, message in (
+        (table([], []), "ranks no user"),
+        (table([1, 0.5], [1, 1]), "rank_excluded has a value that is not a rank"),
+        (table([1, float("nan")], [1, 1]), "rank_excluded has a value that is not a rank"),
+        (table([1, 2], [1, 1]).assign(user="same"), "a user occurs twice"),
+        (table([1], [1]).drop(columns="rank_kept"), "lacks a column"),
+    ):
+        with pytest.raises(DataError, match=message):
+            read_ranks(read_run(make_run(bad)))

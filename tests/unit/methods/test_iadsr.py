@@ -1,0 +1,130 @@
+"""IADSR's terms against loop-by-loop computations."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from iadsr.core.config import IADSROptions
+from iadsr.methods.iadsr import IADSR, build
+from iadsr.methods.method import Batch, Context
+from iadsr.models.backbone import ItemTable
+
+TEXT = torch.cat((torch.zeros(1, 5), torch.randn(7, 5, generator=torch.Generator().manual_seed(3))))
+
+
+class Shift(nn.Module):
+    """A backbone whose state is simple: a linear map of the embedding at the position."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.map = nn.Linear(4, 4)
+
+    def forward(self, embedded: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        states: torch.Tensor = self.map(embedded)
+        return states
+
+
+def make(scope: str = "sequence", **options: object) -> tuple[IADSR, ItemTable, Shift, Batch]:
+    torch.manual_seed(0)
+    values = {**IADSROptions().model_dump(), "scope": scope, **options}
+    method = build(Context(4, TEXT), **values)
+    items = torch.tensor([[1, 2, 3, 4], [5, 6, 0, 0], [7, 1, 2, 0]])
+    lengths = torch.tensor([4, 2, 3])
+    return method, ItemTable(7, 4), Shift(), Batch(items, lengths, items > 0)
+
+
+def cosine(a: torch.Tensor, b: torch.Tensor) -> float:
+    return float(a @ b / (a.norm() * b.norm()))
+
+
+@pytest.mark.parametrize("scope", ["sequence", "causal"])
+def test_gate_and_score_equal_the_definition(scope: str) -> None:
+    method, table, backbone, batch = make(scope)
+    states = backbone(table(batch.items), batch.lengths)
+    gate, score = method.judge(method.interests(states, batch))
+    short_map, long_map = method.project.weight.chunk(2)
+    for row in range(3):
+        length = int(batch.lengths[row])
+        for t in range(length):
+            end = t + 1 if scope == "causal" else length
+            texts = TEXT[batch.items[row, :end]]
+            short_semantic = short_map @ TEXT[batch.items[row, t]]
+            long_semantic = (texts @ long_map.T).mean(0)
+            h, long = states[row, t], states[row, :end].amax(0)
+            expected = cosine(long_semantic, h) + cosine(long, short_semantic) + cosine(h, short_semantic)
+            assert float(score[row, t]) == pytest.approx(expected, abs=1e-5)
+            assert bool(gate.expand_as(score)[row, t]) == (cosine(long_semantic, long) > method.theta)
+
+
+def test_reconstruction_is_the_mean_over_valid_positions() -> None:
+    method, table, backbone, batch = make(alignment=0.0)
+    encoded = method(table, backbone, batch, torch.ones(3, 4), torch.Generator().manual_seed(5))
+    assert encoded.keep is not None
+    errors = []
+    for row in range(3):
+        for t in range(int(batch.lengths[row])):
+            target = table(batch.items[row, t])
+            decoded = method.decode(encoded.states[row, t] * encoded.keep[row, t])
+            errors.append(float((decoded - target).square().mean()))
+    assert float(encoded.losses["reconstruction"]) == pytest.approx(np.mean(errors), abs=1e-6)
+    assert set(encoded.losses) == {"reconstruction"}
+
+
+def test_long_alignment_is_one_row_a_sequence_under_scope_sequence() -> None:
+    method, table, backbone, batch = make(reconstruction=0.0, alignment_temperature=0.5)
+    states = backbone(table(batch.items), batch.lengths)
+    interests = method.interests(states, batch)
+    total = 0.0
+    pairs = [
+        (interests.semantic_long[:, 0], interests.collaborative_long[:, 0]),
+        (interests.semantic_short[batch.valid], interests.collaborative_short[batch.valid]),
+    ]
+    for left, right in pairs:
+        rows = [[cosine(a, b) / 0.5 for b in right] for a in left]
+        total += float(np.mean([-row[i] + math.log(sum(math.exp(x) for x in row)) for i, row in enumerate(rows)]))
+    found = method.align(interests, batch, torch.Generator().manual_seed(0))
+    assert float(found) == pytest.approx(total, abs=1e-5)
+
+
+def test_the_mask_of_the_last_epoch_zeroes_the_input() -> None:
+    method, table, backbone, batch = make()
+    keep = torch.tensor([[1, 0, 1, 1], [1, 1, 1, 1], [0, 1, 1, 1]]).float()
+    encoded = method(table, backbone, batch, keep, torch.Generator().manual_seed(0))
+    expected = backbone(table(batch.items) * keep.unsqueeze(-1), batch.lengths)
+    torch.testing.assert_close(encoded.states, expected)
+
+
+def test_denoising_at_test_time_is_deterministic_and_encodes_again_without_the_dropped() -> None:
+    method, table, backbone, batch = make(theta=-1.1)
+    first = method.denoise(table, backbone, batch, torch.Generator().manual_seed(0))
+    again = method.denoise(table, backbone, batch, torch.Generator().manual_seed(9))
+    torch.testing.assert_close(first.states, again.states, rtol=0, atol=0)
+    assert first.keep is not None
+    assert first.score is not None
+    assert torch.equal(first.keep.bool(), first.score > 0)
+    assert 0 < first.keep[batch.valid].mean() < 1, "the case must drop something to test anything"
+    torch.testing.assert_close(first.states, backbone(table(batch.items) * first.keep.unsqueeze(-1), batch.lengths))
+
+
+def test_projection_through_the_catalogue_equals_projection_of_the_positions() -> None:
+    method, _, _, batch = make()
+    few, many = batch.items[:1, :4], batch.items.repeat(1, 2)
+    assert few.numel() <= len(TEXT) < many.numel(), "one call for each way"
+    torch.testing.assert_close(method._projected(few), method.project(TEXT[few]))
+    torch.testing.assert_close(method._projected(many), method.project(TEXT[many]))
+
+
+def test_gradient_reaches_the_mask_through_reconstruction() -> None:
+    method, table, backbone, batch = make(alignment=0.0)
+    encoded = method(table, backbone, batch, torch.ones(3, 4), torch.Generator().manual_seed(1))
+    encoded.losses["reconstruction"].backward()
+    assert method.project.weight.grad is not None
+    assert method.project.weight.grad.abs().sum() > 0, "text reaches the loss only through the mask"
+
+
+def test_text_is_required() -> None:
+    with pytest.raises(ValueError, match="text"):
+        build(Context(4), **IADSROptions(scope="causal").model_dump())

@@ -1,0 +1,39 @@
+"""The control drops as much as it was told to, an epoch late, and nothing at a rate of one."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from iadsr.methods.method import Batch, Context
+from iadsr.methods.random_drop import build
+from iadsr.models.backbone import ItemTable
+
+
+class Same(nn.Module):
+    def forward(self, embedded: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        return embedded
+
+
+BATCH = Batch(torch.ones(200, 50, dtype=torch.long), torch.full((200,), 50), torch.ones(200, 50, dtype=torch.bool))
+
+
+def test_rates_follow_the_matched_run_one_epoch_late() -> None:
+    control = build(Context(4, keep_rates=np.array([0.9, 0.5]), test_keep_rate=1.0), match="iadsr")
+    table = ItemTable(3, 4)
+    shares = []
+    for epoch in (1, 2, 3, 9):
+        control.begin_epoch(epoch)
+        encoded = control(table, Same(), BATCH, torch.ones(1), torch.Generator().manual_seed(epoch))
+        assert encoded.keep is not None
+        torch.testing.assert_close(encoded.states, table(BATCH.items) * encoded.keep.unsqueeze(-1))
+        shares.append(float(encoded.keep.mean()))
+    assert shares == pytest.approx([1.0, 0.9, 0.5, 0.5], abs=0.02)
+    tested = control.denoise(table, Same(), BATCH, torch.Generator().manual_seed(0))
+    assert tested.keep is not None
+    assert tested.keep.min() == 1
+
+
+def test_it_needs_rates() -> None:
+    with pytest.raises(ValueError, match="keep rates"):
+        build(Context(4), match="iadsr")

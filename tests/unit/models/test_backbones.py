@@ -1,0 +1,69 @@
+"""Backbones against slow, obvious computations; padding and causality are in tests/properties."""
+
+import numpy as np
+import pytest
+import torch
+
+from iadsr.core.config import BACKBONES
+from iadsr.models.backbone import ItemTable, build_backbone, last_states
+from iadsr.models.caser import Caser
+
+
+@pytest.mark.parametrize("name", list(BACKBONES))
+def test_shapes_and_gradients(name: str) -> None:
+    torch.manual_seed(0)
+    backbone = build_backbone(name, 8, 6, 0.1, BACKBONES[name]().model_dump())
+    embedded = torch.randn(3, 6, 8, requires_grad=True)
+    states = backbone(embedded, torch.tensor([6, 2, 4]))
+    assert states.shape == (3, 6, 8)
+    states.square().sum().backward()
+    assert all(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in backbone.parameters())
+
+
+def test_caser_equals_one_window_at_a_time() -> None:
+    """Tang and Wang's network on the last `window` items, position by position."""
+    torch.manual_seed(1)
+    caser = Caser(dimension=4, dropout=0.0, window=3, horizontal=2, vertical=2).eval()
+    x = torch.randn(1, 5, 4)
+    states = caser(x, torch.tensor([5]))
+    for t in range(5):
+        window = torch.zeros(3, 4)
+        for k in range(3):
+            if t - 2 + k >= 0:
+                window[k] = x[0, t - 2 + k]
+        pooled = []
+        for height, convolution in enumerate(caser.horizontal, start=1):
+            places = [
+                torch.einsum("fdh,hd->f", convolution.weight, window[i : i + height]) + convolution.bias
+                for i in range(3 - height + 1)
+            ]
+            pooled.append(torch.relu(torch.stack(places)).amax(0))
+        horizontal = torch.cat(pooled)
+        vertical = torch.einsum("vk,kd->dv", caser.vertical.weight[:, 0], window) + caser.vertical.bias
+        features = torch.cat((horizontal, vertical.reshape(-1)))
+        expected = caser.out(torch.cat((torch.relu(caser.hidden(features)), x[0, t])))
+        np.testing.assert_allclose(states[0, t].detach(), expected.detach(), atol=1e-5)
+
+
+def test_sasrec_attention_equals_a_softmax_by_hand() -> None:
+    torch.manual_seed(2)
+    model = build_backbone("sasrec", 4, 5, 0.0, {"layers": 1, "heads": 1, "inner": 8}).eval()
+    x = torch.randn(1, 3, 4)
+    for weight in model.parameters():
+        torch.nn.init.normal_(weight)  # the small first weights would hide a mistake
+    block = model.blocks[0]  # type: ignore[index,union-attr]
+    h = model.input_norm(x[0] + model.positions[:3])  # type: ignore[index]
+    q, k, v = block.qkv(block.attention_norm(h)).split(4, dim=-1)  # type: ignore[union-attr,operator]
+    mixed = torch.stack([torch.softmax(k[: t + 1] @ q[t] / 2.0, 0) @ v[: t + 1] for t in range(3)])
+    h = h + block.out(mixed)  # type: ignore[union-attr,operator]
+    h = h + block.network(block.network_norm(h))  # type: ignore[union-attr,operator]
+    expected = model.norm(h)  # type: ignore[operator]
+    np.testing.assert_allclose(model(x, torch.tensor([3]))[0].detach(), expected.detach(), atol=1e-5)
+
+
+def test_item_table_pads_with_zero_and_offers_every_item_but_padding() -> None:
+    table = ItemTable(5, 4)
+    assert table(torch.tensor([0])).abs().sum() == 0
+    assert table.candidates.shape == (5, 4)
+    states = torch.arange(12.0).view(2, 3, 2)
+    assert last_states(states, torch.tensor([1, 3])).tolist() == [[0, 1], [10, 11]]

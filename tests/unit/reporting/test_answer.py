@@ -1,0 +1,88 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from iadsr.reporting.answer import Answer, Comparisons, answer
+from iadsr.reporting.load import load
+from tests.unit.reporting.synthetic import SETTINGS, make_tree
+
+CELLS = [("ml", protocol, "sasrec", method, 1) for protocol in ("paper", "strong") for method in ("none", "iadsr")]
+
+
+@pytest.fixture
+def say(tmp_path: Path) -> Callable[[float, float, float], Answer]:
+    """The answer when every method comparison has this gain, half-width and Holm p."""
+    make_tree(tmp_path, CELLS, epochs=2)
+    path = tmp_path / "statistics" / "comparisons.parquet"
+
+    def said(gain: float, half: float, p_holm: float) -> Answer:
+        frame = pd.read_parquet(path)
+        rows = frame["kind"] == "method"
+        base = frame.loc[rows, "baseline_mean"]
+        for name, value in (("relative_gain", gain), ("gain_low", gain - half), ("gain_high", gain + half)):
+            frame.loc[rows, name] = value
+        for name, value in (("difference", gain), ("ci_low", gain - half), ("ci_high", gain + half)):
+            frame.loc[rows, name] = base * value
+        frame.loc[rows, "p_holm"] = p_holm
+        frame.to_parquet(path)
+        results = load(tmp_path, CELLS)
+        return answer(results, Comparisons(results), SETTINGS)
+
+    return said
+
+
+def test_gain(say: Callable[..., Answer]) -> None:
+    lead = say(0.1, 0.05, 0.01).lead
+    assert "4 significant gains, 0 significant losses and 0 comparisons without a significant difference" in lead
+    assert "No interval reaches 24.6\u202f%" in lead
+
+
+def test_loss(say: Callable[..., Answer]) -> None:
+    assert "0 significant gains, 4 significant losses" in say(-0.1, 0.05, 0.01).lead
+
+
+def test_no_significant_difference(say: Callable[..., Answer]) -> None:
+    lead = say(0.1, 0.2, 0.4).lead
+    assert "0 significant gains, 0 significant losses and 4 comparisons without a significant difference" in lead
+    assert (
+        "4 of 4 intervals reach 24.6\u202f%, the low end of the published claim (4 so wide that they also hold zero)"
+        in lead
+    )
+
+
+def test_an_interval_wholly_above_the_claim(say: Callable[..., Answer]) -> None:
+    assert "(4 wholly above it)" in say(0.5, 0.1, 0.001).lead
+
+
+def test_test_and_interval_disagree(say: Callable[..., Answer]) -> None:
+    said = say(0.1, 0.2, 0.001)
+    assert "0 significant gains" in said.lead
+    assert any("the interval, which also covers the seeds, includes zero" in warning for warning in said.warnings)
+
+
+def test_scope_and_control_are_stated(say: Callable[..., Answer]) -> None:
+    said = say(0.1, 0.05, 0.01)
+    assert "none of which is in this grid" in said.lead
+    assert "not a verdict on the whole claim" in said.lead
+    assert all(
+        "Random dropping, the control that a denoiser must beat, is not in this grid" in point for point in said.points
+    )
+    assert any("Only 1 seed" in warning for warning in said.warnings)
+
+
+def test_means_and_ranges(say: Callable[..., Answer]) -> None:
+    assert "mean gain over 1 backbone HR@5 +10.0\u202f% and NDCG@5 +10.0\u202f%" in say(0.1, 0.05, 0.01).points[0]
+
+
+@pytest.mark.parametrize(("rate", "warned"), [(0.995, True), (0.8, False)])
+def test_a_mask_that_keeps_everything_at_test_time_is_said(tmp_path: Path, rate: float, warned: bool) -> None:
+    make_tree(tmp_path, CELLS, epochs=2)
+    path = tmp_path / "evaluation" / "runs.parquet"
+    runs = pd.read_parquet(path)
+    runs.loc[runs["method"] == "iadsr", "test_keep_rate"] = rate
+    runs.to_parquet(path)
+    results = load(tmp_path, CELLS)
+    found = answer(results, Comparisons(results), SETTINGS).warnings
+    assert any("ml, strong: at test time IADSR keeps at least 99" in text for text in found) == warned

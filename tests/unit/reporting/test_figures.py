@@ -1,0 +1,66 @@
+import re
+from xml.etree import ElementTree
+
+import pandas as pd
+
+from iadsr.reporting import figures
+from iadsr.reporting.figures import Bar
+
+
+def forest(name: str = "f1-0", note: str = "diverged") -> figures.Panel:
+    nan = float("nan")
+    bars = [Bar("A <&>", "x vs $y$", 0.1, -0.05, 0.2), Bar("B", "x vs $y$", nan, nan, nan, note)]
+    return figures._forest(name, 'T "quoted" <&>', bars, "gain", (-0.2, 0.4), claim=True)
+
+
+def test_panels_are_deterministic() -> None:
+    assert forest().svg == forest().svg
+
+
+def test_panels_are_xml_without_addresses_or_dates() -> None:
+    svg = forest().svg
+    ElementTree.fromstring(svg)
+    assert "http" not in svg
+    assert not re.search(r"\b20\d\d-\d\d-\d\d\b", svg)
+    assert "metadata" not in svg
+
+
+def test_ids_of_two_panels_differ() -> None:
+    first, second = (set(re.findall(r'id="([^"]+)"', forest(name).svg)) for name in ("f1-0", "f1-1"))
+    assert first
+    assert not first & second
+
+
+def test_text_stays_text_and_failures_are_said() -> None:
+    panel = forest()
+    assert "A &lt;&amp;&gt;" in panel.svg
+    assert "x vs $y$" in panel.svg
+    assert ">diverged" in panel.svg.replace("> ", ">")
+    assert "B, x vs $y$: diverged" in panel.alt
+
+
+def test_styles_differ_in_more_than_colour() -> None:
+    looks = list(figures.styles([str(n) for n in range(7)]).values())
+    for key in ("color", "linestyle", "marker"):
+        assert len({str(look[key]) for look in looks}) == 7
+
+
+def test_scales_are_shared_unless_one_is_squeezed() -> None:
+    assert figures._shared([(-1.0, 1.0), (-0.3, 0.3)]) == [(-1.0, 1.0)] * 2
+    assert figures._shared([(-1.0, 1.0), (-0.1, 0.1)]) == [(-1.0, 1.0), (-0.1, 0.1)]
+
+
+def test_curves_keep_seeds_of_different_length() -> None:
+    frame = pd.DataFrame({"epoch": [1, 2, 3, 1, 2], "seed": [1, 1, 1, 2, 2], "validation": [0.1, 0.2, 0.3, 0.1, None]})
+    table = figures._by_seed(frame, "validation")
+    assert table.shape == (3, 2)
+    assert table.dropna().index.tolist() == [1]
+    assert figures._by_seed(frame.iloc[:0], "validation").empty
+
+
+def test_log_scale_labels_are_plain_numbers() -> None:
+    table = pd.DataFrame({1: [10.0, 1.0, 0.1]}, index=[1, 2, 3])
+    look = figures.styles(["none: recommendation"])["none: recommendation"]
+    svg = figures._curves("f", "T", {"none: recommendation": (table, look)}, "Loss", float("nan"), log=True).svg
+    assert ">0.1<" in svg
+    assert "$" not in svg

@@ -1,0 +1,310 @@
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from iadsr.core.errors import ConfigError, DataError
+from iadsr.reporting.page import build_report
+from iadsr.reporting.words import fixed, label
+from tests.unit.reporting.synthetic import ADDRESS, DIVERGED, METRICS, MISSING, SETTINGS, TEMPLATES, grid, make_tree
+
+VOID = {"meta", "link", "br", "img", "hr", "input"}
+
+
+class Reader(HTMLParser):
+    """Checks nesting; collects ids, references, headings and the table of run costs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.links: list[tuple[str, str, str]] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        self.tags.append((tag, found))
+        if tag not in VOID:
+            self.open.append(tag)
+        if found.get("id"):
+            self.ids.append(str(found["id"]))
+        self.links += [
+            (tag, name, str(found[name])) for name in ("href", "src", "xlink:href", "action") if name in found
+        ]
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def read(text: str) -> Reader:
+    reader = Reader()
+    reader.feed(text)
+    reader.close()
+    return reader
+
+
+def rows_of(text: str, name: str) -> list[list[str]]:
+    """The displayed body cells of one table, inner tags removed."""
+    table = text[text.index(f'<caption id="t-{name}">') :]
+    body = table[table.index("<tbody>") : table.index("</tbody>")]
+    rows = re.findall(r"<tr[^>]*>(.*?)</tr>", body, flags=re.DOTALL)
+    cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, flags=re.DOTALL) for row in rows]
+    return [[re.sub(r"<[^>]*>", "", cell).strip() for cell in row] for row in cells]
+
+
+@pytest.fixture(scope="module")
+def text(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+def test_html_is_well_formed_and_ids_are_unique(text: str) -> None:
+    reader = read(text)
+    assert reader.open == []
+    assert len(reader.ids) == len(set(reader.ids))
+
+
+def test_every_inner_reference_has_its_target(text: str) -> None:
+    reader = read(text)
+    targets = {link[1:] for _, _, link in reader.links if link.startswith("#")}
+    assert targets <= set(reader.ids)
+    assert set(re.findall(r"url\(#([^)]+)\)", text)) <= set(reader.ids)
+
+
+def test_nothing_is_loaded_from_elsewhere(text: str) -> None:
+    reader = read(text)
+    outside = [(tag, link) for tag, _, link in reader.links if re.match(r"[a-z]+:|//", link)]
+    assert set(outside) == {("a", "https://arxiv.org/abs/2510.04239")}
+    assert not {"script", "img", "link", "iframe", "object", "embed"} & {tag for tag, _ in reader.tags}
+    assert "@import" not in text
+    assert not re.search(r"url\((?!#)", text)
+
+
+def test_downloads_and_records_exist(text: str, page: Path) -> None:
+    local = [link for tag, _, link in read(text).links if tag == "a" and not link.startswith(("#", "https:"))]
+    assert sum(link.endswith("record.json") for link in local) == 53
+    assert sum(link.endswith(".tex") for link in local) > 10
+    assert all((page.parent / link).is_file() for link in local)
+
+
+def test_every_expected_cell_is_shown(text: str, cells: Any) -> None:
+    shown = {tuple(row[:5]): row[5] for row in rows_of(text, "runs")}
+    assert len(shown) == len(cells)
+    for cell in cells:
+        status = shown[(*(label(part) for part in cell[:4]), str(cell[4]))]
+        expected = "diverged: loss is NaN" if cell in DIVERGED else "missing: no run" if cell in MISSING else "done"
+        assert status.startswith(expected)
+
+
+def test_failed_cells_stay_in_the_result_tables(text: str) -> None:
+    paper = {tuple(row[:2]): row[2:] for row in rows_of(text, "overall-movielens-100k-paper-kept")}
+    assert len(paper) == 9
+    assert paper["Caser", "IADSR"] == ["seeds 1, 2 and 3 diverged: loss is NaN at epoch 3", "0/3"]
+    strong = {tuple(row[:2]): row[2:] for row in rows_of(text, "overall-movielens-100k-strong-excluded")}
+    assert strong["SASRec", "random drop"][-1] == "2/3; seed 3 missing: no run record in the results tree"
+
+
+def test_numbers_are_those_of_the_metrics(text: str, tree: Path) -> None:
+    metrics = pd.read_parquet(tree / "evaluation" / "metrics.parquet").query("group == 'all'").dropna()
+    for protocol in ("paper", "strong"):
+        for ranking in ("excluded", "kept"):
+            name = f"overall-movielens-100k-{protocol}-{ranking}"
+            shown = {tuple(row[:2]): row[2:] for row in rows_of(text, name)}
+            stored = pd.read_csv(tree / "report" / "tables" / f"{name}.csv").set_index(["backbone", "method"])
+            part = metrics[(metrics["protocol"] == protocol) & (metrics["ranking"] == ranking)]
+            for (backbone, method), group in part.groupby(["backbone", "method"]):
+                values = group.groupby("metric")["value"]
+                for place, metric in enumerate(METRICS):
+                    mean, deviation = values.mean()[metric], values.std()[metric]
+                    assert shown[label(backbone), label(method)][place].startswith(fixed(mean))
+                    assert shown[label(backbone), label(method)][place].endswith(fixed(deviation))
+                    assert stored.loc[(backbone, method), f"{metric} mean"] == pytest.approx(mean, rel=1e-12)
+                    assert stored.loc[(backbone, method), f"{metric} sd"] == pytest.approx(deviation, rel=1e-9)
+
+
+def test_gains_use_the_seeds_that_both_have(tree: Path, page: Path) -> None:
+    metrics = pd.read_parquet(tree / "evaluation" / "metrics.parquet")
+    query = "group == 'all' and protocol == 'strong' and ranking == 'excluded' and metric == 'HR@5'"
+    values = metrics.query(query).query("backbone == 'sasrec'").set_index(["method", "seed"])["value"]
+    expected = (values["random_drop"][1] + values["random_drop"][2]) / (values["none"][1] + values["none"][2]) - 1
+    stored = pd.read_csv(page.parent / "tables" / "overall-movielens-100k-strong-excluded.csv")
+    row = stored.query("backbone == 'sasrec' and method == 'random_drop'").iloc[0]
+    assert row["HR@5 gain over none"] == pytest.approx(expected, rel=1e-12)
+    assert row["seeds_done"] == 2
+
+
+def test_the_own_ranking_rule_comes_first(text: str) -> None:
+    places = [
+        text.index(f't-overall-movielens-100k-{name}"')
+        for name in ("paper-kept", "paper-excluded", "strong-excluded", "strong-kept")
+    ]
+    assert places == sorted(places)
+
+
+def test_the_best_of_each_backbone_is_bold(text: str) -> None:
+    table = text[text.index('t-overall-movielens-100k-strong-excluded"') :]
+    assert table[: table.index("</table>")].count("<b>") == 3 * len(METRICS)
+
+
+def test_captions_name_what_made_the_numbers(text: str) -> None:
+    caption = text[text.index('t-overall-movielens-100k-paper-kept"><span>') :].split("</span>")[0]
+    for part in (
+        "movielens-100k",
+        "“paper”",
+        "objective last",
+        "minilm (all-MiniLM-L6-v2, revision r1)",
+        "seeds 1, 2 and 3",
+        "history kept",
+    ):
+        assert part in caption
+
+
+def test_tables_have_captions_and_scopes(text: str) -> None:
+    tags = read(text).tags
+    assert sum(tag == "table" for tag, _ in tags) == sum(tag == "caption" for tag, _ in tags)
+    assert all(attributes.get("scope") in ("row", "col") for tag, attributes in tags if tag == "th")
+
+
+def test_figures_speak(text: str) -> None:
+    drawn = [attributes for tag, attributes in read(text).tags if tag == "svg"]
+    assert len(drawn) > 20
+    assert all(attributes.get("role") == "img" and len(attributes.get("aria-label") or "") > 20 for attributes in drawn)
+    assert "diverged" in " ".join(str(attributes["aria-label"]) for attributes in drawn)
+
+
+def test_warnings_name_failed_runs(text: str) -> None:
+    assert "3 runs of the 54 expected diverged" in text
+    assert "1 run of the 54 expected is missing" in text
+
+
+def test_text_is_escaped(text: str) -> None:
+    assert "&lt;b&gt;&amp; raw&lt;/b&gt;" in text
+    assert "<b>& raw" not in text
+
+
+def test_two_builds_have_the_same_bytes(tmp_path: Path) -> None:
+    cells = grid(protocols=["paper"], backbones=["gru4rec"], seeds=[1, 2])
+    make_tree(tmp_path, cells, epochs=3)
+    built = []
+    for name in ("one", "two"):
+        build_report(tmp_path, cells, SETTINGS, TEMPLATES, tmp_path / name / "index.html")
+        folder = tmp_path / name
+        built.append({path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*")})
+    assert len(built[0]) > 20
+    assert built[0] == built[1]
+
+
+def test_stale_tables_go(tmp_path: Path) -> None:
+    cells = grid(protocols=["paper"], backbones=["sasrec"], seeds=[1])
+    make_tree(tmp_path, cells, epochs=2)
+    stale = tmp_path / "report" / "tables" / "old.csv"
+    stale.parent.mkdir(parents=True)
+    stale.write_text("x")
+    build_report(tmp_path, cells, SETTINGS, TEMPLATES, tmp_path / "report" / "index.html")
+    assert not stale.exists()
+
+
+def test_latex_is_escaped_and_complete(page: Path) -> None:
+    for path in (page.parent / "tables").glob("*.tex"):
+        source = path.read_text(encoding="utf-8")
+        assert source.count(r"\begin{tabular}") == source.count(r"\end{tabular}") == 1
+        assert not re.search(r"(?<!\\)[%#_]", source.replace("\\%", "").split(r"\label")[0])
+    overall = (page.parent / "tables" / "overall-movielens-100k-paper-kept.tex").read_text(encoding="utf-8")
+    assert r"\textbf{" in overall
+    assert r"$\pm$" in overall
+
+
+def test_one_protocol_one_seed(build: Callable[..., str]) -> None:
+    text = build(grid(protocols=["paper"], backbones=["sasrec"], seeds=[4]))
+    read(text)
+    assert "no spread is known" in text
+    assert "multiplies NDCG@10" not in text
+
+
+def test_several_datasets_and_an_unknown_method(build: Callable[..., str]) -> None:
+    cells = grid(
+        datasets=["beauty", "toys"], backbones=["gru4rec"], methods=["none", "iadsr", "iadsr-theta=-0.5"], seeds=[1, 2]
+    )
+    text = build(cells)
+    read(text)
+    assert "A mirror&#39;s &lt;copy&gt;." in text
+    assert text.count("iadsr-theta=-0.5") > 8
+    assert "On beauty the protocol alone" in text
+    assert "On toys the protocol alone" in text
+
+
+@pytest.mark.parametrize("fate", ["diverged", "missing"])
+def test_nothing_worked(build: Callable[..., str], fate: str) -> None:
+    cells = grid(backbones=["caser"], seeds=[1])
+    text = build(cells, **{fate: "all"})
+    read(text)
+    assert "There is no answer: none of the 4 comparisons" in text
+    assert f"{len(cells)} runs of the {len(cells)} expected" in text
+    assert len(rows_of(text, "runs")) == len(cells)
+
+
+def test_without_protocol_descriptions(build: Callable[..., str]) -> None:
+    text = build(grid(protocols=["paper"], backbones=["caser"], seeds=[1]), settings={"name": "bare"})
+    read(text)
+    assert "objective last" in text
+
+
+def test_unnamed_runs_are_left_out_and_counted(tmp_path: Path) -> None:
+    cells = grid(backbones=["caser"], protocols=["paper"])
+    make_tree(tmp_path, cells, epochs=2)
+    asked = [cell for cell in cells if cell[4] == 1]
+    build_report(tmp_path, asked, SETTINGS, TEMPLATES, tmp_path / "report" / "index.html")
+    text = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+    assert "6 further runs in the results tree, not named by these settings, left out" in text
+    runs = pd.read_csv(tmp_path / "report" / "tables" / "runs.csv")
+    assert sorted(map(tuple, runs[ADDRESS].to_numpy())) == sorted(asked)
+
+
+def test_no_cells_is_a_config_error(tree: Path) -> None:
+    with pytest.raises(ConfigError, match="at least one"):
+        build_report(tree, [], SETTINGS, TEMPLATES, tree / "x.html")
+
+
+def test_a_missing_stage_is_named(tmp_path: Path) -> None:
+    cells = grid(backbones=["caser"], seeds=[1])
+    make_tree(tmp_path, cells, epochs=2)
+    (tmp_path / "statistics" / "comparisons.parquet").unlink()
+    with pytest.raises(DataError, match="run the statistics stage"):
+        build_report(tmp_path, cells, SETTINGS, TEMPLATES, tmp_path / "x.html")
+
+
+def test_wrong_templates_are_named(tree: Path, cells: Any, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"captions\.toml"):
+        build_report(tree, cells, SETTINGS, tmp_path, tmp_path / "x.html")
+
+
+def test_settings_by_cell_are_summarised(build: Callable[..., str]) -> None:
+    cells = {
+        "movielens-100k/gru4rec": {"ranking": "excluded", "lr": 1, "layers": 2},
+        "movielens-100k/caser": {"ranking": "excluded", "lr": 2},
+    }
+    settings = {"name": "x", "protocols": {"paper": {"description": "As released.", "cells": cells}}}
+    text = build(
+        grid(protocols=["paper"], backbones=["gru4rec", "caser"], methods=["none", "iadsr"], seeds=[1]),
+        settings=settings,
+    )
+    shown = dict(rows_of(text, "protocols"))
+    assert shown["description"] == "As released."
+    assert shown["ranking"] == "excluded"
+    assert shown["lr"] == "1 (movielens-100k/gru4rec); 2 (movielens-100k/caser)"
+    assert shown["layers"] == "2 (movielens-100k/gru4rec)"
+    assert text.index("t-overall-movielens-100k-paper-excluded") < text.index("t-overall-movielens-100k-paper-kept")
+
+
+def test_fixture_has_numbers(tree: Path) -> None:
+    metrics = pd.read_parquet(tree / "evaluation" / "metrics.parquet")
+    assert len(metrics) == 53 * 2 * 12 * 7
+    assert metrics["value"].isna().sum() == 3 * 2 * 12 * 7

@@ -1,0 +1,79 @@
+"""Ranks by hand: ties, exclusion, repeats; the AUC against its definition."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from iadsr.core.config import Cell, Settings
+from iadsr.methods.method import Context
+from iadsr.sequences.split import Sequences
+from iadsr.training.recommender import build_recommender, softmax_loss
+from iadsr.training.score import Scorer, ndcg, noise_auc, rank_targets
+
+
+def test_expected_rank_with_ties() -> None:
+    scores = torch.tensor([[0.5, 0.9, 0.5, 0.5, 0.1], [1.0, 2.0, 3.0, 4.0, 5.0]])
+    ranked = rank_targets(scores, torch.tensor([0, 4]), 2)
+    assert ranked.rank.tolist() == [3.0, 1.0]  # one better, two tied: places 2, 3, 4 are equally likely
+    assert ranked.ties.tolist() == [2, 0]
+    assert ranked.top[1].tolist() == [4, 3]
+    assert ndcg(torch.tensor([1.0, 3.0, 10.0, 11.0]), 10).tolist() == pytest.approx([1, 0.5, 1 / np.log2(11), 0])
+
+
+def test_auc_is_the_share_of_pairs_in_order() -> None:
+    score, noisy = np.array([0.1, 0.4, 0.4, 0.9, -1.0]), np.array([True, False, True, False, False])
+    pairs = itertools.product(score[~noisy], score[noisy])
+    wins = [1.0 if good > bad else 0.5 if good == bad else 0.0 for good, bad in pairs]
+    assert noise_auc(score, noisy) == pytest.approx(np.mean(wins))
+    assert noise_auc(score, np.zeros(5, dtype=bool)) is None
+
+
+def test_ranks_equal_a_loop_over_users_and_items() -> None:
+    rng = np.random.default_rng(0)
+    lengths = [5, 9, 14]
+    items = np.concatenate([rng.permutation(30)[:n] + 1 for n in lengths]).astype(np.int32)
+    items[4] = items[0]  # a target that is a repeat stays a candidate
+    sequences = Sequences(items, np.array([0, 5, 14, 28]), np.array(["a", "b", "c"]), 30)
+    cell = Cell(
+        dataset="d", protocol="p", backbone="gru4rec", method="none", seed=1, kind="none", encoder=None,
+        settings=Settings(
+            objective="all", max_length=4, ranking="kept", dimension=8, dropout=0.1, batch_size=2, learning_rate=0.1,
+            epochs=1, patience=1,
+        ),
+        backbone_options={"hidden": 8, "layers": 1}, method_options={},
+    )  # fmt: skip
+    model = build_recommender(cell, 30, Context(8)).eval()
+    table, mask = Scorer(sequences, "test", 4, torch.device("cpu")).ranks(model, torch.Generator())
+    assert mask == {"test_keep_rate": None, "noise_auc": None}
+    assert table["history_length"].tolist() == [4, 8, 13]
+    for row, (begin, end) in enumerate(itertools.pairwise(sequences.offsets)):
+        history, target = items[begin : end - 1], items[end - 1]
+        inputs = torch.tensor(history[-4:]).long().unsqueeze(0)
+        state = model.backbone(model.table(inputs), torch.tensor([inputs.shape[1]]))[0, -1]
+        scores = (model.table.candidates @ state).detach().numpy()
+        for ranking in ("kept", "excluded"):
+            allowed = [i for i in range(1, 31) if ranking == "kept" or i not in history or i == target]
+            order = sorted(allowed, key=lambda i: -scores[i - 1])
+            assert table[f"rank_{ranking}"][row] == order.index(target) + 1
+            assert table[f"top_{ranking}"][row][: min(10, len(allowed))].tolist() == order[:10]
+    counts = np.bincount(
+        np.concatenate([items[b : e - 2] for b, e in itertools.pairwise(sequences.offsets)]), minlength=31
+    )
+    assert table["target_train_count"].tolist() == counts[table["target"]].tolist()
+
+
+@pytest.mark.parametrize("rows", [50, 400])
+def test_loss_is_cross_entropy_with_its_gradient(rows: int) -> None:
+    torch.manual_seed(0)
+    states = torch.randn(rows, 8, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(40, 8, dtype=torch.float64, requires_grad=True)
+    targets = torch.randint(0, 40, (rows,))
+    wanted = torch.nn.functional.cross_entropy(states @ weight.T, targets)
+    expected = torch.autograd.grad(wanted, (states, weight))
+    loss = softmax_loss(states, weight, targets)
+    loss.backward()
+    assert float(loss) == pytest.approx(float(wanted), abs=1e-10)
+    torch.testing.assert_close(states.grad, expected[0])
+    torch.testing.assert_close(weight.grad, expected[1])

@@ -1,0 +1,130 @@
+"""The DAG as a user drives it: dry runs of every shipped run file, and a small grid from end to end."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+RUNS = sorted((ROOT / "workflow" / "config").glob("*.yaml"))
+
+
+def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run Snakemake on this checkout's rules, with everything it makes below `folder`."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder)]
+    return subprocess.run(
+        [*command, "--cores", "2", *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)
+def test_dry_run_of_every_run_file(path: Path, tmp_path: Path) -> None:
+    done = snakemake(tmp_path, "-n", "--quiet", "rules", "--configfile", str(path))
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert f"Run '{path.stem}'" in done.stderr
+    assert "workflow/config/paper.yaml" in done.stderr, "it says how to run the whole grid"
+
+
+def test_a_bad_configuration_stops_before_any_job(tmp_path: Path) -> None:
+    done = snakemake(tmp_path, "-n", "--config", "devise=cpu")
+    assert done.returncode != 0
+    assert "did you mean 'device'" in done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A finished run of one backbone on the planted data, for a few epochs."""
+    folder = tmp_path_factory.mktemp("grid")
+    run = yaml.safe_load((ROOT / "workflow" / "config" / "smoke.yaml").read_text())
+    run |= {
+        "name": "grid",
+        "results": "results",
+        "backbones": ["gru4rec"],
+        "max_epochs": 2,
+        "encoder": {"kind": "tfidf"},
+    }
+    path = folder / "grid.json"
+    path.write_text(json.dumps(run))
+    done = snakemake(folder, "--configfile", str(path))
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    return folder, path
+
+
+def test_the_report_and_every_record_are_there(grid: tuple[Path, Path]) -> None:
+    results = grid[0] / "results"
+    page = (results / "report" / "index.html").read_text()
+    assert "random_drop" in page
+    records = [json.loads(path.read_text()) for path in results.glob("runs/*/*/*/*/*/record.json")]
+    assert len(records) == 6
+    assert {record["status"] for record in records} == {"done"}
+    aucs = [record["mask"]["noise_auc"] for record in records if record["cell"]["kind"] == "iadsr"]
+    assert all(0 <= auc <= 1 for auc in aucs)
+    metrics = pd.read_parquet(results / "evaluation" / "metrics.parquet")
+    assert set(metrics["ranking"]) == {"excluded", "kept"}
+    assert len(pd.read_parquet(results / "evaluation" / "runs.parquet")) == 6
+    assert not list((results / "scratch").glob("*.pt")), "finished runs leave no state behind"
+
+
+def test_nothing_is_left_to_do(grid: tuple[Path, Path]) -> None:
+    done = snakemake(grid[0], "-n", "--configfile", str(grid[1]))
+    assert "Nothing to be done" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("changed", "again", "spared"),
+    [
+        ("report/style.css", {"reporting"}, {"training", "evaluation"}),
+        ("iadsr/statistics/paired.py", {"statistics", "reporting"}, {"training", "evaluation"}),
+        ("iadsr/evaluation/metrics.py", {"evaluation", "statistics", "reporting"}, {"training"}),
+        ("iadsr/methods/iadsr.py", {"training"}, {"datasets", "embeddings"}),
+        ("iadsr/models/caser.py", set(), {"training", "evaluation"}),
+    ],
+)
+def test_an_edit_repeats_what_it_can_change_and_nothing_else(
+    grid: tuple[Path, Path], tmp_path: Path, changed: str, again: set[str], spared: set[str]
+) -> None:
+    """In a copy of the checkout, whose sources Snakemake compares with those that made the results."""
+    copy = tmp_path / "checkout"
+    kept = ("iadsr", "workflow", "report", "envs")
+    for name in kept:
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy2(ROOT / "Snakefile", copy)
+    run = copy / "grid.json"
+    shutil.copy2(grid[1], run)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", str(run)]
+    environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(copy)}
+
+    def call(*more: str) -> str:
+        done = subprocess.run([*command, *more], cwd=copy, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+        return done.stdout + done.stderr
+
+    shutil.copytree(grid[0] / "results", copy / "results")
+    call("--touch")
+    assert "Nothing to be done" in call("-n")
+    target = copy / changed
+    target.write_text(target.read_text() + "\n")
+    planned = call("-n")
+    rules = {line.split()[1].rstrip(":") for line in planned.splitlines() if line.startswith(("rule ", "localrule "))}
+    assert again <= rules
+    assert not spared & rules
+
+
+def test_a_killed_run_goes_on(grid: tuple[Path, Path]) -> None:
+    """A lost record is made again, to the same bytes."""
+    record = grid[0] / "results/runs/planted/strong/gru4rec/none/seed0/record.json"
+    ranks = record.with_name("ranks.parquet")
+    before = pd.read_parquet(ranks)
+    ranks.unlink()
+    done = snakemake(grid[0], "--configfile", str(grid[1]))
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    pd.testing.assert_frame_equal(pd.read_parquet(ranks), before)

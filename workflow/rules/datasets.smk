@@ -1,0 +1,17 @@
+rule datasets:
+    input:
+        settings=ancient(SETTINGS),
+        spec=f"{os.path.relpath(CONFIG_FOLDER)}/datasets/{{dataset}}.yaml",
+        sources=room("datasets"),
+    output:
+        interactions=f"{ROOT}/data/{{dataset}}/interactions.parquet",
+        catalogue=f"{ROOT}/data/{{dataset}}/items.parquet",
+        summary=f"{ROOT}/data/{{dataset}}/summary.json",
+    log:
+        f"{ROOT}/logs/datasets/{{dataset}}.log",
+    conda:
+        "../../envs/core.yaml"
+    message:
+        "Obtaining and verifying {wildcards.dataset}"
+    shell:
+        "{IADSR} datasets --config {input.settings} --dataset {wildcards.dataset} 2>&1 | tee {log} >&2"

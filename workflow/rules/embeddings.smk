@@ -1,0 +1,27 @@
+# LLM2Vec needs old transformers, hence an environment of its own: --use-conda's, or the Python that the run file names.
+ENCODE = (
+    IADSR.replace("python -m", f"{shlex.quote(RUN.llm2vec_python)} -m")
+    if ENCODER == "llm2vec" and RUN.llm2vec_python
+    else IADSR
+)
+
+
+rule embeddings:
+    input:
+        settings=ancient(SETTINGS),
+        catalogue=rules.datasets.output.catalogue,
+        sources=room("embeddings"),
+    output:
+        f"{ROOT}/embeddings/{{dataset}}/{ENCODER}.safetensors",
+    log:
+        f"{ROOT}/logs/embeddings/{{dataset}}/{ENCODER}.log",
+    conda:
+        "../../envs/llm2vec.yaml" if ENCODER == "llm2vec" else "../../envs/core.yaml"
+    resources:
+        gpu=1 if ENCODER == "llm2vec" and RUN.device != "cpu" else 0,
+    params:
+        encoder=RUN.encoder,
+    message:
+        f"Encoding the item names of {{wildcards.dataset}} with {ENCODER}"
+    shell:
+        "{ENCODE} embeddings --config {input.settings} --dataset {wildcards.dataset} 2>&1 | tee {log} >&2"

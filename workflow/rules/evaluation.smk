@@ -1,0 +1,20 @@
+rule evaluation:
+    input:
+        settings=ancient(SETTINGS),
+        records=RECORDS,
+        catalogues=expand(rules.datasets.output.catalogue, dataset=RUN.datasets),
+        sources=room("evaluation"),
+    output:
+        metrics=f"{ROOT}/evaluation/metrics.parquet",
+        runs=f"{ROOT}/evaluation/runs.parquet",
+        curves=f"{ROOT}/evaluation/curves.parquet",
+    log:
+        f"{ROOT}/logs/evaluation.log",
+    conda:
+        "../../envs/core.yaml"
+    params:
+        cells=list(CELLS),
+    message:
+        "Scoring every run's ranks"
+    shell:
+        "{IADSR} evaluate --config {input.settings} 2>&1 | tee {log} >&2"

@@ -1,0 +1,29 @@
+rule reporting:
+    input:
+        settings=ancient(SETTINGS),
+        metrics=rules.evaluation.output,
+        comparisons=rules.statistics.output,
+        summaries=expand(rules.datasets.output.summary, dataset=RUN.datasets),
+        embeddings=(
+            expand(rules.embeddings.output, dataset=RUN.datasets)
+            if any(cell.encoder for cell in CELLS.values())
+            else []
+        ),
+        sources=room("reporting"),
+        templates=[
+            os.path.relpath(path)
+            for path in sorted((HERE / "report").iterdir())
+            if path.is_file()
+        ],
+    output:
+        f"{ROOT}/report/index.html",
+    log:
+        f"{ROOT}/logs/report.log",
+    conda:
+        "../../envs/core.yaml"
+    params:
+        run=RUN.model_dump(),
+    message:
+        f"Drawing {ROOT}/report/index.html"
+    shell:
+        "{IADSR} report --config {input.settings} 2>&1 | tee {log} >&2"

@@ -1,0 +1,23 @@
+rule sequences:
+    input:
+        settings=ancient(SETTINGS),
+        interactions=rules.datasets.output.interactions,
+        catalogue=rules.datasets.output.catalogue,
+        sources=room("sequences"),
+    output:
+        f"{ROOT}/sequences/{{dataset}}/sequences.npz",
+    log:
+        f"{ROOT}/logs/sequences/{{dataset}}.log",
+    conda:
+        "../../envs/core.yaml"
+    message:
+        "Sorting {wildcards.dataset} into user sequences"
+    shell:
+        "{IADSR} sequences --config {input.settings} --dataset {wildcards.dataset} 2>&1 | tee {log} >&2"
+
+
+rule all_sequences:
+    input:
+        expand(rules.sequences.output, dataset=RUN.datasets),
+    message:
+        "Every dataset is prepared"

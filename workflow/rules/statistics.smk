@@ -1,0 +1,17 @@
+rule statistics:
+    input:
+        settings=ancient(SETTINGS),
+        records=RECORDS,
+        sources=room("statistics"),
+    output:
+        f"{ROOT}/statistics/comparisons.parquet",
+    log:
+        f"{ROOT}/logs/statistics.log",
+    conda:
+        "../../envs/core.yaml"
+    params:
+        cells=list(CELLS),
+    message:
+        "Testing methods against their baselines"
+    shell:
+        "{IADSR} compare --config {input.settings} 2>&1 | tee {log} >&2"

@@ -1,0 +1,47 @@
+def embeddings_of(wildcards) -> list[str]:
+    cell = cell_of(wildcards)
+    return (
+        []
+        if cell.encoder is None
+        else [f"{ROOT}/embeddings/{cell.dataset}/{ENCODER}.safetensors"]
+    )
+
+
+def matched_of(wildcards) -> list[str]:
+    """The run whose keep rates a control copies."""
+    matched = cell_of(wildcards).matched
+    return (
+        []
+        if matched is None
+        else [f"{ROOT}/runs/{matched}/{name}" for name in ("record.json", "curve.csv")]
+    )
+
+
+rule training:
+    input:
+        settings=ancient(SETTINGS),
+        sequences=lambda wildcards: f"{ROOT}/sequences/{cell_of(wildcards).dataset}/sequences.npz",
+        embeddings=embeddings_of,
+        matched=matched_of,
+        sources=lambda wildcards: [
+            os.path.relpath(path)
+            for path in sources(
+                "training", cell_of(wildcards).backbone, cell_of(wildcards).kind
+            )
+        ],
+    output:
+        record=f"{ROOT}/runs/{{address}}/record.json",
+        ranks=f"{ROOT}/runs/{{address}}/ranks.parquet",
+        curve=f"{ROOT}/runs/{{address}}/curve.csv",
+    log:
+        f"{ROOT}/logs/training/{{address}}.log",
+    conda:
+        "../../envs/core.yaml"
+    threads: RUN.threads
+    params:
+        cell=lambda wildcards: cell_of(wildcards).digest,
+    message:
+        "Training {wildcards.address}"
+    shell:
+        "OMP_NUM_THREADS={threads} {IADSR} train {wildcards.address:q} --config {input.settings} > {log} 2>&1"
+        " || {{ tail -n 5 {log} >&2; exit 1; }}"
