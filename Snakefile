@@ -12,6 +12,7 @@ if (
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/settings.smk"
 include: "workflow/rules/datasets.smk"
 include: "workflow/rules/embeddings.smk"
 include: "workflow/rules/sequences.smk"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import BaseModel
 
 from iadsr.core.config import Cell, RunConfig, load_run, pick
 from iadsr.core.errors import IadsrError
@@ -140,8 +141,14 @@ def schemas(
     from iadsr.datasets.spec import DatasetSpec
     from iadsr.embeddings.spec import EncoderSpec
 
-    models = {"run": RunConfig, "protocol": Protocol, "dataset": DatasetSpec, "encoder": EncoderSpec}
-    for name, model in {**models, **{f"method-{kind}": options for kind, options in METHODS.items()}}.items():
+    models: dict[str, type[BaseModel]] = {
+        "run": RunConfig,
+        "protocol": Protocol,
+        "dataset": DatasetSpec,
+        "encoder": EncoderSpec,
+        **{f"method-{kind}": options for kind, options in METHODS.items()},
+    }
+    for name, model in models.items():
         write_json(folder / f"{name}.schema.json", model.model_json_schema())
 
 

@@ -37,10 +37,10 @@ def build_backbone(name: str, dimension: int, max_length: int, dropout: float, o
 class ItemTable(nn.Module):
     """Embeddings of items 1..n_items; index 0 pads and embeds to zero. Inputs and scores share the table."""
 
-    def __init__(self, n_items: int, dimension: int, std: float = 0.02) -> None:
+    def __init__(self, n_items: int, dimension: int) -> None:
         super().__init__()
         self.embedding = nn.Embedding(n_items + 1, dimension, padding_idx=0)
-        nn.init.normal_(self.embedding.weight, std=std)
+        nn.init.normal_(self.embedding.weight, std=0.02)
         with torch.no_grad():
             self.embedding.weight[0].zero_()
 

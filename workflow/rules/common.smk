@@ -1,14 +1,13 @@
 # The validated configuration, the grid that follows from it, and the source files that each stage depends on.
-import logging
 import os
 import shlex
 import sys
 from pathlib import Path
 
 HERE = Path(workflow.basedir)
-sys.path.insert(
-    0, str(HERE)
-)  # the package of this checkout, not another one that may be installed
+# The package of this checkout, not another one that may be installed: here, and in every job's `python`.
+sys.path.insert(0, str(HERE))
+shell.prefix(f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(HERE))}; ")
 
 from iadsr.core import config as schema
 from iadsr.core.errors import IadsrError
@@ -26,7 +25,6 @@ except IadsrError as error:
 ROOT = RUN.results
 SETTINGS = f"{ROOT}/settings.json"
 ENCODER = RUN.encoder["kind"]
-IADSR = f"PYTHONPATH={shlex.quote(str(HERE))} python -m iadsr"
 RECORDS = [f"{ROOT}/runs/{address}/record.json" for address in CELLS]
 
 
@@ -44,6 +42,25 @@ def cell_of(wildcards) -> schema.Cell:
     return CELLS[wildcards.address]
 
 
+def embeddings_of(wildcards) -> list[str]:
+    cell = cell_of(wildcards)
+    return (
+        []
+        if cell.encoder is None
+        else [f"{ROOT}/embeddings/{cell.dataset}/{ENCODER}.safetensors"]
+    )
+
+
+def matched_of(wildcards) -> list[str]:
+    """The run whose keep rates a control copies."""
+    matched = cell_of(wildcards).matched
+    return (
+        []
+        if matched is None
+        else [f"{ROOT}/runs/{matched}/{name}" for name in ("record.json", "curve.csv")]
+    )
+
+
 def announce() -> None:
     """Say what is about to run and how to run the rest."""
     grid = f"{len(CELLS)} training runs: {', '.join(RUN.datasets)} x {', '.join(RUN.protocols)}"
@@ -58,20 +75,3 @@ def announce() -> None:
 
 if workflow.is_main_process:
     announce()
-
-
-localrules:
-    settings,
-
-
-rule settings:
-    output:
-        SETTINGS,
-    log:
-        f"{ROOT}/logs/settings.log",
-    params:
-        run=RUN.model_dump(),
-    message:
-        "Writing the resolved run file"
-    script:
-        "../scripts/settings.py"

@@ -14,4 +14,4 @@ rule datasets:
     message:
         "Obtaining and verifying {wildcards.dataset}"
     shell:
-        "{IADSR} datasets --config {input.settings} --dataset {wildcards.dataset} 2>&1 | tee {log} >&2"
+        "python -m iadsr datasets --config {input.settings} --dataset {wildcards.dataset} 2>&1 | tee {log} >&2"

@@ -1,11 +1,4 @@
 # LLM2Vec needs old transformers, hence an environment of its own: --use-conda's, or the Python that the run file names.
-ENCODE = (
-    IADSR.replace("python -m", f"{shlex.quote(RUN.llm2vec_python)} -m")
-    if ENCODER == "llm2vec" and RUN.llm2vec_python
-    else IADSR
-)
-
-
 rule embeddings:
     input:
         settings=ancient(SETTINGS),
@@ -21,7 +14,12 @@ rule embeddings:
         gpu=1 if ENCODER == "llm2vec" and RUN.device != "cpu" else 0,
     params:
         encoder=RUN.encoder,
+        python=(
+            RUN.llm2vec_python
+            if ENCODER == "llm2vec" and RUN.llm2vec_python
+            else "python"
+        ),
     message:
         f"Encoding the item names of {{wildcards.dataset}} with {ENCODER}"
     shell:
-        "{ENCODE} embeddings --config {input.settings} --dataset {wildcards.dataset} 2>&1 | tee {log} >&2"
+        "{params.python} -m iadsr embeddings --config {input.settings} --dataset {wildcards.dataset} 2>&1 | tee {log} >&2"

@@ -17,4 +17,4 @@ rule evaluation:
     message:
         "Scoring every run's ranks"
     shell:
-        "{IADSR} evaluate --config {input.settings} 2>&1 | tee {log} >&2"
+        "python -m iadsr evaluate --config {input.settings} 2>&1 | tee {log} >&2"

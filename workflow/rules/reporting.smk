@@ -26,4 +26,4 @@ rule reporting:
     message:
         f"Drawing {ROOT}/report/index.html"
     shell:
-        "{IADSR} report --config {input.settings} 2>&1 | tee {log} >&2"
+        "python -m iadsr report --config {input.settings} 2>&1 | tee {log} >&2"

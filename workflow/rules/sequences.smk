@@ -13,7 +13,7 @@ rule sequences:
     message:
         "Sorting {wildcards.dataset} into user sequences"
     shell:
-        "{IADSR} sequences --config {input.settings} --dataset {wildcards.dataset} 2>&1 | tee {log} >&2"
+        "python -m iadsr sequences --config {input.settings} --dataset {wildcards.dataset} 2>&1 | tee {log} >&2"
 
 
 rule all_sequences:

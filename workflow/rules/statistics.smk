@@ -14,4 +14,4 @@ rule statistics:
     message:
         "Testing methods against their baselines"
     shell:
-        "{IADSR} compare --config {input.settings} 2>&1 | tee {log} >&2"
+        "python -m iadsr compare --config {input.settings} 2>&1 | tee {log} >&2"

@@ -1,22 +1,3 @@
-def embeddings_of(wildcards) -> list[str]:
-    cell = cell_of(wildcards)
-    return (
-        []
-        if cell.encoder is None
-        else [f"{ROOT}/embeddings/{cell.dataset}/{ENCODER}.safetensors"]
-    )
-
-
-def matched_of(wildcards) -> list[str]:
-    """The run whose keep rates a control copies."""
-    matched = cell_of(wildcards).matched
-    return (
-        []
-        if matched is None
-        else [f"{ROOT}/runs/{matched}/{name}" for name in ("record.json", "curve.csv")]
-    )
-
-
 rule training:
     input:
         settings=ancient(SETTINGS),
@@ -43,5 +24,5 @@ rule training:
     message:
         "Training {wildcards.address}"
     shell:
-        "OMP_NUM_THREADS={threads} {IADSR} train {wildcards.address:q} --config {input.settings} > {log} 2>&1"
+        "OMP_NUM_THREADS={threads} python -m iadsr train {wildcards.address:q} --config {input.settings} > {log} 2>&1"
         " || {{ tail -n 5 {log} >&2; exit 1; }}"
