@@ -30,6 +30,10 @@ from iadsr.training.score import Scorer
 logger = logging.getLogger("iadsr.training")
 
 
+class Unmatched(IadsrError):
+    """The run whose keep rates a control copies diverged, so there is nothing to copy."""
+
+
 def choose_device(name: str) -> torch.device:
     """`auto` is CUDA where there is one.
 
@@ -57,18 +61,21 @@ def run_cell(cell: Cell, root: Path, device_name: str, threads: int) -> None:
     identity = value_digest({"cell": cell.digest, "inputs": digests, "source": source})
 
     sequences = load_sequences(inputs["sequences"])
-    context = load_context(cell, inputs, device)
-    model = build_recommender(cell, sequences.n_items, context)
     checkpoint = checkpoint_path(root, identity)
-    outcome = train(model, sequences, cell, device, checkpoint)
-
     folder = root / "runs" / cell.address
+    ranks, parameters = _no_ranks(), 0
     mask: dict[str, float | None] = {"test_keep_rate": None, "noise_auc": None}
+    try:
+        context = load_context(cell, inputs, device)
+        model = build_recommender(cell, sequences.n_items, context)
+        parameters = sum(weight.numel() for weight in model.parameters())
+        outcome = train(model, sequences, cell, device, checkpoint)
+    except Unmatched as error:
+        outcome = Outcome(diverged=str(error))
     if outcome.diverged is None:
         scorer = Scorer(sequences, "test", cell.settings.max_length, device)
         ranks, mask = scorer.ranks(model.eval(), evaluation_noise(cell, device))
     else:
-        ranks = _no_ranks()
         logger.error("%s diverged: %s", cell.address, outcome.diverged)
     write_csv(folder / "curve.csv", pd.DataFrame([asdict(row) for row in outcome.curve], columns=_CURVE))
     write_parquet(folder / "ranks.parquet", ranks)
@@ -88,7 +95,7 @@ def run_cell(cell: Cell, root: Path, device_name: str, threads: int) -> None:
             "machine": machine(),
             "seconds": _seconds(outcome, time.monotonic() - began),
             "peak_memory_mb": peak_memory_mb(),
-            "parameters": sum(weight.numel() for weight in model.parameters()),
+            "parameters": parameters,
             "epochs": len(outcome.curve),
             "best_epoch": outcome.best_epoch,
             "best_validation": outcome.best_validation,
@@ -99,7 +106,11 @@ def run_cell(cell: Cell, root: Path, device_name: str, threads: int) -> None:
 
 
 def input_files(cell: Cell, root: Path) -> dict[str, Path]:
-    """Every file that a cell reads, by name."""
+    """Every file that a cell reads, by name.
+
+    Raises:
+        DataError: one is missing.
+    """
     files = {"sequences": root / "sequences" / cell.dataset / "sequences.npz"}
     if cell.kind in TEXT_METHODS:
         assert cell.encoder is not None
@@ -107,6 +118,9 @@ def input_files(cell: Cell, root: Path) -> dict[str, Path]:
     if cell.matched is not None:
         files["matched_record"] = root / "runs" / cell.matched / "record.json"
         files["matched_curve"] = root / "runs" / cell.matched / "curve.csv"
+    for name, path in files.items():
+        if not path.is_file():
+            raise DataError(f"{cell.address} needs {path} ({name}), which is missing: run the stage before this one")
     return files
 
 
@@ -114,11 +128,8 @@ def load_context(cell: Cell, inputs: dict[str, Path], device: torch.device) -> C
     """What the cell's method is built from.
 
     Raises:
-        DataError: an input is missing, or the matched run diverged and has no keep rate to copy.
+        Unmatched: the matched run diverged and has no keep rate to copy.
     """
-    for name, path in inputs.items():
-        if not path.is_file():
-            raise DataError(f"{cell.address} needs {path} ({name}), which is missing: run the stage before this one")
     text = rates = None
     test_rate = 1.0
     if "embeddings" in inputs:
@@ -128,7 +139,7 @@ def load_context(cell: Cell, inputs: dict[str, Path], device: torch.device) -> C
         record = read_json(inputs["matched_record"])
         rates = pd.read_csv(inputs["matched_curve"])["keep_rate"].to_numpy(dtype=np.float64)
         if not record["mask"] or record["mask"]["test_keep_rate"] is None or not len(rates):
-            raise DataError(f"{cell.address} copies the keep rates of {cell.matched}, which has none (diverged?)")
+            raise Unmatched(f"the run whose keep rates it copies has none: {cell.matched} ({record['reason']})")
         test_rate = float(record["mask"]["test_keep_rate"])
     return Context(cell.settings.dimension, text, rates, test_rate)
 
