@@ -8,7 +8,7 @@ if (
     "name" not in config
 ):  # a --configfile replaces the default whole; it is never merged into it
 
-    configfile: "workflow/config/laptop.yaml"
+    configfile: f"{workflow.basedir}/workflow/config/laptop.yaml"
 
 
 include: "workflow/rules/common.smk"

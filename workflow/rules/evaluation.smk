@@ -2,6 +2,8 @@ rule evaluation:
     input:
         settings=ancient(SETTINGS),
         records=RECORDS,
+        ranks=RANKS,
+        curves=CURVES,
         catalogues=expand(rules.datasets.output.catalogue, dataset=RUN.datasets),
         sources=room("evaluation"),
     output:

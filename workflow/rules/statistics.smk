@@ -2,6 +2,7 @@ rule statistics:
     input:
         settings=ancient(SETTINGS),
         records=RECORDS,
+        ranks=RANKS,
         sources=room("statistics"),
     output:
         f"{ROOT}/statistics/comparisons.parquet",

@@ -84,7 +84,7 @@ def test_planted_data_carries_its_noise(tmp_path: Path) -> None:
     summary = build(planted, tmp_path / "planted", tmp_path / "raw", None)
     table = pd.read_parquet(tmp_path / "planted" / "interactions.parquet")
     assert table.dtypes.astype(str).to_dict()["noise"] == "bool"
-    assert (summary["counts"]["users"], summary["counts"]["items"]) == (600, 300)
+    assert (summary["counts"]["users"], summary["counts"]["items"]) == (planted.planted.users, planted.planted.items)
     assert (summary["sources"], summary["placeholder_note"]) == ([], None)
 
 
