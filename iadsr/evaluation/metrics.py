@@ -9,7 +9,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import rankdata
 
 from iadsr.core import columns as c
 from iadsr.core.errors import DataError
@@ -61,7 +60,7 @@ def popularity_decile(counts: ArrayLike) -> NDArray[np.int64]:
     """
     counts = np.asarray(counts)
     # doubled so that the arithmetic is exact: a mean position is a multiple of 1/2
-    doubled = np.rint(2 * rankdata(counts, method="average")).astype(np.int64)
+    doubled = np.rint(2 * pd.Series(counts).rank().to_numpy()).astype(np.int64)
     return np.asarray(DECILES * (doubled - 1) // (2 * max(counts.size, 1)) + 1, np.int64)
 
 

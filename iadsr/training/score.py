@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
-from scipy.stats import rankdata
 from torch import Tensor
 
 from iadsr.core import columns as c
@@ -147,6 +146,6 @@ def noise_auc(score: npt.NDArray[np.float64], noisy: npt.NDArray[np.bool_]) -> f
     positives = len(noisy) - negatives
     if not negatives or not positives:
         return None
-    ranks = rankdata(score)
+    ranks = pd.Series(score).rank().to_numpy()
     above = ranks[~noisy].sum() - positives * (positives + 1) / 2
     return float(above / (positives * negatives))

@@ -1,0 +1,40 @@
+"""The optimiser: torch's own arithmetic, without the import of torch's compiler."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import torch
+from torch import nn
+
+from iadsr.training.loop import AdamW
+
+
+def _steps(kind: type[torch.optim.AdamW]) -> list[torch.Tensor]:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, 3))
+    optimiser = kind(model.parameters(), 0.01, weight_decay=0.1, foreach=True)
+    inputs = torch.randn(11, 5)
+    for _ in range(4):
+        optimiser.zero_grad(set_to_none=True)
+        model(inputs).square().sum().backward()
+        optimiser.step()
+    return [weight.detach() for weight in model.parameters()]
+
+
+def test_steps_are_those_of_torch() -> None:
+    for ours, theirs in zip(_steps(AdamW), _steps(torch.optim.AdamW), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_a_step_does_not_import_the_compiler() -> None:
+    code = (
+        "import sys, torch; from iadsr.training import run; from iadsr.training.loop import AdamW\n"
+        "model = torch.nn.Linear(2, 2); optimiser = AdamW(model.parameters(), foreach=True)\n"
+        "model(torch.ones(1, 2)).sum().backward(); optimiser.step(); optimiser.zero_grad()\n"
+        "optimiser.load_state_dict(optimiser.state_dict())\n"
+        "print([name for name in ('torch._dynamo', 'scipy') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
