@@ -129,9 +129,14 @@ class Settings(Strict):
     dimension: int = Field(64, ge=1, description="width of item embeddings and of the states that score them")
     dropout: float = Field(ge=0, lt=1, description="on the item embeddings and inside the backbone")
     batch_size: int = Field(ge=1, description="sequences in a step")
-    learning_rate: float = Field(gt=0, description="peak learning rate of AdamW")
+    learning_rate: float = Field(gt=0, description="learning rate of AdamW")
     weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay of AdamW")
-    schedule: Literal["constant", "linear"] = Field("constant", description="linear: down to zero over `epochs`")
+    average: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="decay a step of the weights' average, which is then scored; 0: no average",
+    )
     epochs: int = Field(ge=1, description="most epochs")
     patience: int = Field(ge=1, description="stop after so many epochs without a better validation NDCG@10")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 import time
@@ -95,6 +96,8 @@ def train(
 ) -> Outcome:
     """Train to the best validation NDCG@10; the model ends up with that epoch's weights.
 
+    With `average`, it is the moving average of the weights that is validated and kept.
+
     Args:
         checkpoint: where to keep the state between epochs; a state found there is continued. None keeps none.
 
@@ -107,6 +110,7 @@ def train(
     items = torch.as_tensor(sequences.items, device=device).long()
     scorer = Scorer(sequences, "validation", settings.max_length, device)
     noise = torch.Generator(device).manual_seed(derive(cell.seed, "noise"))
+    scored = copy.deepcopy(model) if settings.average else model
     outcome = Outcome()
     best: dict[str, Tensor] = {}
     keep: Tensor | None = None
@@ -115,6 +119,7 @@ def train(
     state = load_checkpoint(checkpoint, device) if checkpoint else None
     if state is not None:
         model.load_state_dict(state["model"])
+        scored.load_state_dict(state["scored"])
         optimiser.load_state_dict(state["optimiser"])
         best, keep = state["best"], state["keep"]
         outcome = Outcome([Epoch(**row) for row in state["curve"]], state["best_epoch"], state["best_validation"])
@@ -132,8 +137,8 @@ def train(
         if keep is None:
             keep = torch.ones(samples.slots, dtype=torch.bool, device=device)
         try:
-            totals = _epoch(model, optimiser, items, samples, cell, number, keep, noise)
-            validation = scorer.validation(model, settings.ranking, evaluation_noise(cell, device))
+            totals = _epoch(model, scored, optimiser, items, samples, cell, number, keep, noise)
+            validation = scorer.validation(scored, settings.ranking, evaluation_noise(cell, device))
             row = _row(number, totals, validation, time.monotonic() - started)
         except Diverged as error:
             outcome.diverged = f"epoch {number}: {error}"
@@ -141,13 +146,14 @@ def train(
         outcome.curve.append(row)
         if validation > outcome.best_validation:
             outcome.best_epoch, outcome.best_validation = number, validation
-            best = {name: value.detach().clone() for name, value in model.state_dict().items()}
+            best = {name: value.detach().clone() for name, value in scored.state_dict().items()}
         logger.info(_progress(cell, row, outcome))
         if checkpoint and time.monotonic() - saved_at > _CHECKPOINT_SECONDS:
             save_checkpoint(
                 checkpoint,
                 {
                     "model": model.state_dict(),
+                    "scored": scored.state_dict(),
                     "optimiser": optimiser.state_dict(),
                     "best": best,
                     "keep": keep,
@@ -165,6 +171,7 @@ def train(
 
 def _epoch(
     model: Recommender,
+    scored: Recommender,
     optimiser: torch.optim.Optimizer,
     items: Tensor,
     samples: Samples,
@@ -173,23 +180,21 @@ def _epoch(
     keep: Tensor,
     noise: torch.Generator,
 ) -> Totals:
-    """One pass over the samples. Updates weights, and `keep` in place for methods that remember."""
+    """One pass over the samples. Updates weights, their average in `scored` if that is another model, and `keep`."""
     settings, method = cell.settings, model.method
     totals = Totals()
     model.train()
     method.begin_epoch(number)
-    order = list(batches(samples, settings.batch_size, generator(cell.seed, f"order/{number}")))
-    for index, chosen in enumerate(order):
+    for chosen in batches(samples, settings.batch_size, generator(cell.seed, f"order/{number}")):
         step = training_step(items, samples, chosen)
         previous = keep[step.slots] if method.remembers else torch.ones_like(step.batch.valid)
         losses, encoded = model(step, previous.to(model.table.candidates.dtype), noise)
         loss = torch.stack(list(losses.values())).sum()
-        _set_rate(
-            optimiser, settings.learning_rate, settings.schedule, number - 1 + index / len(order), settings.epochs
-        )
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
+        if settings.average:
+            _follow(scored, model, settings.average)
         rows, valid = len(step.targets), step.batch.valid
         totals.add("loss", loss * rows, rows)
         for name, value in losses.items():
@@ -206,11 +211,10 @@ def _epoch(
     return totals
 
 
-def _set_rate(optimiser: torch.optim.Optimizer, peak: float, schedule: str, progress: float, epochs: int) -> None:
-    """`linear` goes from the peak to zero over all epochs, `progress` of which are done."""
-    factor = 1.0 if schedule == "constant" else 1.0 - progress / epochs
-    for group in optimiser.param_groups:
-        group["lr"] = peak * factor
+@torch.no_grad()
+def _follow(average: Recommender, model: Recommender, decay: float) -> None:
+    """One step of an exponential moving average of the weights."""
+    torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
 
 
 def _row(number: int, totals: Totals, validation: float, seconds: float) -> Epoch:

@@ -81,7 +81,7 @@ def test_killed_and_resumed_equals_never_killed(
     kind: str, objective: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loop, "_CHECKPOINT_SECONDS", -1.0)
-    cell = small_cell("gru4rec", kind, objective, epochs=5, patience=5, schedule="linear")
+    cell = small_cell("gru4rec", kind, objective, epochs=5, patience=5, average=0.9)
     straight, whole = run(cell)
     path = tmp_path / "scratch" / "x.pt"
     calls = 0
@@ -101,6 +101,17 @@ def test_killed_and_resumed_equals_never_killed(
     resumed, rest = run(cell, checkpoint=path)
     assert curve(rest) == curve(whole)
     assert same_weights(resumed, straight)
+
+
+def test_the_average_of_the_weights_is_what_is_scored_and_kept() -> None:
+    """An average that hardly moves stays at the initial weights, while the training loss falls as it does without."""
+    slow, plain = (run(small_cell("gru4rec", "none", "all", epochs=3, average=decay)) for decay in (1 - 1e-9, 0.0))
+    initial = build_recommender(small_cell("gru4rec", "none", "all"), N_ITEMS, Context(16))
+    assert [row.loss for row in slow[1].curve] == [row.loss for row in plain[1].curve]
+    for name, value in slow[0].state_dict().items():
+        torch.testing.assert_close(value, initial.state_dict()[name])
+    assert len({row.validation for row in slow[1].curve}) == 1
+    assert not same_weights(slow[0], plain[0])
 
 
 def test_divergence_is_an_outcome_with_a_reason() -> None:

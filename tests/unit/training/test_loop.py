@@ -1,14 +1,15 @@
-"""The optimiser: torch's own arithmetic, without the import of torch's compiler."""
+"""The optimiser (torch's own arithmetic, without the import of torch's compiler) and the average of the weights."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 
+import pytest
 import torch
 from torch import nn
 
-from iadsr.training.loop import AdamW
+from iadsr.training.loop import AdamW, _follow
 
 
 def _steps(kind: type[torch.optim.AdamW]) -> list[torch.Tensor]:
@@ -38,3 +39,13 @@ def test_a_step_does_not_import_the_compiler() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_average_follows_by_its_decay() -> None:
+    average, model = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
+    average.weight.data.fill_(3.0)
+    model.weight.data.fill_(1.0)
+    for _ in range(2):
+        _follow(average, model, 0.75)  # type: ignore[arg-type]
+    assert average.weight.item() == pytest.approx(0.75**2 * 3 + (1 - 0.75**2) * 1)
+    assert model.weight.item() == 1.0
