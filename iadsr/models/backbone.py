@@ -9,6 +9,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+INIT_STD = 0.02  # of item embeddings, and of whatever is added to them
+
 
 class Backbone(Protocol):
     """A causal sequence encoder."""
@@ -40,7 +42,7 @@ class ItemTable(nn.Module):
     def __init__(self, n_items: int, dimension: int) -> None:
         super().__init__()
         self.embedding = nn.Embedding(n_items + 1, dimension, padding_idx=0)
-        nn.init.normal_(self.embedding.weight, std=0.02)
+        nn.init.normal_(self.embedding.weight, std=INIT_STD)
         with torch.no_grad():
             self.embedding.weight[0].zero_()
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from iadsr.models.dropout import Dropout
+
 
 class GRU4Rec(nn.Module):
     """Dropout on the embeddings, a GRU, a linear map back to the embedding width."""
 
     def __init__(self, dimension: int, dropout: float, hidden: int, layers: int) -> None:
         super().__init__()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.gru = nn.GRU(dimension, hidden, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0)
         self.project = nn.Linear(hidden, dimension)
         for name, weight in self.gru.named_parameters():

@@ -15,13 +15,18 @@ ROOT = Path(__file__).resolve().parents[2]
 RUNS = sorted((ROOT / "workflow" / "config").glob("*.yaml"))
 
 
-def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run Snakemake on this checkout's rules, with everything it makes below `folder`."""
+def snakemake(folder: Path, *arguments: str, checkout: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run Snakemake on a checkout's rules, with everything it makes below `folder`."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder)]
+    environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(checkout)}
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(checkout / "Snakefile")]
     return subprocess.run(
-        [*command, "--cores", "2", *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
+        [*command, "--directory", str(folder), "--cores", "2", *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
@@ -106,12 +111,9 @@ def test_an_edit_repeats_what_it_can_change_and_nothing_else(
     shutil.copy2(ROOT / "Snakefile", copy)
     run = copy / "grid.json"
     shutil.copy2(grid[1], run)
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", str(run)]
-    environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(copy)}
 
     def call(*more: str) -> str:
-        done = subprocess.run([*command, *more], cwd=copy, env=environment, capture_output=True, text=True, check=False)
+        done = snakemake(copy, "--configfile", str(run), *more, checkout=copy)
         assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
         return done.stdout + done.stderr
 
@@ -120,8 +122,7 @@ def test_an_edit_repeats_what_it_can_change_and_nothing_else(
     assert "Nothing to be done" in call("-n")
     target = copy / changed
     target.write_text(target.read_text() + "\n")
-    planned = call("-n")
-    rules = planned_rules(planned)
+    rules = planned_rules(call("-n"))
     assert again <= rules
     assert not spared & rules
 

@@ -39,7 +39,7 @@ def test_caser_equals_one_window_at_a_time() -> None:
             ]
             pooled.append(torch.relu(torch.stack(places)).amax(0))
         horizontal = torch.cat(pooled)
-        vertical = torch.einsum("vk,kd->dv", caser.vertical.weight[:, 0], window) + caser.vertical.bias
+        vertical = torch.einsum("vk,kd->vd", caser.vertical.weight, window) + caser.vertical.bias.unsqueeze(1)
         features = torch.cat((horizontal, vertical.reshape(-1)))
         expected = caser.out(torch.cat((torch.relu(caser.hidden(features)), x[0, t])))
         np.testing.assert_allclose(states[0, t].detach(), expected.detach(), atol=1e-5)
@@ -53,11 +53,10 @@ def test_sasrec_attention_equals_a_softmax_by_hand() -> None:
         torch.nn.init.normal_(weight)  # the small first weights would hide a mistake
     block = model.blocks[0]  # type: ignore[index,union-attr]
     h = model.input_norm(x[0] + model.positions[:3])  # type: ignore[index]
-    q, k, v = block.qkv(block.attention_norm(h)).split(4, dim=-1)  # type: ignore[union-attr,operator]
+    q, k, v = block.qkv(h).split(4, dim=-1)  # type: ignore[union-attr,operator]
     mixed = torch.stack([torch.softmax(k[: t + 1] @ q[t] / 2.0, 0) @ v[: t + 1] for t in range(3)])
-    h = h + block.out(mixed)  # type: ignore[union-attr,operator]
-    h = h + block.network(block.network_norm(h))  # type: ignore[union-attr,operator]
-    expected = model.norm(h)  # type: ignore[operator]
+    h = block.attention_norm(h + block.out(mixed))  # type: ignore[union-attr,operator]
+    expected = block.network_norm(h + block.network(h))  # type: ignore[union-attr,operator]
     np.testing.assert_allclose(model(x, torch.tensor([3]))[0].detach(), expected.detach(), atol=1e-5)
 
 
