@@ -142,13 +142,16 @@ class Settings(Strict):
 
 
 class Protocol(Strict):
-    """A protocol file: settings for all, then by backbone, then by dataset (later ones win)."""
+    """A protocol file: settings for all, then by backbone, then by dataset (later ones win); defaults of methods."""
 
     name: str
     description: str = Field(description="one sentence for the report")
     settings: dict[str, Any] = Field(description="settings of every cell")
     backbones: dict[str, dict[str, Any]] = Field(default_factory=dict, description="options and overrides by backbone")
     datasets: dict[str, dict[str, Any]] = Field(default_factory=dict, description="overrides by dataset")
+    methods: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="by kind of method: options that hold where a method's file leaves them out"
+    )
 
 
 class Sweep(Strict):
@@ -221,10 +224,14 @@ class RunConfig(Strict):
             for protocol_name in self.protocols:
                 where = folder / "protocols" / f"{protocol_name}.yaml"
                 protocol = parse(Protocol, load_yaml(where), str(where))
+                for kind in protocol.methods:
+                    if kind not in METHODS:
+                        raise ConfigError(f"{where}: unknown kind of method '{kind}'; {suggest(kind, METHODS)}")
                 for backbone in self.backbones:
                     settings, options = _resolve(protocol, backbone, dataset, self.max_epochs)
                     for label, (kind, method_options) in methods.items():
-                        resolved = _check_method(kind, method_options, settings.objective, label)
+                        given = {**protocol.methods.get(kind, {}), **method_options}
+                        resolved = _check_method(kind, given, settings.objective, label)
                         if "match" in resolved and resolved["match"] not in methods:
                             raise ConfigError(
                                 f"method '{label}' copies the keep rate of '{resolved['match']}', which this run "
@@ -248,7 +255,7 @@ class RunConfig(Strict):
         return cells
 
     def _methods(self, folder: Path) -> dict[str, tuple[str, dict[str, Any]]]:
-        """Label -> (kind, options) of every method and sweep point."""
+        """Label -> (kind, the options that it sets) of every method and sweep point."""
         methods = {}
         for label in self.methods:
             methods[label] = _load_method(folder, label)
@@ -268,7 +275,7 @@ def _load_method(folder: Path, label: str) -> tuple[str, dict[str, Any]]:
     kind = values.pop("kind", label)
     if kind not in METHODS:
         raise ConfigError(f"{where}: unknown kind '{kind}'; {suggest(str(kind), METHODS)}")
-    return kind, parse(METHODS[kind], values, str(where)).model_dump()
+    return kind, parse(METHODS[kind], values, str(where)).model_dump(exclude_unset=True)
 
 
 def _check_method(kind: str, options: Mapping[str, Any], objective: Objective, label: str) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Unknown keys, impossible combinations, and how a cell is resolved."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,29 @@ def test_scope_follows_the_objective() -> None:
         if cell.kind == "iadsr"
     }
     assert scopes == {"last": "sequence", "all": "causal"}
+
+
+def test_a_protocol_gives_what_a_method_leaves_open_and_nothing_else() -> None:
+    sweep = [{"method": "iadsr", "option": "alignment", "values": [0.5]}]
+    weights = {
+        (cell.protocol, cell.method): cell.method_options["alignment"]
+        for cell in run(sweeps=sweep, protocols=["paper", "strong"]).cells(FOLDER)
+        if cell.kind == "iadsr"
+    }
+    assert weights == {
+        ("paper", "iadsr"): 1.0,
+        ("strong", "iadsr"): 0.1,
+        ("paper", "iadsr-alignment=0.5"): 0.5,
+        ("strong", "iadsr-alignment=0.5"): 0.5,
+    }
+
+
+def test_an_unknown_method_in_a_protocol_is_refused(tmp_path: Path) -> None:
+    shutil.copytree(FOLDER, tmp_path / "config")
+    strong = tmp_path / "config/protocols/strong.yaml"
+    strong.write_text(strong.read_text().replace("  iadsr: {", "  iadrs: {"))
+    with pytest.raises(ConfigError, match="did you mean 'iadsr'"):
+        run().cells(tmp_path / "config")
 
 
 def test_sweep_names_and_matched_addresses() -> None:
