@@ -6,7 +6,7 @@ LLM2VEC := .venv-llm2vec
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export OMP_NUM_THREADS := 1
 
-.PHONY: reproduce smoke test lint setup setup-llm2vec clean
+.PHONY: reproduce smoke test lint benchmark setup setup-llm2vec clean
 
 reproduce: setup
 	snakemake --cores $(CORES)
@@ -19,6 +19,11 @@ smoke: setup
 test: setup setup-llm2vec
 	$(BIN)/python -m pytest
 	$(LLM2VEC)/bin/python -m pytest tests/unit/embeddings/test_llm2vec.py
+
+benchmark: setup
+	mkdir -p results
+	$(BIN)/python -m pytest benchmarks --quiet --benchmark-quiet --benchmark-json=results/benchmarks.json
+	$(BIN)/python -m benchmarks.table results/benchmarks.json
 
 lint: setup
 	ruff check .

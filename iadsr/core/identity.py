@@ -1,7 +1,7 @@
 """Which source files a stage can import, and the identity that follows from them.
 
 `ALLOWED` is the project's architecture: a room may import the rooms listed behind it and nothing else
-of ours. The workflow declares the same files as inputs of its rules, so that an edit reruns what it can change and
+of ours. The workflow gives their digest to its rules as a parameter, so that an edit reruns what it can change and
 nothing else; a test holds both to the imports that are really in the code.
 """
 
@@ -28,7 +28,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 }
 # Modules of these rooms that every choice uses; any other module serves one backbone or method, whose runs alone an
 # edit retrains.
-SHARED = {"models": ("__init__", "backbone", "dropout"), "methods": ("__init__", "method", "masks")}
+SHARED = {"models": ("__init__", "backbone", "dropout", "recurrence"), "methods": ("__init__", "method", "masks")}
 
 
 @functools.cache
@@ -49,6 +49,7 @@ def sources(room: str, backbone: str | None = None, kind: str | None = None) -> 
     return tuple(sorted(files))
 
 
+@functools.cache
 def source_digest(files: tuple[Path, ...]) -> str:
     """Digest of names and contents."""
     return value_digest({str(path.relative_to(PACKAGE)): file_digest(path) for path in files})

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from iadsr.models.dropout import Dropout
+from iadsr.models.recurrence import gru_layer
 
 
 class GRU4Rec(nn.Module):
@@ -21,9 +23,20 @@ class GRU4Rec(nn.Module):
 
     def forward(self, embedded: Tensor, lengths: Tensor) -> Tensor:
         """See `Backbone`. Recurrence runs forward, so padding on the right cannot reach a valid state."""
-        hidden, _ = self.gru(self.dropout(embedded))
+        x = self.dropout(embedded)
+        hidden = self._on_cpu(x) if x.device.type == "cpu" else self.gru(x)[0]
         states: Tensor = self.project(self.dropout(hidden))
         return states
+
+    def _on_cpu(self, x: Tensor) -> Tensor:
+        """What `self.gru` computes, layer by layer."""
+        steps = x.transpose(0, 1)
+        for layer in range(self.gru.num_layers):
+            if layer:
+                steps = self.dropout(steps)
+            input_weight, weight, input_bias, bias = self.gru.all_weights[layer]
+            steps = gru_layer(F.linear(steps, input_weight, input_bias), weight, bias)
+        return steps.transpose(0, 1)
 
 
 def build(dimension: int, max_length: int, dropout: float, hidden: int, layers: int) -> GRU4Rec:

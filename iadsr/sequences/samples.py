@@ -54,7 +54,7 @@ def training_samples(sequences: Sequences, objective: Objective, max_length: int
         ends = (begin + inputs)[inputs > 0]
         first = begin[inputs > 0]
     else:
-        ends = _ranges(begin, inputs) + 1
+        ends = ranges(begin, inputs) + 1
         first = np.repeat(begin, inputs)
     start = np.maximum(first, ends - max_length)
     length = ends - start
@@ -95,7 +95,7 @@ def batches(samples: Samples, batch_size: int, rng: np.random.Generator | None) 
         yield pieces[piece]
 
 
-def _ranges(begin: Ints, count: Ints) -> Ints:
+def ranges(begin: Ints, count: Ints) -> Ints:
     """Concatenation of `begin[u] + arange(count[u])`."""
     before = np.concatenate(([0], np.cumsum(count)[:-1]))
     return np.repeat(begin - before, count) + np.arange(count.sum())
@@ -107,7 +107,7 @@ def _windows(begin: Ints, inputs: Ints, max_length: int, slots: int, rng: np.ran
     Users whose inputs fit one window are not cut: a cut would only take context away.
     """
     shift = np.where(inputs > max_length, rng.integers(0, max_length, len(inputs)), 0)
-    position = _ranges(begin, inputs)
+    position = ranges(begin, inputs)
     user = np.repeat(np.arange(len(inputs)), inputs)
     window = (position - begin[user] + shift[user]) // max_length
     is_first: npt.NDArray[np.bool_] = np.ones(len(position), dtype=bool)

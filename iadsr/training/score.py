@@ -13,41 +13,50 @@ from torch import Tensor
 
 from iadsr.core import columns as c
 from iadsr.methods.method import Batch, Encoded
-from iadsr.sequences.samples import batches, evaluation_samples, history_bounds
+from iadsr.sequences.samples import batches, evaluation_samples, history_bounds, ranges
 from iadsr.sequences.split import Ints, Sequences, Stage
 from iadsr.training.data import gather
 from iadsr.training.recommender import Recommender
 
-_BLOCK = 512  # users scored at once
+_BLOCK = 512  # users encoded at once
+_SCORES = 2**21  # scores held at once
 
 
 @dataclass(frozen=True)
-class Ranked:
-    """Ranks of one block of users under one rule.
+class Place:
+    """Where each row's target stands among the candidates of one ranking rule.
 
     Attributes:
-        rank: (B,) expected rank of the target with ties in random order: 1 + better + tied / 2.
+        better: (B,) candidates with a higher score.
         ties: (B,) other candidates with exactly the target's score.
-        top: (B, K) best candidates (rows of the score matrix), best first.
     """
 
-    rank: Tensor
+    better: Tensor
     ties: Tensor
-    top: Tensor
+
+    @property
+    def rank(self) -> Tensor:
+        """(B,) expected rank with ties in random order."""
+        return 1 + self.better + self.ties / 2
 
 
-def rank_targets(scores: Tensor, targets: Tensor, top_k: int) -> Ranked:
-    """Rank each row's target among all candidates; a score of -inf takes a candidate out.
+def place_targets(scores: Tensor, targets: Tensor, rows: Tensor, seen: Tensor) -> dict[str, Place]:
+    """Place each row's target under both rules, in one pass over the scores.
+
+    A score that is not a number counts as better, so that a broken model never looks good.
 
     Args:
         scores: (B, V).
         targets: (B,) columns of `scores`.
+        rows, seen: (H,) rows and columns of the history, no pair twice and no target.
     """
     target = scores.gather(1, targets.unsqueeze(1))
-    better = (scores > target).sum(1)
+    better = scores.shape[1] - (scores <= target).sum(1)
     ties = (scores == target).sum(1) - 1
-    top = scores.topk(min(top_k, scores.shape[1]), dim=1).indices
-    return Ranked(1 + better + ties / 2, ties, top)
+    theirs, ours = scores[rows, seen], target[rows, 0]
+    seen_better = torch.zeros_like(better).index_add(0, rows, (~(theirs <= ours)).long())
+    seen_ties = torch.zeros_like(ties).index_add(0, rows, (theirs == ours).long())
+    return {"kept": Place(better, ties), "excluded": Place(better - seen_better, ties - seen_ties)}
 
 
 def ndcg(rank: Tensor, k: int) -> Tensor:
@@ -62,15 +71,19 @@ class Scorer:
         self.items = torch.as_tensor(sequences.items, device=device).long()
         self.samples = evaluation_samples(sequences, stage, max_length)
         self.targets = self.items[torch.as_tensor(sequences.target_positions(stage), device=device)]
-        self.begin, self.end = history_bounds(sequences, stage)
         self.sequences = sequences
+        begin, end = history_bounds(sequences, stage)
+        self.history_length = end - begin
+        users, seen = _history(sequences, begin, end, sequences.target_positions(stage))
+        self.bounds = np.searchsorted(users, np.arange(len(begin) + 1))
+        self.seen_users, self.seen = (torch.as_tensor(array, device=device) for array in (users, seen - 1))
 
     def validation(self, model: Recommender, ranking: str, noise: torch.Generator) -> float:
         """Mean NDCG@10 over users under one ranking rule."""
         total = 0.0
-        for chosen, scores, _ in self._blocks(model, noise):
-            ranked = self._rank(scores, chosen, ranking, 1)
-            total += float(ndcg(ranked.rank.double(), 10).sum())
+        for chosen, vectors, _ in self._encoded(model, noise):
+            for _, _, places in self._placed(model, vectors, chosen):
+                total += float(ndcg(places[ranking].rank.double(), 10).sum())
         return total / len(self.targets)
 
     def ranks(self, model: Recommender, noise: torch.Generator) -> tuple[pd.DataFrame, dict[str, float | None]]:
@@ -85,12 +98,15 @@ class Scorer:
         has_mask = False
         scored: list[npt.NDArray[np.float64]] = []
         noisy: list[npt.NDArray[np.bool_]] = []
-        for chosen, scores, (batch, positions, encoded) in self._blocks(model, noise):
-            for ranking in c.RANKINGS:
-                ranked = self._rank(scores, chosen, ranking, c.TOP_K)
-                columns.setdefault(c.rank_column(ranking), []).append(ranked.rank.double().cpu().numpy())
-                columns.setdefault(c.ties_column(ranking), []).append(ranked.ties.int().cpu().numpy())
-                columns.setdefault(c.top_column(ranking), []).append((ranked.top + 1).int().cpu().numpy())
+        for chosen, vectors, (batch, positions, encoded) in self._encoded(model, noise):
+            for scores, history, places in self._placed(model, vectors, chosen):
+                tops = {"kept": _top(scores)}
+                scores[history] = -torch.inf
+                tops["excluded"] = _top(scores)
+                for ranking, place in places.items():
+                    columns.setdefault(c.rank_column(ranking), []).append(place.rank.double().cpu().numpy())
+                    columns.setdefault(c.ties_column(ranking), []).append(place.ties.int().cpu().numpy())
+                    columns.setdefault(c.top_column(ranking), []).append(tops[ranking])
             if encoded.keep is not None:
                 has_mask = True
                 kept += float(encoded.keep[batch.valid].sum())
@@ -105,39 +121,53 @@ class Scorer:
                 c.USER: self.sequences.users.astype(object),
                 c.TARGET: targets.astype(np.int32),
                 c.TARGET_TRAIN_COUNT: self.sequences.train_counts()[targets].astype(np.int32),
-                c.HISTORY_LENGTH: (self.end - self.begin).astype(np.int32),
+                c.HISTORY_LENGTH: self.history_length.astype(np.int32),
                 **{name: list(values) if values.ndim == 2 else values for name, values in joined.items()},
             }
         )
         auc = noise_auc(np.concatenate(scored), np.concatenate(noisy)) if scored else None
         return table, {"test_keep_rate": kept / inputs if has_mask else None, "noise_auc": auc}
 
-    def _blocks(
+    def _encoded(
         self, model: Recommender, noise: torch.Generator
     ) -> Iterator[tuple[Ints, Tensor, tuple[Batch, Tensor, Encoded]]]:
-        """Yield (users, scores, (batch, positions, encoded)) block by block, without gradients."""
+        """Yield (users, their vectors, (batch, positions, encoded)) block by block, without gradients."""
         model.eval()
         with torch.inference_mode():
             for chosen in batches(self.samples, _BLOCK, None):
                 batch, positions = gather(self.items, self.samples, chosen)
                 vectors, encoded = model.represent(batch, noise)
-                yield chosen, vectors @ model.table.candidates.T, (batch, positions, encoded)
+                yield chosen, vectors, (batch, positions, encoded)
 
-    def _rank(self, scores: Tensor, chosen: Ints, ranking: str, top_k: int) -> Ranked:
-        targets = self.targets[torch.as_tensor(chosen, device=scores.device)] - 1
-        if ranking == "excluded":
-            scores = self._exclude(scores, chosen, targets)
-        return rank_targets(scores, targets, top_k)
+    def _placed(
+        self, model: Recommender, vectors: Tensor, chosen: Ints
+    ) -> Iterator[tuple[Tensor, tuple[Tensor, Tensor], dict[str, Place]]]:
+        """Yield (scores, rows and columns of the history in them, places) of consecutive users, a slice at a time."""
+        candidates = model.table.candidates
+        height = max(1, _SCORES // len(candidates))
+        for low in range(0, len(chosen), height):
+            first, last = int(chosen[low]), int(chosen[min(low + height, len(chosen)) - 1])
+            scores = vectors[low : low + height] @ candidates.T
+            pairs = slice(self.bounds[first], self.bounds[last + 1])
+            history = self.seen_users[pairs] - first, self.seen[pairs]
+            yield scores, history, place_targets(scores, self.targets[first : last + 1] - 1, *history)
 
-    def _exclude(self, scores: Tensor, chosen: Ints, targets: Tensor) -> Tensor:
-        """Scores with every history item at -inf; the target stays a candidate even if it is a repeat."""
-        counts = self.end[chosen] - self.begin[chosen]
-        before = np.concatenate(([0], np.cumsum(counts)[:-1]))
-        flat = np.repeat(self.begin[chosen] - before, counts) + np.arange(counts.sum())
-        rows = torch.as_tensor(np.repeat(np.arange(len(chosen)), counts), device=scores.device)
-        seen = self.items[torch.as_tensor(flat, device=scores.device)] - 1
-        masked = scores.index_put((rows, seen), scores.new_tensor(-torch.inf))
-        return masked.scatter(1, targets.unsqueeze(1), scores.gather(1, targets.unsqueeze(1)))
+
+def _history(sequences: Sequences, begin: Ints, end: Ints, target_positions: Ints) -> tuple[Ints, Ints]:
+    """(H,) users and items of everything before the targets, sorted by user, no pair twice, no user's own target."""
+    positions = ranges(begin, end - begin)
+    users = np.repeat(np.arange(len(begin)), end - begin)
+    items = sequences.items[positions].astype(np.int64)
+    other = items != sequences.items[target_positions][users]
+    width = sequences.n_items + 1
+    pairs = np.unique(users[other] * width + items[other])
+    return pairs // width, pairs % width
+
+
+def _top(scores: Tensor) -> npt.NDArray[np.generic]:
+    """(B, K) item indices of the best candidates, best first."""
+    best = scores.topk(min(c.TOP_K, scores.shape[1]), dim=1).indices
+    return (best + 1).int().cpu().numpy()
 
 
 def noise_auc(score: npt.NDArray[np.float64], noisy: npt.NDArray[np.bool_]) -> float | None:

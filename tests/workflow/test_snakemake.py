@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -51,10 +52,30 @@ def test_a_bad_configuration_stops_before_any_job(tmp_path: Path) -> None:
     assert "did you mean 'device'" in done.stdout + done.stderr
 
 
+@dataclass(frozen=True)
+class Grid:
+    """A run in a folder that is a copy of the checkout, so that a test may edit its sources."""
+
+    folder: Path
+
+    @property
+    def results(self) -> Path:
+        return self.folder / "results"
+
+    def snakemake(self, *arguments: str) -> str:
+        """What Snakemake says of the grid."""
+        done = snakemake(self.folder, "--configfile", "grid.json", *arguments, checkout=self.folder)
+        assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+        return done.stdout + done.stderr
+
+
 @pytest.fixture(scope="module")
-def grid(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def grid(tmp_path_factory: pytest.TempPathFactory) -> Grid:
     """A finished run of one backbone on the planted data, for a few epochs."""
-    folder = tmp_path_factory.mktemp("grid")
+    folder = tmp_path_factory.mktemp("grid") / "checkout"
+    for name in ("iadsr", "workflow", "report", "envs"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy2(ROOT / "Snakefile", folder)
     run = yaml.safe_load((ROOT / "workflow" / "config" / "smoke.yaml").read_text())
     run |= {
         "name": "grid",
@@ -63,15 +84,14 @@ def grid(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         "max_epochs": 2,
         "encoder": {"kind": "tfidf"},
     }
-    path = folder / "grid.json"
-    path.write_text(json.dumps(run))
-    done = snakemake(folder, "--configfile", str(path))
-    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
-    return folder, path
+    (folder / "grid.json").write_text(json.dumps(run))
+    made = Grid(folder)
+    made.snakemake()
+    return made
 
 
-def test_the_report_and_every_record_are_there(grid: tuple[Path, Path]) -> None:
-    results = grid[0] / "results"
+def test_the_report_and_every_record_are_there(grid: Grid) -> None:
+    results = grid.results
     page = (results / "report" / "index.html").read_text()
     assert "random_drop" in page
     records = [json.loads(path.read_text()) for path in results.glob("runs/*/*/*/*/*/record.json")]
@@ -85,9 +105,8 @@ def test_the_report_and_every_record_are_there(grid: tuple[Path, Path]) -> None:
     assert not list((results / "scratch").glob("*.pt")), "finished runs leave no state behind"
 
 
-def test_nothing_is_left_to_do(grid: tuple[Path, Path]) -> None:
-    done = snakemake(grid[0], "-n", "--configfile", str(grid[1]))
-    assert "Nothing to be done" in done.stdout + done.stderr
+def test_nothing_is_left_to_do(grid: Grid) -> None:
+    assert "Nothing to be done" in grid.snakemake("-n")
 
 
 @pytest.mark.parametrize(
@@ -101,39 +120,26 @@ def test_nothing_is_left_to_do(grid: tuple[Path, Path]) -> None:
     ],
 )
 def test_an_edit_repeats_what_it_can_change_and_nothing_else(
-    grid: tuple[Path, Path], tmp_path: Path, changed: str, again: set[str], spared: set[str]
+    grid: Grid, changed: str, again: set[str], spared: set[str]
 ) -> None:
-    """In a copy of the checkout, whose sources Snakemake compares with those that made the results."""
-    copy = tmp_path / "checkout"
-    kept = ("iadsr", "workflow", "report", "envs")
-    for name in kept:
-        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy2(ROOT / "Snakefile", copy)
-    run = copy / "grid.json"
-    shutil.copy2(grid[1], run)
-
-    def call(*more: str) -> str:
-        done = snakemake(copy, "--configfile", str(run), *more, checkout=copy)
-        assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
-        return done.stdout + done.stderr
-
-    shutil.copytree(grid[0] / "results", copy / "results")
-    call("--touch")
-    assert "Nothing to be done" in call("-n")
-    target = copy / changed
-    target.write_text(target.read_text() + "\n")
-    rules = planned_rules(call("-n"))
+    target = grid.folder / changed
+    before, times = target.read_text(), target.stat()
+    target.write_text(before + "\n")
+    try:
+        rules = planned_rules(grid.snakemake("-n"))
+    finally:
+        target.write_text(before)
+        os.utime(target, ns=(times.st_atime_ns, times.st_mtime_ns))
     assert again <= rules
     assert not spared & rules
 
 
-def test_a_lost_run_is_made_again_to_the_same_ranks(grid: tuple[Path, Path]) -> None:
-    results = grid[0] / "results"
+def test_a_lost_run_is_made_again_to_the_same_ranks(grid: Grid) -> None:
+    results = grid.results
     folder = results / "runs/planted/strong/gru4rec/none/seed0"
     before = pd.read_parquet(folder / "ranks.parquet")
     shutil.rmtree(folder)
     for stage in ("evaluation", "report"):
         shutil.rmtree(results / stage)
-    done = snakemake(grid[0], "--configfile", str(grid[1]))
-    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    grid.snakemake()
     pd.testing.assert_frame_equal(pd.read_parquet(folder / "ranks.parquet"), before)

@@ -1,4 +1,4 @@
-# The validated configuration, the grid that follows from it, and the source files that each stage depends on.
+# The validated configuration, the grid that follows from it, and the code that each stage depends on.
 import os
 import shlex
 import sys
@@ -11,7 +11,7 @@ shell.prefix(f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(HERE))}; ")
 
 from iadsr.core import config as schema
 from iadsr.core.errors import IadsrError
-from iadsr.core.identity import sources
+from iadsr.core.identity import source_digest, sources
 from snakemake.exceptions import WorkflowError
 
 CONFIG_FOLDER = HERE / "workflow" / "config"
@@ -36,9 +36,13 @@ wildcard_constraints:
     address=r"[^/]+/[^/]+/[^/]+/[^/]+/seed\d+",
 
 
-def room(name: str) -> list[str]:
-    """Source files of a stage, as paths from the working directory where they lie below it."""
-    return [os.path.relpath(path) for path in sources(name)]
+def source(room: str, backbone: str | None = None, kind: str | None = None) -> str:
+    """Digest of the code that decides a stage's outcome.
+
+    A parameter, not input files: a rerun follows from a change of content, not of a file's time, and the paper's grid
+    is planned several times faster.
+    """
+    return source_digest(sources(room, backbone, kind))
 
 
 def cell_of(wildcards) -> schema.Cell:

@@ -2,7 +2,6 @@ rule datasets:
     input:
         settings=ancient(SETTINGS),
         spec=f"{os.path.relpath(CONFIG_FOLDER)}/datasets/{{dataset}}.yaml",
-        sources=room("datasets"),
     output:
         interactions=f"{ROOT}/data/{{dataset}}/interactions.parquet",
         catalogue=f"{ROOT}/data/{{dataset}}/items.parquet",
@@ -11,6 +10,8 @@ rule datasets:
         f"{ROOT}/logs/datasets/{{dataset}}.log",
     conda:
         "../../envs/core.yaml"
+    params:
+        source=source("datasets"),
     message:
         "Obtaining and verifying {wildcards.dataset}"
     shell:

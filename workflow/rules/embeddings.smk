@@ -3,7 +3,6 @@ rule embeddings:
     input:
         settings=ancient(SETTINGS),
         catalogue=rules.datasets.output.catalogue,
-        sources=room("embeddings"),
     output:
         f"{ROOT}/embeddings/{{dataset}}/{ENCODER}.safetensors",
     log:
@@ -13,6 +12,7 @@ rule embeddings:
     resources:
         gpu=1 if ENCODER == "llm2vec" and RUN.device != "cpu" else 0,
     params:
+        source=source("embeddings"),
         encoder=RUN.encoder,
         python=(
             RUN.llm2vec_python

@@ -5,7 +5,6 @@ rule evaluation:
         ranks=RANKS,
         curves=CURVES,
         catalogues=expand(rules.datasets.output.catalogue, dataset=RUN.datasets),
-        sources=room("evaluation"),
     output:
         metrics=f"{ROOT}/evaluation/metrics.parquet",
         runs=f"{ROOT}/evaluation/runs.parquet",
@@ -15,6 +14,7 @@ rule evaluation:
     conda:
         "../../envs/core.yaml"
     params:
+        source=source("evaluation"),
         cells=list(CELLS),
     message:
         "Scoring every run's ranks"

@@ -9,7 +9,6 @@ rule reporting:
             if any(cell.encoder for cell in CELLS.values())
             else []
         ),
-        sources=room("reporting"),
         templates=[
             os.path.relpath(path)
             for path in sorted((HERE / "report").iterdir())
@@ -22,6 +21,7 @@ rule reporting:
     conda:
         "../../envs/core.yaml"
     params:
+        source=source("reporting"),
         run=RUN.model_dump(),
     message:
         f"Drawing {ROOT}/report/index.html"

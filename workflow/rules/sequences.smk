@@ -3,13 +3,14 @@ rule sequences:
         settings=ancient(SETTINGS),
         interactions=rules.datasets.output.interactions,
         catalogue=rules.datasets.output.catalogue,
-        sources=room("sequences"),
     output:
         f"{ROOT}/sequences/{{dataset}}/sequences.npz",
     log:
         f"{ROOT}/logs/sequences/{{dataset}}.log",
     conda:
         "../../envs/core.yaml"
+    params:
+        source=source("sequences"),
     message:
         "Sorting {wildcards.dataset} into user sequences"
     shell:

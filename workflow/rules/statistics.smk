@@ -3,7 +3,6 @@ rule statistics:
         settings=ancient(SETTINGS),
         records=RECORDS,
         ranks=RANKS,
-        sources=room("statistics"),
     output:
         f"{ROOT}/statistics/comparisons.parquet",
     log:
@@ -11,6 +10,7 @@ rule statistics:
     conda:
         "../../envs/core.yaml"
     params:
+        source=source("statistics"),
         cells=list(CELLS),
     message:
         "Testing methods against their baselines"

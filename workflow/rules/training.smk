@@ -4,12 +4,6 @@ rule training:
         sequences=lambda wildcards: f"{ROOT}/sequences/{cell_of(wildcards).dataset}/sequences.npz",
         embeddings=embeddings_of,
         matched=matched_of,
-        sources=lambda wildcards: [
-            os.path.relpath(path)
-            for path in sources(
-                "training", cell_of(wildcards).backbone, cell_of(wildcards).kind
-            )
-        ],
     output:
         record=f"{ROOT}/runs/{{address}}/record.json",
         ranks=f"{ROOT}/runs/{{address}}/ranks.parquet",
@@ -21,6 +15,9 @@ rule training:
     threads: RUN.threads
     params:
         cell=lambda wildcards: cell_of(wildcards).digest,
+        source=lambda wildcards: source(
+            "training", cell_of(wildcards).backbone, cell_of(wildcards).kind
+        ),
     message:
         "Training {wildcards.address}"
     shell:

@@ -10,16 +10,25 @@ from iadsr.core.config import Cell, Settings
 from iadsr.methods.method import Context
 from iadsr.sequences.split import Sequences
 from iadsr.training.recommender import build_recommender, softmax_loss
-from iadsr.training.score import Scorer, ndcg, noise_auc, rank_targets
+from iadsr.training.score import Scorer, ndcg, noise_auc, place_targets
 
 
-def test_expected_rank_with_ties() -> None:
-    scores = torch.tensor([[0.5, 0.9, 0.5, 0.5, 0.1], [1.0, 2.0, 3.0, 4.0, 5.0]])
-    ranked = rank_targets(scores, torch.tensor([0, 4]), 2)
-    assert ranked.rank.tolist() == [3.0, 1.0]  # one better, two tied: places 2, 3, 4 are equally likely
-    assert ranked.ties.tolist() == [2, 0]
-    assert ranked.top[1].tolist() == [4, 3]
+def test_expected_rank_with_ties_and_without_the_history() -> None:
+    scores = torch.tensor([[0.5, 0.9, 0.5, 0.5, 0.1], [1.0, 2.0, 3.0, 4.0, 3.5]])
+    rows, seen = torch.tensor([0, 0, 1, 1]), torch.tensor([1, 2, 3, 0])
+    places = place_targets(scores, torch.tensor([0, 4]), rows, seen)
+    assert places["kept"].rank.tolist() == [3.0, 2.0]  # one better, two tied: places 2, 3, 4 are equally likely
+    assert places["kept"].ties.tolist() == [2, 0]
+    assert places["excluded"].rank.tolist() == [1.5, 1.0]
+    assert places["excluded"].ties.tolist() == [1, 0]
     assert ndcg(torch.tensor([1.0, 3.0, 10.0, 11.0]), 10).tolist() == pytest.approx([1, 0.5, 1 / np.log2(11), 0])
+
+
+def test_a_score_that_is_not_a_number_never_looks_good() -> None:
+    scores = torch.full((1, 50), torch.nan)
+    places = place_targets(scores, torch.tensor([7]), torch.tensor([0]), torch.tensor([3]))
+    assert float(places["kept"].rank) > 49
+    assert float(ndcg(places["excluded"].rank, 10)) == 0
 
 
 def test_auc_is_the_share_of_pairs_in_order() -> None:

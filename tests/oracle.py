@@ -1,0 +1,68 @@
+"""IADSR's training step, user by user and position by position, as slow and as obvious as can be.
+
+What the vectorised step is checked against, and what the benchmark measures it against: the authors' release loops over
+users and positions in this way.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from iadsr.methods.iadsr import IADSR
+from iadsr.methods.masks import logistic_noise
+from iadsr.training.data import Step
+from iadsr.training.recommender import Recommender
+
+
+def slow_losses(model: Recommender, step: Step, keep: Tensor, noise: torch.Generator) -> dict[str, Tensor]:
+    """The losses of `Recommender.forward` with IADSR, scope `sequence` and one target a sample.
+
+    Every valid position enters the alignment, so `alignment_rows` must be no smaller than their number.
+    """
+    method, items = model.method, step.batch.items
+    assert isinstance(method, IADSR)
+    random = logistic_noise(torch.empty(items.shape), noise)
+    short_map, long_map = method.project.weight.chunk(2)
+    weight = model.table.embedding.weight
+    pairs_short, pairs_long, errors, losses = [], [], [], []
+    for user in range(len(items)):
+        length = int(step.batch.lengths[user])
+        embedded = [weight[items[user, t]] for t in range(length)]
+        inputs = torch.stack([embedded[t] * keep[user, t] for t in range(length)])
+        states = model.backbone(inputs.unsqueeze(0), torch.tensor([length]))[0]
+        collaborative, semantic = states[0], torch.zeros(len(long_map))
+        for t in range(length):
+            collaborative = torch.maximum(collaborative, states[t])
+            semantic = semantic + long_map @ method.text[items[user, t]] / length
+        pairs_long.append((semantic, collaborative))
+        gate = _cosine(semantic, collaborative) > method.theta
+        for t in range(length):
+            short = short_map @ method.text[items[user, t]]
+            pairs_short.append((short, states[t]))
+            score = _cosine(semantic, states[t]) + _cosine(collaborative, short) + _cosine(states[t], short)
+            soft = torch.sigmoid((score + random[user, t]) / method.temperature)
+            mask = (soft > 0.5).float() + soft - soft.detach() if gate else torch.ones(())
+            if gate:
+                errors.append((method.decode(states[t] * mask) - embedded[t]).square().mean())
+        logits = torch.stack([states[length - 1] @ weight[item] for item in range(1, len(weight))])
+        losses.append(F.cross_entropy(logits, step.targets[user] - 1))
+    return {
+        "recommendation": torch.stack(losses).mean(),
+        "alignment": method.alignment * (_info_nce(pairs_short, method) + _info_nce(pairs_long, method)),
+        "reconstruction": method.reconstruction * torch.stack(errors).mean(),
+    }
+
+
+def _cosine(left: Tensor, right: Tensor) -> Tensor:
+    return left @ right / (left.norm() * right.norm())
+
+
+def _info_nce(pairs: list[tuple[Tensor, Tensor]], method: IADSR) -> Tensor:
+    right = torch.stack([F.normalize(b, dim=0) for _, b in pairs])
+    terms = []
+    for index, (left, _) in enumerate(pairs):
+        logits = right @ F.normalize(left, dim=0) / method.alignment_temperature
+        terms.append(torch.logsumexp(logits, 0) - logits[index])
+    return torch.stack(terms).mean()
