@@ -52,4 +52,4 @@ $(LLM2VEC)/.ready: envs/llm2vec.lock
 	touch $@
 
 clean:
-	rm -rf .venv .venv-llm2vec .snakemake results/smoke
+	rm -rf .venv .venv-llm2vec results/smoke

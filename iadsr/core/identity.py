@@ -28,7 +28,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 }
 # Modules of these rooms that every choice uses; any other module serves one backbone or method, whose runs alone an
 # edit retrains.
-SHARED = {"models": ("__init__", "backbone", "dropout", "recurrence"), "methods": ("__init__", "method", "masks")}
+DECISIVE = ("columns", "seeding")
+SHARED = {"models": ("__init__", "backbone", "dropout"), "methods": ("__init__", "method", "masks")}
 
 
 @functools.cache
@@ -40,7 +41,8 @@ def sources(room: str, backbone: str | None = None, kind: str | None = None) -> 
     chosen = {"models": backbone, "methods": kind}
     files: list[Path] = []
     for name in (room, *ALLOWED[room]):
-        if name == "core":  # core's helpers write files; what decides an outcome there is the cell's own settings
+        if name == "core":  # of its helpers, these decide outcomes; settings count through the cell's digest
+            files += [PACKAGE / "core" / f"{module}.py" for module in DECISIVE]
             continue
         for path in sorted((PACKAGE / name).glob("*.py")):
             choice = chosen.get(name)

@@ -33,7 +33,7 @@ class RandomDrop(Method):
         return self._dropped(table, backbone, batch, self.rate, noise)
 
     def denoise(self, table: nn.Module, backbone: nn.Module, batch: Batch, noise: torch.Generator) -> Encoded:
-        """See `Method`. At a keep rate of 1 nothing is drawn."""
+        """See `Method`. At a keep rate of 1 nothing is dropped."""
         return self._dropped(table, backbone, batch, self.test_rate, noise)
 
     def _dropped(

@@ -10,9 +10,12 @@ import torch
 from iadsr.core.files import atomic_path
 
 
-def checkpoint_path(root: Path, identity: str) -> Path:
-    """Where a run keeps its state: outside declared outputs, which a workflow wipes on failure."""
-    return root / "scratch" / f"{identity}.pt"
+def checkpoint_path(root: Path, identity: str, device: torch.device) -> Path:
+    """Where a run keeps its state: outside declared outputs, which a workflow wipes on failure.
+
+    One for each kind of device: the state of its random stream means nothing to another.
+    """
+    return root / "scratch" / f"{identity}-{device.type}.pt"
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:

@@ -61,7 +61,7 @@ def run_cell(cell: Cell, root: Path, device_name: str, threads: int) -> None:
     identity = value_digest({"cell": cell.digest, "inputs": digests, "source": source})
 
     sequences = load_sequences(inputs["sequences"])
-    checkpoint = checkpoint_path(root, identity)
+    checkpoint = checkpoint_path(root, identity, device)
     folder = root / "runs" / cell.address
     ranks, parameters = _no_ranks(), 0
     mask: dict[str, float | None] = {"test_keep_rate": None, "noise_auc": None}

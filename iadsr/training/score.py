@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -79,9 +80,11 @@ class Scorer:
         self.seen_users, self.seen = (torch.as_tensor(array, device=device) for array in (users, seen - 1))
 
     def validation(self, model: Recommender, ranking: str, noise: torch.Generator) -> float:
-        """Mean NDCG@10 over users under one ranking rule."""
+        """Mean NDCG@10 over users under one ranking rule; not a number if a user's vector is none."""
         total = 0.0
         for chosen, vectors, _ in self._encoded(model, noise):
+            if not bool(vectors.isfinite().all()):
+                return math.nan
             for _, _, places in self._placed(model, vectors, chosen):
                 total += float(ndcg(places[ranking].rank.double(), 10).sum())
         return total / len(self.targets)

@@ -113,6 +113,7 @@ def test_nothing_is_left_to_do(grid: Grid) -> None:
     ("changed", "again", "spared"),
     [
         ("report/style.css", {"reporting"}, {"training", "evaluation"}),
+        ("workflow/config/protocols/strong.yaml", {"reporting"}, {"training", "evaluation"}),
         ("iadsr/statistics/paired.py", {"statistics", "reporting"}, {"training", "evaluation"}),
         ("iadsr/evaluation/metrics.py", {"evaluation", "statistics", "reporting"}, {"training"}),
         ("iadsr/methods/iadsr.py", {"training"}, {"datasets", "embeddings"}),

@@ -9,6 +9,10 @@ rule reporting:
             if any(cell.encoder for cell in CELLS.values())
             else []
         ),
+        protocols=[
+            f"{os.path.relpath(CONFIG_FOLDER)}/protocols/{name}.yaml"
+            for name in RUN.protocols
+        ],
         templates=[
             os.path.relpath(path)
             for path in sorted((HERE / "report").iterdir())

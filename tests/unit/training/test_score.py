@@ -11,6 +11,7 @@ from iadsr.methods.method import Context
 from iadsr.sequences.split import Sequences
 from iadsr.training.recommender import build_recommender, softmax_loss
 from iadsr.training.score import Scorer, ndcg, noise_auc, place_targets
+from tests.helpers import N_ITEMS, context, small_cell, small_sequences
 
 
 def test_expected_rank_with_ties_and_without_the_history() -> None:
@@ -29,6 +30,15 @@ def test_a_score_that_is_not_a_number_never_looks_good() -> None:
     places = place_targets(scores, torch.tensor([7]), torch.tensor([0]), torch.tensor([3]))
     assert float(places["kept"].rank) > 49
     assert float(ndcg(places["excluded"].rank, 10)) == 0
+
+
+def test_a_broken_model_has_no_validation_score() -> None:
+    sequences = small_sequences()
+    model = build_recommender(small_cell("gru4rec", "none", "all"), N_ITEMS, context())
+    scorer = Scorer(sequences, "validation", 8, torch.device("cpu"))
+    assert 0 < scorer.validation(model, "kept", torch.Generator()) < 1
+    model.backbone.project.bias.data[0] = torch.nan  # type: ignore[union-attr,operator,index]
+    assert np.isnan(scorer.validation(model, "kept", torch.Generator()))
 
 
 def test_auc_is_the_share_of_pairs_in_order() -> None:
