@@ -1,4 +1,4 @@
-"""Dropout whose random numbers cost a sixth of torch's on a CPU, where they are a third of SASRec's training step."""
+"""Dropout whose random numbers cost a sixth of torch's on a CPU, where torch's take a third of SASRec's backbone."""
 
 from __future__ import annotations
 

@@ -1,0 +1,41 @@
+"""One thread, as a training job has; pairs of timings that make a ratio."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import pytest
+import torch
+from pytest_benchmark.fixture import BenchmarkFixture
+
+Time = Callable[..., Any]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """A job of the grid computes on one core."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def timed(benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> Time:
+    """Time a function as one side of a ratio.
+
+    `pair` names the ratio; `goal` is the most that ours may take of the reference (`limit`), or the least times that it
+    must be faster (`speedup`); a pair of kind `seconds` has no reference.
+    """
+
+    def time(
+        function: Callable[[], object],
+        pair: str,
+        side: Literal["ours", "reference"],
+        kind: Literal["limit", "speedup", "seconds"],
+        goal: float,
+        rounds: int = 20,
+    ) -> None:
+        benchmark.group = pair
+        benchmark.extra_info.update(pair=pair, side=side, kind=kind, goal=goal)
+        benchmark.pedantic(function, rounds=rounds, iterations=1, warmup_rounds=min(3, rounds))
+
+    return time

@@ -1,0 +1,90 @@
+"""Synthetic workloads at the sizes of real datasets: what a training step costs depends on sizes, not on tastes."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from iadsr.core.config import Cell, RunConfig, pick
+from iadsr.methods.method import Context
+from iadsr.sequences.samples import batches, training_samples
+from iadsr.sequences.split import Sequences
+from iadsr.training.data import Step, training_step
+from iadsr.training.loop import AdamW, _follow
+from iadsr.training.recommender import Recommender, build_recommender
+
+CONFIG = Path(__file__).resolve().parents[1] / "workflow" / "config"
+TEXT_WIDTH = 384  # MiniLM's
+
+
+@dataclass(frozen=True)
+class Size:
+    """A dataset's size and the shortest history in it; lengths are geometric above that."""
+
+    dataset: str
+    users: int
+    items: int
+    interactions: int
+    shortest: int
+
+    def sequences(self) -> Sequences:
+        """Users with random items, nobody meeting popular ones more often."""
+        rng = np.random.default_rng(0)
+        mean = self.interactions / self.users
+        lengths = self.shortest + rng.geometric(1 / (mean - self.shortest + 1), self.users) - 1
+        return Sequences(
+            items=rng.integers(1, self.items + 1, int(lengths.sum())).astype(np.int32),
+            offsets=np.concatenate(([0], np.cumsum(lengths))),
+            users=np.arange(self.users).astype(str),
+            n_items=self.items,
+        )
+
+
+MOVIELENS = Size("movielens-100k", 943, 1_682, 100_000, 20)
+BEAUTY = Size("beauty", 22_363, 12_101, 198_502, 5)
+
+
+def cell(size: Size, backbone: str, method: str = "none", protocol: str = "strong") -> Cell:
+    """The cell that the shipped configuration trains on a dataset of this size."""
+    run = RunConfig(
+        name="benchmark", description="timings", datasets=[size.dataset], encoder={"kind": "random"},
+        protocols=[protocol], backbones=[backbone], methods=[method], seeds=[0],
+    )  # fmt: skip
+    return pick(run.cells(CONFIG), f"{size.dataset}/{protocol}/{backbone}/{method}/seed0")
+
+
+class Training:
+    """A model in the midst of training, and a typical batch for it."""
+
+    def __init__(self, size: Size, cell: Cell, batch_size: int | None = None) -> None:
+        torch.manual_seed(0)
+        settings = cell.settings
+        text = torch.randn(size.items + 1, TEXT_WIDTH)
+        self.model: Recommender = build_recommender(cell, size.items, Context(settings.dimension, text)).train()
+        self.average, self.decay = copy.deepcopy(self.model), settings.average
+        self.optimiser = AdamW(self.model.parameters(), settings.learning_rate, foreach=True)
+        self.noise = torch.Generator().manual_seed(0)
+        sequences, rng = size.sequences(), np.random.default_rng(0)
+        self.items = torch.as_tensor(sequences.items).long()
+        self.samples = training_samples(sequences, settings.objective, settings.max_length, rng)
+        self.batches = list(batches(self.samples, batch_size or settings.batch_size, rng))
+        by_length = sorted(self.batches, key=lambda chosen: int(self.samples.length[chosen].sum()))
+        self.chosen = by_length[len(by_length) // 2]
+
+    def prepared(self) -> tuple[Step, torch.Tensor]:
+        """The batch and a mask that keeps everything."""
+        step = training_step(self.items, self.samples, self.chosen)
+        return step, torch.ones(step.slots.shape)
+
+    def step(self) -> None:
+        """Gather a batch, forward, backward, update, average: what the training loop does, less its bookkeeping."""
+        losses, _ = self.model(*self.prepared(), self.noise)
+        self.optimiser.zero_grad(set_to_none=True)
+        torch.stack(list(losses.values())).sum().backward()
+        self.optimiser.step()
+        if self.decay:
+            _follow(self.average, self.model, self.decay)
