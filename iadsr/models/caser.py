@@ -36,8 +36,8 @@ class Caser(nn.Module):
         for height, convolution in enumerate(self.horizontal, start=1):
             places = F.relu(convolution(padded))  # (B, F, T + window - height)
             pooled.append(F.max_pool1d(places, self.window - height + 1, stride=1))
-        # A vertical filter is a weighted sum of the window's items: one small product, where a convolution over B * D
-        # one-channel signals takes three times as long.
+        # A vertical filter is a weighted sum of the window's items: one small product is faster than a convolution over
+        # B * D one-channel signals.
         window = torch.stack([padded[..., place : place + time] for place in range(self.window)])
         columns = self.vertical(window.flatten(1).T).T.view(-1, batch, width, time)
         pooled.extend(columns)
