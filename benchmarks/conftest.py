@@ -19,7 +19,7 @@ def one_thread() -> None:
 
 
 @pytest.fixture
-def timed(benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> Time:
+def timed(benchmark: BenchmarkFixture) -> Time:
     """Time a function as one side of a ratio.
 
     `pair` names the ratio; `goal` is the most that ours may take of the reference (`limit`), or the least times that it

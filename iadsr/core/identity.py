@@ -26,9 +26,9 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "statistics": ("core", "evaluation"),
     "reporting": ("core",),
 }
+DECISIVE = ("columns", "seeding")  # modules of core that decide outcomes
 # Modules of these rooms that every choice uses; any other module serves one backbone or method, whose runs alone an
 # edit retrains.
-DECISIVE = ("columns", "seeding")
 SHARED = {"models": ("__init__", "backbone", "dropout"), "methods": ("__init__", "method", "masks")}
 
 
@@ -41,7 +41,7 @@ def sources(room: str, backbone: str | None = None, kind: str | None = None) -> 
     chosen = {"models": backbone, "methods": kind}
     files: list[Path] = []
     for name in (room, *ALLOWED[room]):
-        if name == "core":  # of its helpers, these decide outcomes; settings count through the cell's digest
+        if name == "core":  # settings count through the cell's digest, and the rest only reads and writes
             files += [PACKAGE / "core" / f"{module}.py" for module in DECISIVE]
             continue
         for path in sorted((PACKAGE / name).glob("*.py")):
