@@ -114,27 +114,18 @@ class IADSR(Method):
 
     def align(self, interests: Interests, batch: Batch, noise: torch.Generator) -> Tensor:
         """InfoNCE between the modalities, long and short, over rows drawn from the valid positions."""
-        rows = self._rows(batch.valid, noise)
-        short = info_nce(
-            interests.semantic_short[rows], interests.collaborative_short[rows], self.alignment_temperature
+        rows = batch.inside
+        if len(rows) > self.alignment_rows:
+            rows = rows[torch.randperm(len(rows), generator=noise, device=rows.device)[: self.alignment_rows]]
+        semantic, collaborative = (
+            (short.flatten(0, 1)[rows], long.flatten(0, 1)[rows] if self.causal else long.squeeze(1))
+            for short, long in (interests[:2], interests[2:])
         )
-        if self.causal:
-            long = info_nce(
-                interests.semantic_long[rows], interests.collaborative_long[rows], self.alignment_temperature
-            )
-        else:
-            long = info_nce(
-                interests.semantic_long.squeeze(1), interests.collaborative_long.squeeze(1), self.alignment_temperature
-            )
-        return short + long
-
-    def _rows(self, valid: Tensor, noise: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Indices of at most `alignment_rows` valid positions, drawn without replacement."""
-        batch, time = valid.nonzero(as_tuple=True)
-        if len(batch) <= self.alignment_rows:
-            return batch, time
-        chosen = torch.randperm(len(batch), generator=noise, device=valid.device)[: self.alignment_rows]
-        return batch[chosen], time[chosen]
+        short_loss, long_loss = (
+            info_nce(left, right, self.alignment_temperature)
+            for left, right in zip(semantic, collaborative, strict=True)
+        )
+        return short_loss + long_loss
 
     def _projected(self, items: Tensor) -> Tensor:
         """(B, T, 2 D) projected text of each position, through the catalogue where that is the smaller product."""

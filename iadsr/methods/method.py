@@ -24,11 +24,13 @@ class Batch:
         items: (B, T) item indices, 0 where padded.
         lengths: (B,) valid positions.
         valid: (B, T) True where not padded.
+        inside: (N,) flat places in (B, T) of the N positions that are not padded.
     """
 
     items: Tensor
     lengths: Tensor
     valid: Tensor
+    inside: Tensor
 
 
 @dataclass(frozen=True)

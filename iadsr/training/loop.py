@@ -195,16 +195,16 @@ def _epoch(
         optimiser.step()
         if settings.average:
             _follow(scored, model, settings.average)
-        rows, valid = len(step.targets), step.batch.valid
+        rows, inside = len(step.targets), step.batch.inside
         totals.add("loss", loss * rows, rows)
         for name, value in losses.items():
             totals.add(f"loss_{name}", value * rows, rows)
         if encoded.keep is not None:
             if method.remembers:
-                keep[step.slots[valid]] = encoded.keep[valid].bool()
-            totals.add("keep_rate", encoded.keep[valid].sum(), int(step.batch.lengths.sum()))
+                keep[step.slots.flatten()[inside]] = encoded.keep.flatten()[inside].bool()
+            totals.add("keep_rate", encoded.keep.flatten()[inside].sum(), len(inside))
         if encoded.gate is not None:
-            totals.add("gate_share", encoded.gate[valid].sum(), int(step.batch.lengths.sum()))
+            totals.add("gate_share", encoded.gate.flatten()[inside].sum(), len(inside))
     if not math.isfinite(totals.mean("loss") or 0.0):
         parts = {name: totals.mean(name) for name in totals.sums}
         raise Diverged(f"the training loss is not finite ({parts}); lower the learning rate")

@@ -25,7 +25,7 @@ def model_of(backbone: str, kind: str, objective: str) -> Recommender:
 
 def batch_of(items: torch.Tensor, lengths: torch.Tensor) -> Batch:
     valid = torch.arange(items.shape[1]) < lengths.unsqueeze(1)
-    return Batch(items * valid, lengths, valid)
+    return Batch(items * valid, lengths, valid, valid.flatten().nonzero().squeeze(1))
 
 
 def states(model: Recommender, batch: Batch, mode: str) -> torch.Tensor:

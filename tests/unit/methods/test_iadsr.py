@@ -33,7 +33,8 @@ def make(scope: str = "sequence", **options: object) -> tuple[IADSR, ItemTable, 
     method = build(Context(4, TEXT), **values)
     items = torch.tensor([[1, 2, 3, 4], [5, 6, 0, 0], [7, 1, 2, 0]])
     lengths = torch.tensor([4, 2, 3])
-    return method, ItemTable(7, 4), Shift(), Batch(items, lengths, items > 0)
+    batch = Batch(items, lengths, items > 0, torch.tensor([0, 1, 2, 3, 4, 5, 8, 9, 10]))
+    return method, ItemTable(7, 4), Shift(), batch
 
 
 def cosine(a: torch.Tensor, b: torch.Tensor) -> float:

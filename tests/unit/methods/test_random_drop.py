@@ -15,7 +15,8 @@ class Same(nn.Module):
         return embedded
 
 
-BATCH = Batch(torch.ones(200, 50, dtype=torch.long), torch.full((200,), 50), torch.ones(200, 50, dtype=torch.bool))
+ITEMS = torch.ones(200, 50, dtype=torch.long)
+BATCH = Batch(ITEMS, torch.full((200,), 50), ITEMS > 0, torch.arange(ITEMS.numel()))
 
 
 def test_rates_follow_the_matched_run_one_epoch_late() -> None:
