@@ -3,10 +3,11 @@ PYTHON ?= python3
 CORES ?= $(shell $(PYTHON) -c 'import os; print(os.cpu_count())')
 BIN := .venv/bin
 LLM2VEC := .venv-llm2vec
+PEERS := .venv-peers
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export OMP_NUM_THREADS := 1
 
-.PHONY: reproduce smoke test lint benchmark setup setup-llm2vec clean
+.PHONY: reproduce smoke test lint benchmark setup setup-llm2vec setup-peers clean
 
 reproduce: setup
 	snakemake --cores $(CORES)
@@ -20,7 +21,7 @@ test: setup setup-llm2vec
 	$(BIN)/python -m pytest
 	$(LLM2VEC)/bin/python -m pytest tests/unit/embeddings/test_llm2vec.py
 
-benchmark: setup
+benchmark: setup setup-peers
 	mkdir -p results
 	$(BIN)/python -m pytest benchmarks --quiet --benchmark-quiet --benchmark-json=results/benchmarks.json
 	$(BIN)/python -m benchmarks.table results/benchmarks.json
@@ -34,6 +35,7 @@ lint: setup
 
 setup: $(BIN)/.ready
 setup-llm2vec: $(LLM2VEC)/.ready
+setup-peers: $(PEERS)/.ready
 
 # torch goes first and alone: a resolver that sees it among others may choose a larger build.
 $(BIN)/.ready: envs/core.lock pyproject.toml
@@ -51,5 +53,13 @@ $(LLM2VEC)/.ready: envs/llm2vec.lock
 	$(LLM2VEC)/bin/python -m pip install --quiet -r envs/llm2vec.lock
 	touch $@
 
+# A frozen list needs no resolver, and RecBole's own requirements are older than this Python.
+$(PEERS)/.ready: envs/peers.lock
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --upgrade pip
+	$(PEERS)/bin/python -m pip install --quiet $$(grep '^torch==' envs/peers.lock)
+	$(PEERS)/bin/python -m pip install --quiet --no-deps -r envs/peers.lock
+	touch $@
+
 clean:
-	rm -rf .venv .venv-llm2vec results/smoke
+	rm -rf .venv .venv-llm2vec .venv-peers results/smoke

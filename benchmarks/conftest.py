@@ -23,7 +23,8 @@ def timed(benchmark: BenchmarkFixture) -> Time:
     """Time a function as one side of a ratio.
 
     `pair` names the ratio; `goal` is the most that ours may take of the reference (`limit`), or the least times that it
-    must be faster (`speedup`); a pair of kind `seconds` has no reference.
+    must be faster (`speedup`); a pair of kind `seconds` has no reference. `scale` turns a timing into that of an
+    epoch; `reference` gives the other side in seconds where it was measured in another process.
     """
 
     def time(
@@ -33,9 +34,11 @@ def timed(benchmark: BenchmarkFixture) -> Time:
         kind: Literal["limit", "speedup", "seconds"],
         goal: float,
         rounds: int = 20,
+        scale: float = 1.0,
+        reference: float | None = None,
     ) -> None:
         benchmark.group = pair
-        benchmark.extra_info.update(pair=pair, side=side, kind=kind, goal=goal)
-        benchmark.pedantic(function, rounds=rounds, iterations=1, warmup_rounds=min(3, rounds))
+        benchmark.extra_info.update(pair=pair, side=side, kind=kind, goal=goal, scale=scale, reference=reference)
+        benchmark.pedantic(function, rounds=rounds, iterations=1, warmup_rounds=3 if rounds >= 10 else 0)
 
     return time

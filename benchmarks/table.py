@@ -41,15 +41,21 @@ def rows(benchmarks: list[dict[str, Any]]) -> list[Row]:
         pairs.setdefault(info["pair"], {})[info["side"]] = benchmark
     found = []
     for name, sides in pairs.items():
-        if "ours" not in sides or (sides["ours"]["extra_info"]["kind"] != "seconds" and "reference" not in sides):
+        if "ours" not in sides:
             continue  # a selection with -k may leave half a pair
         info = sides["ours"]["extra_info"]
-        ours = sides["ours"]["stats"]["min"]
-        reference = sides["reference"]["stats"]["min"] if "reference" in sides else None
+        ours = _timing(sides["ours"])
+        reference = info["reference"] if "reference" not in sides else _timing(sides["reference"])
+        if reference is None and info["kind"] != "seconds":
+            continue
         ratio = ours / (reference or 1.0)
         faster = info["kind"] == "speedup"
         found.append(Row(name, ours, reference, 1 / ratio if faster else ratio, info["goal"], faster))
     return found
+
+
+def _timing(benchmark: dict[str, Any]) -> float:
+    return float(benchmark["stats"]["min"] * benchmark["extra_info"]["scale"])
 
 
 def markdown(found: list[Row], machine: str) -> str:

@@ -12,6 +12,7 @@ from iadsr.core.config import BACKBONES
 from tests.oracle import slow_losses
 
 SIZES = pytest.mark.parametrize("size", [MOVIELENS, BEAUTY], ids=lambda size: size.dataset)
+RELEASE_BATCH, BEST_BATCH = 32, 512
 
 
 @pytest.mark.parametrize("side", ["ours", "reference"])
@@ -36,19 +37,34 @@ def test_iadsr_against_its_backbone(timed: Time, size: Size, backbone: str, side
     timed(training.step, f"IADSR's step over none's: {backbone}, {size.dataset}", side, "limit", 1.8)
 
 
+def released(batch_size: int) -> Training:
+    """GRU4Rec with IADSR at Beauty's size, one target a user, every position aligned as in the loops."""
+    training = Training(BEAUTY, cell(BEAUTY, "gru4rec", "iadsr", "paper"), batch_size)
+    training.model.method.alignment_rows = 10**6  # type: ignore[assignment]
+    return training
+
+
+def loops(training: Training) -> None:
+    """A step, user by user and position by position."""
+    losses = slow_losses(training.model, *training.prepared(training.typical), training.noise)
+    training.optimiser.zero_grad(set_to_none=True)
+    torch.stack(list(losses.values())).sum().backward()
+    training.optimiser.step()
+
+
 @pytest.mark.parametrize("side", ["ours", "reference"])
 def test_step_against_the_loops(timed: Time, side: str) -> None:
-    """Release's sizes: 32 users of Beauty, one target each."""
-    training = Training(BEAUTY, cell(BEAUTY, "gru4rec", "iadsr", "paper"), batch_size=32)
-    method = training.model.method
-    method.alignment_rows = 10**6  # type: ignore[assignment]  # the loops align every position
-    step, keep = training.prepared()
+    training = released(RELEASE_BATCH)
+    function, rounds = (training.step, 20) if side == "ours" else (lambda: loops(training), 2)
+    timed(function, "loops over a step: GRU4Rec + IADSR, batch 32, beauty", side, "speedup", 10, rounds=rounds)
 
-    def loops() -> None:
-        losses = slow_losses(training.model, step, keep, training.noise)
-        training.optimiser.zero_grad(set_to_none=True)
-        torch.stack(list(losses.values())).sum().backward()
-        training.optimiser.step()
 
-    timed(training.step if side == "ours" else loops, "loops over a step: GRU4Rec + IADSR, beauty", side, "speedup", 10,
-          rounds=10 if side == "ours" else 2)  # fmt: skip
+@pytest.mark.parametrize("side", ["ours", "reference"])
+def test_epoch_against_the_loops(timed: Time, side: str) -> None:
+    training = released(BEST_BATCH if side == "ours" else RELEASE_BATCH)
+    ours = side == "ours"
+    timed(
+        training.epoch if ours else lambda: loops(training),
+        f"loops over an epoch: GRU4Rec + IADSR, ours with batch {BEST_BATCH}, beauty",
+        side, "speedup", 40, rounds=1, scale=1 if ours else len(training.batches),
+    )  # fmt: skip

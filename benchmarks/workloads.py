@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import copy
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from iadsr.core.config import Cell, RunConfig, pick
+from iadsr.core.config import Cell, Objective, RunConfig, pick
 from iadsr.methods.method import Context
-from iadsr.sequences.samples import batches, training_samples
-from iadsr.sequences.split import Sequences
+from iadsr.sequences.samples import Samples, batches, training_samples
+from iadsr.sequences.split import Ints, Sequences
 from iadsr.training.data import Step, training_step
 from iadsr.training.loop import AdamW, _follow
 from iadsr.training.recommender import Recommender, build_recommender
@@ -31,6 +32,7 @@ class Size:
     interactions: int
     shortest: int
 
+    @functools.cache  # noqa: B019 - two sizes live as long as the benchmark
     def sequences(self) -> Sequences:
         """Users with random items, nobody meeting popular ones more often."""
         rng = np.random.default_rng(0)
@@ -57,8 +59,17 @@ def cell(size: Size, backbone: str, method: str = "none", protocol: str = "stron
     return pick(run.cells(CONFIG), f"{size.dataset}/{protocol}/{backbone}/{method}/seed0")
 
 
+@functools.cache
+def batches_of(size: Size, objective: Objective, max_length: int, batch_size: int) -> tuple[Samples, list[Ints]]:
+    """An epoch's samples and their batches, by the number of inputs in them."""
+    rng = np.random.default_rng(0)
+    samples = training_samples(size.sequences(), objective, max_length, rng)
+    cut = batches(samples, batch_size, rng)
+    return samples, sorted(cut, key=lambda chosen: int(samples.length[chosen].sum()))
+
+
 class Training:
-    """A model in the midst of training, and a typical batch for it."""
+    """A model in the midst of training, the batches of an epoch, and a typical one among them."""
 
     def __init__(self, size: Size, cell: Cell, batch_size: int | None = None) -> None:
         torch.manual_seed(0)
@@ -66,25 +77,29 @@ class Training:
         text = torch.randn(size.items + 1, TEXT_WIDTH)
         self.model: Recommender = build_recommender(cell, size.items, Context(settings.dimension, text)).train()
         self.average, self.decay = copy.deepcopy(self.model), settings.average
-        self.optimiser = AdamW(self.model.parameters(), settings.learning_rate, foreach=True)
+        self.optimiser = AdamW(self.model.parameters(), settings.learning_rate, fused=True)
         self.noise = torch.Generator().manual_seed(0)
-        sequences, rng = size.sequences(), np.random.default_rng(0)
-        self.items = torch.as_tensor(sequences.items).long()
-        self.samples = training_samples(sequences, settings.objective, settings.max_length, rng)
-        self.batches = list(batches(self.samples, batch_size or settings.batch_size, rng))
-        by_length = sorted(self.batches, key=lambda chosen: int(self.samples.length[chosen].sum()))
-        self.chosen = by_length[len(by_length) // 2]
+        self.items = torch.as_tensor(size.sequences().items).long()
+        self.samples, self.batches = batches_of(
+            size, settings.objective, settings.max_length, batch_size or settings.batch_size
+        )
+        self.typical = self.batches[len(self.batches) // 2]
 
-    def prepared(self) -> tuple[Step, torch.Tensor]:
-        """The batch and a mask that keeps everything."""
-        step = training_step(self.items, self.samples, self.chosen)
+    def prepared(self, chosen: Ints) -> tuple[Step, torch.Tensor]:
+        """A batch and a mask that keeps everything."""
+        step = training_step(self.items, self.samples, chosen)
         return step, torch.ones(step.slots.shape)
 
-    def step(self) -> None:
+    def step(self, chosen: Ints | None = None) -> None:
         """Gather a batch, forward, backward, update, average: what the training loop does, less its bookkeeping."""
-        losses, _ = self.model(*self.prepared(), self.noise)
+        losses, _ = self.model(*self.prepared(self.typical if chosen is None else chosen), self.noise)
         self.optimiser.zero_grad(set_to_none=True)
         torch.stack(list(losses.values())).sum().backward()
         self.optimiser.step()
         if self.decay:
             _follow(self.average, self.model, self.decay)
+
+    def epoch(self) -> None:
+        """Every training target once."""
+        for chosen in self.batches:
+            self.step(chosen)

@@ -106,7 +106,7 @@ def train(
     """
     settings = cell.settings
     model.to(device)
-    optimiser = AdamW(model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, foreach=True)
+    optimiser = AdamW(model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
     items = torch.as_tensor(sequences.items, device=device).long()
     scorer = Scorer(sequences, "validation", settings.max_length, device)
     noise = torch.Generator(device).manual_seed(derive(cell.seed, "noise"))

@@ -26,7 +26,7 @@ class Recommender(nn.Module):
     def forward(self, step: Step, keep: Tensor, noise: torch.Generator) -> tuple[dict[str, Tensor], Encoded]:
         """Loss terms of a training step, `recommendation` first; their sum is what is minimised."""
         encoded = self.method(self.table, self.backbone, step.batch, keep, noise)
-        states = encoded.states.flatten(0, 1)[step.supervised]
+        states = encoded.states.flatten(0, 1).index_select(0, step.supervised)
         recommendation = softmax_loss(states, self.table.candidates, step.targets - 1)
         return {"recommendation": recommendation, **encoded.losses}, encoded
 

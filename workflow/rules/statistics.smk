@@ -1,8 +1,8 @@
 rule statistics:
     input:
         settings=ancient(SETTINGS),
-        records=RECORDS,
-        ranks=RANKS,
+        # stands for every run's files, which are listed there: a second list of them costs seconds to plan
+        runs=rules.evaluation.output.runs,
     output:
         f"{ROOT}/statistics/comparisons.parquet",
     log:

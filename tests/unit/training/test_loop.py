@@ -15,7 +15,7 @@ from iadsr.training.loop import AdamW, _follow
 def _steps(kind: type[torch.optim.AdamW]) -> list[torch.Tensor]:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, 3))
-    optimiser = kind(model.parameters(), 0.01, weight_decay=0.1, foreach=True)
+    optimiser = kind(model.parameters(), 0.01, weight_decay=0.1, fused=True)
     inputs = torch.randn(11, 5)
     for _ in range(4):
         optimiser.zero_grad(set_to_none=True)
@@ -32,7 +32,7 @@ def test_steps_are_those_of_torch() -> None:
 def test_a_step_does_not_import_the_compiler() -> None:
     code = (
         "import sys, torch; from iadsr.training import run; from iadsr.training.loop import AdamW\n"
-        "model = torch.nn.Linear(2, 2); optimiser = AdamW(model.parameters(), foreach=True)\n"
+        "model = torch.nn.Linear(2, 2); optimiser = AdamW(model.parameters(), fused=True)\n"
         "model(torch.ones(1, 2)).sum().backward(); optimiser.step(); optimiser.zero_grad()\n"
         "optimiser.load_state_dict(optimiser.state_dict())\n"
         "print([name for name in ('torch._dynamo', 'scipy') if name in sys.modules])"
