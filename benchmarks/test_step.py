@@ -30,11 +30,12 @@ def test_step_against_its_products(timed: Time, size: Size, backbone: str, side:
 
 @pytest.mark.parametrize("side", ["ours", "reference"])
 @pytest.mark.parametrize("backbone", list(BACKBONES))
+@pytest.mark.parametrize("protocol", ["paper", "strong"])
 @SIZES
-def test_iadsr_against_its_backbone(timed: Time, size: Size, backbone: str, side: str) -> None:
+def test_iadsr_against_its_backbone(timed: Time, size: Size, protocol: str, backbone: str, side: str) -> None:
     method = "iadsr" if side == "ours" else "none"
-    training = Training(size, cell(size, backbone, method))
-    timed(training.step, f"IADSR's step over none's: {backbone}, {size.dataset}", side, "limit", 1.8)
+    training = Training(size, cell(size, backbone, method, protocol))
+    timed(training.step, f"IADSR's step over none's: {backbone}, {size.dataset}, {protocol}", side, "limit", 1.8)
 
 
 def released(batch_size: int) -> Training:

@@ -130,7 +130,7 @@ class IADSR(Method):
     def _projected(self, items: Tensor) -> Tensor:
         """(B, T, 2 D) projected text of each position, by the smallest product that needs no wait for a shape."""
         if items.device.type == "cpu":
-            distinct, place = items.unique(return_inverse=True)
+            distinct, place = torch.unique(items, return_inverse=True)
             return F.embedding(place, self.project(self.text[distinct]))
         if len(self.text) < items.numel():
             return F.embedding(items, self.project(self.text))

@@ -20,7 +20,7 @@ class Caser(nn.Module):
 
     def __init__(self, dimension: int, dropout: float, window: int, horizontal: int, vertical: int) -> None:
         super().__init__()
-        self.window = window
+        self.window, self.filters = window, horizontal
         self.horizontal = nn.ModuleList(nn.Conv1d(dimension, horizontal, height) for height in range(1, window + 1))
         self.vertical = nn.Linear(window, vertical)
         self.dropout = Dropout(dropout)
@@ -29,22 +29,47 @@ class Caser(nn.Module):
 
     def forward(self, embedded: Tensor, lengths: Tensor) -> Tensor:
         """See `Backbone`. A window ends at its position, so nothing on its right can reach it."""
-        batch, time, width = embedded.shape
-        x = self.dropout(embedded).transpose(1, 2)  # (B, D, T)
-        padded = F.pad(x, (self.window - 1, 0))
-        pooled = []
-        for height, convolution in enumerate(self.horizontal, start=1):
-            places = F.relu(convolution(padded))  # (B, F, T + window - height)
-            pooled.append(F.max_pool1d(places, self.window - height + 1, stride=1))
-        # A vertical filter is a weighted sum of the window's items: one small product is faster than a convolution over
-        # B * D one-channel signals.
-        window = torch.stack([padded[..., place : place + time] for place in range(self.window)])
-        columns = self.vertical(window.flatten(1).T).T.view(-1, batch, width, time)
-        pooled.extend(columns)
-        features = self.dropout(torch.cat(pooled, dim=1).transpose(1, 2))
+        x = self.dropout(embedded)
+        padded = F.pad(x, (0, 0, self.window - 1, 0))  # (B, T + window - 1, D)
+        features = self.dropout(torch.cat((self._rows(padded), *self._columns(padded)), dim=-1))
         hidden = F.relu(self.hidden(features))
-        states: Tensor = self.out(torch.cat((hidden, x.transpose(1, 2)), dim=-1))
+        states: Tensor = self.out(torch.cat((hidden, x), dim=-1))
         return states
+
+    def _rows(self, padded: Tensor) -> Tensor:
+        """(B, T, F * window) horizontal filters, pooled over their places in each position's window.
+
+        The filters' rows of all heights meet the items in one product, and a filter of height h then sums h of its
+        shifted columns: faster than a convolution for each height.
+        """
+        weights, biases = zip(*((one.weight, one.bias) for one in self.horizontal), strict=True)
+        weight = torch.cat([weight.permute(2, 0, 1).flatten(0, 1) for weight in weights])  # (sum of h * F, D)
+        rows = iter(torch.split(F.linear(padded, weight), self.filters, dim=-1))
+        pooled = []
+        for height in range(1, self.window + 1):
+            places = padded.shape[1] - height + 1
+            shifted = [next(rows)[:, shift : shift + places] for shift in range(height)]
+            pooled.append(_sliding_max(sum(shifted[1:], shifted[0]), self.window - height + 1))
+        return F.relu(torch.cat(pooled, dim=-1) + torch.cat(biases))
+
+    def _columns(self, padded: Tensor) -> Tensor:
+        """(V, B, T, D) vertical filters: weighted sums of each window's items."""
+        batch, longer, width = padded.shape
+        time = longer - self.window + 1
+        window = torch.stack([padded[:, place : place + time] for place in range(self.window)])
+        summed = torch.addmm(self.vertical.bias.unsqueeze(1), self.vertical.weight, window.flatten(1))
+        return summed.view(-1, batch, time, width)
+
+
+def _sliding_max(x: Tensor, width: int) -> Tensor:
+    """(B, T, F) to (B, T - width + 1, F): the maximum of `width` neighbours, in about log2(width) steps."""
+    covered = 1
+    while covered < width:
+        step = min(covered, width - covered)
+        left, right = x[:, : x.shape[1] - step], x[:, step:]
+        x = torch.where(left > right, left, right)  # its gradient is cheaper than that of torch.maximum
+        covered += step
+    return x
 
 
 def build(dimension: int, max_length: int, dropout: float, window: int, horizontal: int, vertical: int) -> Caser:

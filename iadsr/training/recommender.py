@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from iadsr.core.config import Cell
 from iadsr.core.seeding import derive
 from iadsr.methods.method import Batch, Context, Encoded, Method, build_method
 from iadsr.models.backbone import ItemTable, build_backbone, last_states
 from iadsr.training.data import Step
-
-# A chunk's logits stay in cache: no slower than the loss's matrix products alone, and no logits of the whole batch.
-_CHUNKS = nn.LinearCrossEntropyOptions(batch_chunk_size=128)
+from iadsr.training.loss import softmax_loss
 
 
 class Recommender(nn.Module):
@@ -34,18 +31,6 @@ class Recommender(nn.Module):
         """(B, D) vectors that score the item after each row's last input, with what the method decided."""
         encoded = self.method.denoise(self.table, self.backbone, batch, noise)
         return last_states(encoded.states, batch.lengths), encoded
-
-
-def softmax_loss(states: Tensor, candidates: Tensor, targets: Tensor) -> Tensor:
-    """Mean cross-entropy over the whole catalogue.
-
-    Args:
-        states: (M, D).
-        candidates: (V, D).
-        targets: (M,) rows of `candidates`.
-    """
-    chunked = states.device.type != "meta" and len(states) > 128
-    return F.linear_cross_entropy(states, candidates, targets, options=_CHUNKS if chunked else None)
 
 
 def build_recommender(cell: Cell, n_items: int, context: Context) -> Recommender:

@@ -9,7 +9,7 @@ import torch
 from iadsr.core.config import Cell, Settings
 from iadsr.methods.method import Context
 from iadsr.sequences.split import Sequences
-from iadsr.training.recommender import build_recommender, softmax_loss
+from iadsr.training.recommender import build_recommender
 from iadsr.training.score import Scorer, ndcg, noise_auc, place_targets
 from tests.helpers import N_ITEMS, context, small_cell, small_sequences
 
@@ -81,18 +81,3 @@ def test_ranks_equal_a_loop_over_users_and_items() -> None:
         np.concatenate([items[b : e - 2] for b, e in itertools.pairwise(sequences.offsets)]), minlength=31
     )
     assert table["target_train_count"].tolist() == counts[table["target"]].tolist()
-
-
-@pytest.mark.parametrize("rows", [50, 400])
-def test_loss_is_cross_entropy_with_its_gradient(rows: int) -> None:
-    torch.manual_seed(0)
-    states = torch.randn(rows, 8, dtype=torch.float64, requires_grad=True)
-    weight = torch.randn(40, 8, dtype=torch.float64, requires_grad=True)
-    targets = torch.randint(0, 40, (rows,))
-    wanted = torch.nn.functional.cross_entropy(states @ weight.T, targets)
-    expected = torch.autograd.grad(wanted, (states, weight))
-    loss = softmax_loss(states, weight, targets)
-    loss.backward()
-    assert float(loss) == pytest.approx(float(wanted), abs=1e-10)
-    torch.testing.assert_close(states.grad, expected[0])
-    torch.testing.assert_close(weight.grad, expected[1])

@@ -1,0 +1,29 @@
+"""The loss against torch's dense cross-entropy, and at the edge of its numbers."""
+
+import pytest
+import torch
+
+from iadsr.training.loss import softmax_loss
+
+
+@pytest.mark.parametrize("rows", [1, 50, 128, 400])
+def test_loss_is_cross_entropy_with_its_gradient(rows: int) -> None:
+    torch.manual_seed(0)
+    states = torch.randn(rows, 8, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(40, 8, dtype=torch.float64, requires_grad=True)
+    targets = torch.randint(0, 40, (rows,))
+    wanted = torch.nn.functional.cross_entropy(states @ weight.T, targets)
+    expected = torch.autograd.grad(3 * wanted, (states, weight))
+    loss = softmax_loss(states, weight, targets)
+    (3 * loss).backward()
+    assert float(loss) == pytest.approx(float(wanted), abs=1e-10)
+    torch.testing.assert_close(states.grad, expected[0])
+    torch.testing.assert_close(weight.grad, expected[1])
+
+
+def test_scores_far_from_zero_neither_overflow_nor_vanish() -> None:
+    states = torch.tensor([[200.0, 0.0], [-200.0, 0.0]], requires_grad=True)
+    loss = softmax_loss(states, torch.tensor([[1.0, 0.0], [-1.0, 0.0]]), torch.tensor([0, 0]))
+    loss.backward()
+    assert loss.item() == 200.0  # the first is certain and right, the second certain and wrong by 400
+    assert states.grad is not None and states.grad.isfinite().all()
