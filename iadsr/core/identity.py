@@ -29,7 +29,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 DECISIVE = ("columns", "seeding")  # modules of core that decide outcomes
 # Modules of these rooms that every choice uses; any other module serves one backbone or method, whose runs alone an
 # edit retrains.
-SHARED = {"models": ("__init__", "backbone", "dropout"), "methods": ("__init__", "method", "masks")}
+SHARED = {"models": ("__init__", "backbone", "dropout", "loss"), "methods": ("__init__", "method", "masks")}
 
 
 @functools.cache

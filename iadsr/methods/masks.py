@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from iadsr.models.loss import softmax_loss
+
 
 def logistic_noise(like: Tensor, generator: torch.Generator) -> Tensor:
     """Standard logistic samples (the difference of two Gumbel samples), shaped as `like`.
@@ -37,5 +39,5 @@ def info_nce(left: Tensor, right: Tensor, temperature: float) -> Tensor:
     Args:
         left, right: (N, D), not normalised.
     """
-    logits = F.normalize(left, dim=-1) @ F.normalize(right, dim=-1).T / temperature
-    return F.cross_entropy(logits, torch.arange(len(logits), device=logits.device))
+    own = torch.arange(len(left), device=left.device)
+    return softmax_loss(F.normalize(left, dim=-1) / temperature, F.normalize(right, dim=-1), own)

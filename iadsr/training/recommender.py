@@ -9,8 +9,8 @@ from iadsr.core.config import Cell
 from iadsr.core.seeding import derive
 from iadsr.methods.method import Batch, Context, Encoded, Method, build_method
 from iadsr.models.backbone import ItemTable, build_backbone, last_states
+from iadsr.models.loss import softmax_loss
 from iadsr.training.data import Step
-from iadsr.training.loss import softmax_loss
 
 
 class Recommender(nn.Module):

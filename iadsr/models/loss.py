@@ -1,4 +1,4 @@
-"""Cross-entropy over the whole catalogue, the largest part of a training step, without its logits."""
+"""Cross-entropy of vectors among candidates, the largest part of a training step, without its logits."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class _Blocked(torch.autograd.Function):
 
 
 def softmax_loss(states: Tensor, candidates: Tensor, targets: Tensor) -> Tensor:
-    """Mean cross-entropy over the whole catalogue.
+    """Mean cross-entropy of inner products with every candidate: all items, or a batch's own for a contrastive loss.
 
     Args:
         states: (M, D).

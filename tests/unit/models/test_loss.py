@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from iadsr.training.loss import softmax_loss
+from iadsr.models.loss import softmax_loss
 
 
 @pytest.mark.parametrize("rows", [1, 50, 128, 400])
