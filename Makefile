@@ -25,6 +25,7 @@ benchmark: setup setup-peers
 	mkdir -p results
 	$(BIN)/python -m pytest benchmarks --quiet --benchmark-quiet --benchmark-json=results/benchmarks.json
 	$(BIN)/python -m benchmarks.table results/benchmarks.json
+	$(BIN)/python -m benchmarks.scaling
 
 lint: setup
 	ruff check .

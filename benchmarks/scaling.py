@@ -1,10 +1,10 @@
 """Seconds and memory of an epoch against users, history, window and catalogue, and a cost model fitted to them.
 
-    python -m benchmarks.scaling            # measure once, fit, write results/scaling.{csv,md,svg}
-    python -m benchmarks.scaling FOLDER     # the same, the model checked against another results folder
+    python -m benchmarks.scaling            # measure, fit, write results/scaling.{csv,md,svg}
+    python -m benchmarks.scaling FOLDER     # fit to results/scaling.csv, check against the runs of a results folder
 
 Each point is a process of its own, so that its peak memory is its own: an epoch of training and one of validation on
-synthetic sequences, on one thread. Delete results/scaling.csv to measure anew.
+synthetic sequences, on one thread.
 """
 
 from __future__ import annotations
@@ -285,16 +285,15 @@ def summary(table: pd.DataFrame, model: dict[str, dict[str, float]], results: Pa
     return "\n".join(lines) + "\n"
 
 
-def main(results: Path = RESULTS) -> None:
-    """Measure unless `results/scaling.csv` is there, then fit, draw and print."""
+def main(results: Path | None) -> None:
+    """Measure unless there is only a results folder to check; then fit, draw and print."""
     source = RESULTS / "scaling.csv"
-    if not source.exists():
+    if results is None:
         RESULTS.mkdir(exist_ok=True)
-        table = measured()
         with atomic_path(source) as temporary:
-            table.to_csv(temporary, index=False)
+            measured().to_csv(temporary, index=False)
     table = pd.read_csv(source)
-    text = summary(table, fit(table), results)
+    text = summary(table, fit(table), results or RESULTS)
     picture(table, source.with_suffix(".svg"))
     with atomic_path(source.with_suffix(".md")) as temporary:
         temporary.write_text(text)
@@ -305,4 +304,4 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--point"]:
         print(json.dumps(measure(Point(**json.loads(sys.argv[2])))))
     else:
-        main(*(Path(argument) for argument in sys.argv[1:]))
+        main(Path(sys.argv[1]) if sys.argv[1:] else None)

@@ -47,13 +47,14 @@ def place_targets(scores: Tensor, targets: Tensor, rows: Tensor, seen: Tensor) -
     A score that is not a number counts as better, so that a broken model never looks good.
 
     Args:
-        scores: (B, V).
+        scores: (B, V), V below 2**24.
         targets: (B,) columns of `scores`.
         rows, seen: (H,) rows and columns of the history, no pair twice and no target.
     """
     target = scores.gather(1, targets.unsqueeze(1))
-    better = scores.shape[1] - (scores <= target).sum(1)
-    ties = (scores == target).sum(1) - 1
+    flags = torch.empty_like(scores)  # 0.0 and 1.0 add up several times faster than booleans
+    better = scores.shape[1] - torch.le(scores, target, out=flags).sum(1).long()
+    ties = torch.eq(scores, target, out=flags).sum(1).long() - 1
     theirs, ours = scores[rows, seen], target[rows, 0]
     seen_better = torch.zeros_like(better).index_add(0, rows, (~(theirs <= ours)).long())
     seen_ties = torch.zeros_like(ties).index_add(0, rows, (theirs == ours).long())
