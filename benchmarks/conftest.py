@@ -6,16 +6,17 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import pytest
-import torch
 from pytest_benchmark.fixture import BenchmarkFixture
+
+from benchmarks.workloads import compute_as_a_job
 
 Time = Callable[..., Any]
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> None:
-    """A job of the grid computes on one core."""
-    torch.set_num_threads(1)
+def as_in_a_job() -> None:
+    """A job of the grid computes on one core, and the same bytes each time."""
+    compute_as_a_job()
 
 
 @pytest.fixture

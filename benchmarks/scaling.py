@@ -28,7 +28,7 @@ from matplotlib import pyplot as plt
 from scipy.optimize import nnls
 from tqdm import tqdm
 
-from benchmarks.workloads import BEAUTY, CONFIG, MOVIELENS, Size, Training, batches_of, cell
+from benchmarks.workloads import BEAUTY, CONFIG, MOVIELENS, Size, Training, batches_of, cell, compute_as_a_job
 from iadsr.core.config import BACKBONES, Cell, Objective, load_run
 from iadsr.core.files import atomic_path
 from iadsr.training.score import _BLOCK as BLOCK
@@ -134,7 +134,7 @@ def features(size: Size, cell: Cell) -> dict[str, float]:
 
 def measure(point: Point) -> dict[str, float]:
     """Seconds of an epoch and of a validation, and the memory that they add to what the imports take, in MiB."""
-    torch.set_num_threads(1)
+    compute_as_a_job()
     before = _peak_mib()
     training = Training(point.size, point.cell)
     training.step()
@@ -197,11 +197,19 @@ def epoch_seconds(model: dict[str, dict[str, float]], cell: Cell) -> float:
     return sum(costs[name] * count for name, count in features(SIZES[cell.dataset], cell).items())
 
 
+def recorded(cell: dict[str, Any]) -> Cell:
+    """The cell that a run record describes."""
+    settings = dict(cell["settings"])
+    options = {name: settings.pop(name) for name in ("backbone_options", "method_options")}
+    names = ("dataset", "protocol", "backbone", "method", "seed", "kind", "encoder")
+    return Cell(**{name: cell[name] for name in names}, settings=settings, **options)
+
+
 def check(model: dict[str, dict[str, float]], results: Path) -> pd.DataFrame:
     """Every finished run of a folder: measured and predicted seconds of an epoch, and the share of its epochs run."""
     rows = []
     for path in sorted((results / "runs").glob("*/*/*/*/*/record.json")):
-        run = Cell.model_validate(json.loads(path.read_text())["cell"])
+        run = recorded(json.loads(path.read_text())["cell"])
         curve = pd.read_csv(path.with_name("curve.csv"))
         if run.dataset in SIZES and len(curve):
             rows.append(

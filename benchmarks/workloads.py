@@ -22,6 +22,13 @@ CONFIG = Path(__file__).resolve().parents[1] / "workflow" / "config"
 TEXT_WIDTH = 384  # MiniLM's
 
 
+def compute_as_a_job() -> None:
+    """On one thread, with the algorithms that give the same bytes each time, as `iadsr train` does."""
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False
+
+
 @dataclass(frozen=True)
 class Size:
     """A dataset's size and the shortest history in it; lengths are geometric above that."""
