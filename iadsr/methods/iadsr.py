@@ -88,13 +88,15 @@ class IADSR(Method):
         states = backbone(embedded, batch.lengths)
         gate, score = self.judge(self.interests(states, batch))
         keep = torch.where(gate, score > 0, torch.ones_like(score, dtype=torch.bool))
-        if not bool((keep | ~batch.valid).all()):
-            states = backbone(embedded * keep.unsqueeze(-1), batch.lengths)
+        changed = (batch.valid & ~keep).any(1)
+        if bool(changed.any()):
+            denoised = embedded[changed] * keep[changed].unsqueeze(-1)
+            states = states.index_put((changed,), backbone(denoised, batch.lengths[changed]))
         return Encoded(states, {}, keep.to(states.dtype), gate.expand_as(score), score)
 
     def interests(self, states: Tensor, batch: Batch) -> Interests:
         """The four interests of each position; padding enters none of them."""
-        short, long = self._projected(batch.items).chunk(2, dim=-1)
+        short, long = self._projected(batch.items, waits=batch.items.device.type != "cpu").chunk(2, dim=-1)
         valid = batch.valid.unsqueeze(-1)
         summed = long * valid
         reachable = states.masked_fill(~valid, _NEVER)
@@ -127,9 +129,13 @@ class IADSR(Method):
         )
         return short_loss + long_loss
 
-    def _projected(self, items: Tensor) -> Tensor:
-        """(B, T, 2 D) projected text of each position, by the smallest product that needs no wait for a shape."""
-        if items.device.type == "cpu":
+    def _projected(self, items: Tensor, waits: bool) -> Tensor:
+        """(B, T, 2 D) projected text of each position, each distinct item once.
+
+        Where finding the distinct items makes the host wait for the device, through the catalogue or position by
+        position, whichever is the smaller product.
+        """
+        if not waits:
             distinct, place = torch.unique(items, return_inverse=True)
             return F.embedding(place, self.project(self.text[distinct]))
         if len(self.text) < items.numel():

@@ -110,12 +110,13 @@ def test_denoising_at_test_time_is_deterministic_and_encodes_again_without_the_d
     torch.testing.assert_close(first.states, backbone(table(batch.items) * first.keep.unsqueeze(-1), batch.lengths))
 
 
-def test_projection_through_the_catalogue_equals_projection_of_the_positions() -> None:
+@pytest.mark.parametrize("waits", [False, True])
+def test_each_way_to_project_gives_every_position_its_text(waits: bool) -> None:
     method, _, _, batch = make()
     few, many = batch.items[:1, :4], batch.items.repeat(1, 2)
     assert few.numel() <= len(TEXT) < many.numel(), "one call for each way"
-    torch.testing.assert_close(method._projected(few), method.project(TEXT[few]))
-    torch.testing.assert_close(method._projected(many), method.project(TEXT[many]))
+    for items in (few, many):
+        torch.testing.assert_close(method._projected(items, waits), method.project(TEXT[items]))
 
 
 def test_gradient_reaches_the_mask_through_reconstruction() -> None:
