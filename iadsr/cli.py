@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from pydantic import BaseModel
 
-from iadsr.core.config import Cell, RunConfig, load_run, pick
+from iadsr.core.config import Cell, RunConfig, load_protocol, load_run, pick
 from iadsr.core.errors import IadsrError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -158,14 +158,11 @@ def _run_folders(run: RunConfig, root: Path) -> list[Path]:
 
 def _settings(run: RunConfig, cells: list[Cell]) -> dict[str, object]:
     """What the report shows of the configuration: the run, and each protocol's settings by dataset and backbone."""
-    from iadsr.core.config import Protocol, load_yaml, parse
-
     protocols = {}
     for name in run.protocols:
-        path = CONFIG_FOLDER / "protocols" / f"{name}.yaml"
         own = [cell for cell in cells if cell.protocol == name]
         protocols[name] = {
-            "description": parse(Protocol, load_yaml(path), str(path)).description,
+            "description": load_protocol(CONFIG_FOLDER, name).description,
             "cells": {
                 f"{cell.dataset}/{cell.backbone}": {**cell.settings.model_dump(), **cell.backbone_options}
                 for cell in own

@@ -219,14 +219,10 @@ class RunConfig(Strict):
             ConfigError: an unknown name or option, or a method that would see its target under an objective.
         """
         methods = self._methods(folder)
+        protocols = {name: load_protocol(folder, name) for name in self.protocols}
         cells = []
         for dataset in self.datasets:
-            for protocol_name in self.protocols:
-                where = folder / "protocols" / f"{protocol_name}.yaml"
-                protocol = parse(Protocol, load_yaml(where), str(where))
-                for kind in protocol.methods:
-                    if kind not in METHODS:
-                        raise ConfigError(f"{where}: unknown kind of method '{kind}'; {suggest(kind, METHODS)}")
+            for protocol_name, protocol in protocols.items():
                 for backbone in self.backbones:
                     settings, options = _resolve(protocol, backbone, dataset, self.max_epochs)
                     for label, (kind, method_options) in methods.items():
@@ -267,6 +263,20 @@ class RunConfig(Strict):
             for value in sweep.values:
                 methods[f"{sweep.method}-{sweep.option}={value}"] = (kind, {**options, sweep.option: value})
         return methods
+
+
+def load_protocol(folder: Path, name: str) -> Protocol:
+    """A protocol file below `folder`, `workflow/config`.
+
+    Raises:
+        ConfigError: see `parse`; or the file speaks of a kind of method that there is not.
+    """
+    where = folder / "protocols" / f"{name}.yaml"
+    protocol = parse(Protocol, load_yaml(where), str(where))
+    for kind in protocol.methods:
+        if kind not in METHODS:
+            raise ConfigError(f"{where}: unknown kind of method '{kind}'; {suggest(kind, METHODS)}")
+    return protocol
 
 
 def _load_method(folder: Path, label: str) -> tuple[str, dict[str, Any]]:
