@@ -10,8 +10,8 @@ synthetic sequences, on one thread.
 from __future__ import annotations
 
 import json
+import multiprocessing
 import resource
-import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
@@ -152,13 +152,16 @@ def _peak_mib() -> float:
 
 
 def measured() -> pd.DataFrame:
-    """One row a point: its sizes, its features and what it took."""
-    rows = []
-    for point in tqdm(points(), desc="scaling", unit="point"):
-        command = [sys.executable, "-m", "benchmarks.scaling", "--point", json.dumps(asdict(point))]
-        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=RESULTS.parent)
-        rows.append({**asdict(point), **features(point.size, point.cell), **json.loads(done.stdout)})
-    return pd.DataFrame(rows)
+    """One row a point: its sizes, its features and what it took in a process of its own."""
+    todo = points()
+    with multiprocessing.get_context("fork").Pool(1, maxtasksperchild=1) as pool:
+        taken = list(tqdm(pool.imap(measure, todo), desc="scaling", unit="point", total=len(todo)))
+    return pd.DataFrame(
+        [
+            {**asdict(point), **features(point.size, point.cell), **found}
+            for point, found in zip(todo, taken, strict=True)
+        ]
+    )
 
 
 def exponents(table: pd.DataFrame) -> pd.DataFrame:
@@ -309,7 +312,4 @@ def main(results: Path | None) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--point"]:
-        print(json.dumps(measure(Point(**json.loads(sys.argv[2])))))
-    else:
-        main(Path(sys.argv[1]) if sys.argv[1:] else None)
+    main(Path(sys.argv[1]) if sys.argv[1:] else None)

@@ -14,7 +14,7 @@ from benchmarks.workloads import BEAUTY, MOVIELENS, Size, Training, cell
 
 ROOT = Path(__file__).resolve().parents[1]
 PEER = ROOT / ".venv-peers" / "bin" / "python"
-TIMED_BATCHES = 2
+TIMED_BATCHES = 1
 GOALS = [
     (MOVIELENS, "gru4rec", "GRU4Rec", 60),
     (MOVIELENS, "sasrec", "SASRec", 200),

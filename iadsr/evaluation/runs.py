@@ -62,7 +62,7 @@ def run_file(directory: Path, name: str) -> Path:
     """The path of a run's file. DataError when it is missing, with the way to make it."""
     path = directory / name
     if not path.is_file():
-        raise DataError(f"run {directory} has no {name}; train it with: snakemake --cores 1 {directory / RECORD}")
+        raise DataError(f"run {directory} has no {name}; train it with: snakemake --cores 1 {path}")
     return path
 
 

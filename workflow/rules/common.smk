@@ -25,10 +25,7 @@ except IadsrError as error:
 ROOT = RUN.results
 SETTINGS = f"{ROOT}/settings.json"
 ENCODER = RUN.encoder["kind"]
-RECORDS, RANKS, CURVES = (
-    [f"{ROOT}/runs/{address}/{name}" for address in CELLS]
-    for name in ("record.json", "ranks.parquet", "curve.csv")
-)
+RECORDS = [f"{ROOT}/runs/{address}/record.json" for address in CELLS]
 
 
 wildcard_constraints:

@@ -1,9 +1,8 @@
 rule evaluation:
     input:
         settings=ancient(SETTINGS),
+        # a record is written last and stands for its run's three files: listing all of them costs seconds to plan
         records=RECORDS,
-        ranks=RANKS,
-        curves=CURVES,
         catalogues=expand(rules.datasets.output.catalogue, dataset=RUN.datasets),
     output:
         metrics=f"{ROOT}/evaluation/metrics.parquet",

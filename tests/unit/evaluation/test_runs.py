@@ -23,7 +23,7 @@ def test_address_comes_from_the_record(make_run: Make, table: Table) -> None:
 def test_missing_file_says_which_and_how_to_make_it(make_run: Make, table: Table, name: str) -> None:
     folder = make_run(table([1], [1]))
     (folder / name).unlink()
-    with pytest.raises(DataError, match=f"seed0 has no {name}; train it with: snakemake .*seed0/record.json"):
+    with pytest.raises(DataError, match=f"seed0 has no {name}; train it with: snakemake .*seed0/{name}"):
         read_ranks(read_run(folder))
 
 
