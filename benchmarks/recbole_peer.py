@@ -51,6 +51,8 @@ def epoch_seconds(data: Path, model_name: str, batches: int) -> dict[str, float 
     train, _, _ = data_preparation(config, create_dataset(config))
     model = get_model(model_name)(config, train.dataset).to(config["device"])
     trainer = get_trainer(config["MODEL_TYPE"], model_name)(config, model)
+    if len(train) <= batches:
+        raise SystemExit(f"an epoch has {len(train)} batches: too few to time {batches} after a first one")
     began = 0.0
     for number, batch in enumerate(islice(train, batches + 1)):
         if number == 1:
