@@ -25,6 +25,7 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib import pyplot as plt
+from matplotlib.ticker import NullLocator
 from scipy.optimize import nnls
 from tqdm import tqdm
 
@@ -243,7 +244,7 @@ def grid_hours(model: dict[str, dict[str, float]], share: dict[str, float]) -> t
 
 
 def picture(table: pd.DataFrame, path: Path) -> None:
-    """Seconds above, memory below, one column an axis; a dashed line is linear."""
+    """Seconds above, memory below, one column an axis; the dotted line is linear."""
     figure, axes = plt.subplots(2, len(AXES), figsize=(3.2 * len(AXES), 6), sharey="row")
     for column, axis in enumerate(AXES):
         part = table[table["axis"] == axis]
@@ -257,6 +258,8 @@ def picture(table: pd.DataFrame, path: Path) -> None:
         for row, name in ((0, "training"), (1, "mib")):
             axes[row, column].plot(ends, part[name].max() * ends / ends[1], ":", color="grey", linewidth=1)
             axes[row, column].set(xscale="log", yscale="log")
+            axes[row, column].set_xticks(AXES[axis][1], [f"{value:,}" for value in AXES[axis][1]], fontsize=7)
+            axes[row, column].xaxis.set_minor_locator(NullLocator())
         axes[1, column].set_xlabel({"history": "interactions a user", "max_length": "window"}.get(axis, axis))
     axes[0, 0].set_ylabel("seconds, epoch + validation")
     axes[1, 0].set_ylabel("MiB above the imports")
