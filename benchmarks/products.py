@@ -11,13 +11,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 _ATEN = torch.ops.aten
 _PLAIN = {_ATEN.mm, _ATEN.bmm}
 _WITH_SUM = {_ATEN.addmm, _ATEN.addmm_, _ATEN.baddbmm}
-_CONVOLUTIONS = {_ATEN.convolution, _ATEN.convolution_backward}
 _ATTENTION = _ATEN._scaled_dot_product_flash_attention_for_cpu
 _ATTENTION_BACKWARD = _ATEN._scaled_dot_product_flash_attention_for_cpu_backward
 
 
 class Products(TorchDispatchMode):
-    """Records every matrix product, convolution and attention inside its `with` block."""
+    """Records every matrix product and attention inside its `with` block."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -29,13 +28,11 @@ class Products(TorchDispatchMode):
         """Run the operation, and remember it if it is a product."""
         packet = function.overloadpacket
         if function.namespace not in ("aten", "profiler"):
-            self._loss(function, args)
+            raise NotImplementedError(f"{function.name()}: say which products it has")
         elif packet in _PLAIN:
             self._remember(packet, args[0], args[1])
         elif packet in _WITH_SUM:
             self._remember(_ATEN.bmm if packet is _ATEN.baddbmm else _ATEN.mm, args[1], args[2])
-        elif packet in _CONVOLUTIONS:
-            self.recorded.append(lambda: function(*args, **(kwargs or {})))
         elif packet in (_ATTENTION, _ATTENTION_BACKWARD):
             self._attention(args[0] if packet is _ATTENTION else args[1], backward=packet is _ATTENTION_BACKWARD)
         return function(*args, **(kwargs or {}))
@@ -49,19 +46,6 @@ class Products(TorchDispatchMode):
     def _remember(self, product: Any, left: torch.Tensor, right: torch.Tensor) -> None:
         left, right = left.detach(), right.detach()
         self.recorded.append(lambda: product(left, right))
-
-    def _loss(self, function: Any, args: tuple[Any, ...]) -> None:
-        """torch's chunked loss is one operation from outside: three products for each 128 states."""
-        if "linear_cross_entropy" not in function.name():
-            raise NotImplementedError(f"{function.name()}: say which products it has")
-        if "backward" in function.name():
-            return  # the forward operation has computed the gradients
-        states, weight = args[0].detach(), args[1].detach()
-        for part in states.split(128):
-            logits = part @ weight.t()
-            self._remember(_ATEN.mm, part, weight.t())
-            self._remember(_ATEN.mm, logits, weight)
-            self._remember(_ATEN.mm, logits.t(), part)
 
     def _attention(self, query: torch.Tensor, backward: bool) -> None:
         """Two products forward, five backward, of (B, H, T, D) operands."""

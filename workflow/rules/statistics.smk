@@ -1,7 +1,7 @@
 rule statistics:
     input:
         settings=ancient(SETTINGS),
-        # stands for every run's files, which are listed there: a second list of them costs seconds to plan
+        # follows every run: a second list of the records costs seconds to plan
         runs=rules.evaluation.output.runs,
     output:
         f"{ROOT}/statistics/comparisons.parquet",
