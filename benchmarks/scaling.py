@@ -30,7 +30,7 @@ from scipy.optimize import nnls
 from tqdm import tqdm
 
 from benchmarks.workloads import BEAUTY, CONFIG, MOVIELENS, Size, Training, batches_of, cell, compute_as_a_job
-from iadsr.core.config import BACKBONES, Cell, Objective, load_run
+from iadsr.core.config import BACKBONES, Cell, Objective, load_run, scope_under
 from iadsr.core.files import atomic_path
 from iadsr.training.score import _BLOCK as BLOCK
 from iadsr.training.score import Scorer
@@ -93,7 +93,7 @@ class Point:
         found = cell(self.size, self.backbone, self.method)
         options = dict(found.method_options)
         if "scope" in options:
-            options["scope"] = "causal" if self.objective == "all" else "sequence"
+            options["scope"] = scope_under(self.objective)
         changes = {name: getattr(self, name) for name in ("max_length", "objective", "batch_size")}
         settings = found.settings.model_copy(update=changes)
         return found.model_copy(update={"settings": settings, "method_options": options})
@@ -142,7 +142,7 @@ def measure(point: Point) -> dict[str, float]:
     began = time.perf_counter()
     training.epoch()
     trained = time.perf_counter()
-    scorer = Scorer(point.size.sequences(), "validation", point.max_length, torch.device("cpu"))
+    scorer = Scorer(point.size.sequences(), "validation", point.cell, torch.device("cpu"))
     scorer.validation(training.model, "excluded", training.noise)
     scored = time.perf_counter()
     return {"training": trained - began, "scoring": scored - trained, "mib": _peak_mib() - before}

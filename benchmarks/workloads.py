@@ -82,7 +82,9 @@ class Training:
         torch.manual_seed(0)
         settings = cell.settings
         text = torch.randn(size.items + 1, TEXT_WIDTH)
-        self.model: Recommender = build_recommender(cell, size.items, Context(settings.dimension, text)).train()
+        self.model: Recommender = build_recommender(
+            cell, size.items, size.users, Context(settings.dimension, settings.dimension, text)
+        ).train()
         self.average, self.decay = copy.deepcopy(self.model), settings.average
         self.optimiser = AdamW(self.model.parameters(), settings.learning_rate, fused=True)
         self.noise = torch.Generator().manual_seed(0)

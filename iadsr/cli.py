@@ -12,8 +12,8 @@ from typing import Annotated
 import typer
 from pydantic import BaseModel
 
-from iadsr.core.config import Cell, RunConfig, load_protocol, load_run, pick
-from iadsr.core.errors import IadsrError
+from iadsr.core.config import Cell, Experiment, RunConfig, load_protocol, load_run, pick
+from iadsr.core.errors import ConfigError, IadsrError, suggest
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
@@ -44,18 +44,28 @@ def datasets(dataset: DatasetOption, config: ConfigOption = DEFAULT) -> None:
 
 
 @app.command()
-def embeddings(dataset: DatasetOption, config: ConfigOption = DEFAULT) -> None:
-    """Encode a dataset's item names."""
+def embeddings(
+    dataset: DatasetOption,
+    name: Annotated[str, typer.Option("--name", help="As its file: minilm, or minilm-shuffled.")] = "",
+    config: ConfigOption = DEFAULT,
+) -> None:
+    """Encode a dataset's item names, or what a method puts in their place."""
     import pandas as pd
 
     from iadsr.embeddings.spec import parse_encoder
     from iadsr.embeddings.store import embed
+    from iadsr.embeddings.texts import vary_texts
 
     run = _read(config)
     root = Path(run.results)
-    spec = parse_encoder(run.encoder)
+    read = {cell.embeddings: (cell.encoder, cell.texts) for cell in run.cells(CONFIG_FOLDER) if cell.encoder}
+    wanted = name or run.encoder["kind"]
+    if wanted not in read:
+        raise ConfigError(f"no method of this run reads embeddings '{wanted}'; {suggest(wanted, map(str, read))}")
+    encoder, variant = read[wanted]
     texts = pd.read_parquet(root / "data" / dataset / "items.parquet")["text"].tolist()
-    embed(texts, spec, root / "embeddings" / dataset / f"{spec.kind}.safetensors", run.device)
+    out = root / "embeddings" / dataset / f"{wanted}.safetensors"
+    embed(vary_texts(texts, variant), parse_encoder(encoder), out, run.device)
 
 
 @app.command()
@@ -93,7 +103,8 @@ def evaluate(config: ConfigOption = DEFAULT) -> None:
     run = _read(config)
     root = Path(run.results)
     sizes = {
-        name: len(pd.read_parquet(root / "data" / name / "items.parquet", columns=["item"])) for name in run.datasets
+        name: len(pd.read_parquet(root / "data" / name / "items.parquet", columns=["item"]))
+        for name in run.all_datasets
     }
     collect(_run_folders(run, root), sizes, root / "evaluation")
 
@@ -105,7 +116,10 @@ def compare(config: ConfigOption = DEFAULT) -> None:
 
     run = _read(config)
     root = Path(run.results)
-    write_comparisons(_run_folders(run, root), root / "statistics" / "comparisons.parquet")
+    grids = {name: [root / "runs" / cell.address for cell in grid] for name, grid in run.grids(CONFIG_FOLDER).items()}
+    main = grids.pop("")
+    experiments = [(name, folders, run.experiments[name].baseline) for name, folders in grids.items()]
+    write_comparisons(main, root / "statistics" / "comparisons.parquet", experiments=experiments)
 
 
 @app.command()
@@ -115,10 +129,11 @@ def report(config: ConfigOption = DEFAULT) -> None:
 
     run = _read(config)
     root = Path(run.results)
-    cells = run.cells(CONFIG_FOLDER)
-    addresses = [(cell.dataset, cell.protocol, cell.backbone, cell.method, cell.seed) for cell in cells]
+    grids = run.grids(CONFIG_FOLDER)
+    settings = _settings(run, run.cells(CONFIG_FOLDER), grids[""])
+    experiments = {name: _experiment(run.experiments[name], grid) for name, grid in grids.items() if name}
     out = root / "report" / "index.html"
-    build_report(root, addresses, _settings(run, cells), TEMPLATES, out)
+    build_report(root, _addresses(grids[""]), settings, TEMPLATES, out, experiments)
     typer.echo(f"report: {out}")
 
 
@@ -156,10 +171,28 @@ def _run_folders(run: RunConfig, root: Path) -> list[Path]:
     return [root / "runs" / cell.address for cell in run.cells(CONFIG_FOLDER)]
 
 
-def _settings(run: RunConfig, cells: list[Cell]) -> dict[str, object]:
+def _addresses(cells: list[Cell]) -> list[tuple[str, str, str, str, int]]:
+    return [(cell.dataset, cell.protocol, cell.backbone, cell.method, cell.seed) for cell in cells]
+
+
+def _experiment(experiment: Experiment, cells: list[Cell]) -> dict[str, object]:
+    """What the report shows of an experiment."""
+    points = {f"{sweep.method}-{sweep.option}={value}": value for sweep in experiment.sweeps for value in sweep.values}
+    return {
+        "title": experiment.title,
+        "question": experiment.question,
+        "view": experiment.view,
+        "baseline": experiment.baseline,
+        "cells": _addresses(cells),
+        "points": points,
+        "option": experiment.sweeps[0].option if experiment.sweeps else "",
+    }
+
+
+def _settings(run: RunConfig, cells: list[Cell], main: list[Cell]) -> dict[str, object]:
     """What the report shows of the configuration: the run, and each protocol's settings by dataset and backbone."""
     protocols = {}
-    for name in run.protocols:
+    for name in dict.fromkeys(cell.protocol for cell in cells):
         own = [cell for cell in cells if cell.protocol == name]
         protocols[name] = {
             "description": load_protocol(CONFIG_FOLDER, name).description,
@@ -174,7 +207,7 @@ def _settings(run: RunConfig, cells: list[Cell]) -> dict[str, object]:
         "encoder": run.encoder,
         "seeds": run.seeds,
         "protocols": protocols,
-        "methods": {cell.method: {"kind": cell.kind, **cell.method_options} for cell in cells},
+        "methods": {cell.method: {"kind": cell.kind, **cell.method_options} for cell in main},
     }
 
 

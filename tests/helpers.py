@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from iadsr.core.config import BACKBONES, METHODS, Cell, Settings
+from iadsr.core.config import BACKBONES, RELEASED, RUN_OPTIONS, Cell, Settings, settle_method
 from iadsr.methods.method import Context
 from iadsr.sequences.split import Sequences
 
-N_ITEMS = 40
+N_ITEMS, USERS = 40, 24
 
 
-def small_sequences(users: int = 24, seed: int = 0) -> Sequences:
+def small_sequences(users: int = USERS, seed: int = 0) -> Sequences:
     """Users who walk along a ring of items, with a few jumps; the first user has the shortest history."""
     rng = np.random.default_rng(seed)
     lengths = rng.integers(5, 30, users)
@@ -45,9 +45,10 @@ def small_cell(
         "patience": 3,
         **changes,
     }
-    options = METHODS[kind].model_validate(method_options or {}).model_dump()
-    if "scope" in options and options["scope"] == "auto":
-        options["scope"] = "causal" if objective == "all" else "sequence"
+    networks = RELEASED if settings.get("networks") == "released" else BACKBONES
+    options, own = settle_method(kind, method_options or {}, Settings.model_validate(settings), backbone, kind)
+    for name in RUN_OPTIONS:
+        options.pop(name, None)
     return Cell(
         dataset="ring",
         protocol="test",
@@ -55,14 +56,14 @@ def small_cell(
         method=kind,
         seed=0,
         kind=kind,
-        settings=Settings.model_validate(settings),
-        backbone_options=BACKBONES[backbone]().model_dump(),
+        settings=own,
+        backbone_options=networks[backbone]().model_dump(),
         method_options=options,
         encoder=None,
     )
 
 
-def context() -> Context:
-    """Text, and the keep rates of an imaginary run."""
+def context(width: int = 8) -> Context:
+    """Text, and the keep rates of an imaginary run; states of `width`."""
     text = torch.randn(N_ITEMS, 6, generator=torch.Generator().manual_seed(7))
-    return Context(8, torch.cat((torch.zeros(1, 6), text)), np.array([0.7, 0.6]), 0.8)
+    return Context(8, width, torch.cat((torch.zeros(1, 6), text)), np.array([0.7, 0.6]), 0.8)

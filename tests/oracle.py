@@ -26,26 +26,30 @@ def slow_losses(model: Recommender, step: Step, keep: Tensor, noise: torch.Gener
     random = logistic_noise(torch.empty(items.shape), noise)
     short_map, long_map = method.project.weight.chunk(2)
     weight = model.table.embedding.weight
+    assert method.decode is not None
     pairs_short, pairs_long, errors, losses = [], [], [], []
     for user in range(len(items)):
         length = int(step.batch.lengths[user])
         embedded = model.table(items[user, :length])
         inputs = torch.stack([embedded[t] * keep[user, t] for t in range(length)])
-        states = model.backbone(inputs.unsqueeze(0), torch.tensor([length]))[0]
+        states = model.backbone(inputs.unsqueeze(0), torch.tensor([length]), step.batch.users[user : user + 1])[0]
         collaborative, semantic = states[0], torch.zeros(len(long_map))
         for t in range(length):
             collaborative = torch.maximum(collaborative, states[t])
             semantic = semantic + long_map @ method.text[items[user, t]] / length
-        pairs_long.append((semantic, collaborative))
+        pairs_long.append((collaborative, semantic))
+        mine = []
         gate = _cosine(semantic, collaborative) > method.theta
         for t in range(length):
             short = short_map @ method.text[items[user, t]]
-            pairs_short.append((short, states[t]))
+            pairs_short.append((states[t], short))
             score = _cosine(semantic, states[t]) + _cosine(collaborative, short) + _cosine(states[t], short)
             soft = torch.sigmoid((score + random[user, t]) / method.temperature)
             mask = (soft > 0.5).float() + soft - soft.detach() if gate else torch.ones(())
             if gate:
-                errors.append((method.decode(states[t] * mask) - embedded[t]).square().mean())
+                mine.append((method.decode(states[t] * mask) - embedded[t]).square().mean())
+        if mine:
+            errors.append(torch.stack(mine).mean())
         logits = weight[1:] @ states[length - 1]
         losses.append(F.cross_entropy(logits, step.targets[user] - 1))
     return {

@@ -29,16 +29,19 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 DECISIVE = ("columns", "seeding")  # modules of core that decide outcomes
 # Modules of these rooms that every choice uses; any other module serves one backbone or method, whose runs alone an
 # edit retrains.
-SHARED = {"models": ("__init__", "backbone", "dropout", "loss"), "methods": ("__init__", "method", "masks")}
+SHARED = {
+    "models": ("__init__", "backbone", "dropout", "loss", "recurrence"),
+    "methods": ("__init__", "method", "masks"),
+}
 
 
 @functools.cache
-def sources(room: str, backbone: str | None = None, kind: str | None = None) -> tuple[Path, ...]:
+def sources(room: str, network: str | None = None, kind: str | None = None) -> tuple[Path, ...]:
     """Source files that decide the outcome of a stage, sorted.
 
-    `backbone` and `kind` narrow `models` and `methods` to what one training cell can reach.
+    `network` and `kind` narrow `models` and `methods` to what one training cell can reach.
     """
-    chosen = {"models": backbone, "methods": kind}
+    chosen = {"models": network, "methods": kind}
     files: list[Path] = []
     for name in (room, *ALLOWED[room]):
         if name == "core":  # settings count through the cell's digest, and the rest only reads and writes

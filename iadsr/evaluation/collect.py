@@ -1,4 +1,4 @@
-"""All runs' files in, three tables out: metrics.parquet, runs.parquet, curves.parquet."""
+"""All runs' files in, four tables out: metrics.parquet, runs.parquet, curves.parquet, keep.parquet."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from iadsr.core.files import write_parquet
 from iadsr.evaluation.metrics import summarise
 from iadsr.evaluation.runs import CURVE, Run, read_ranks, read_runs, run_file
 
-METRICS_FILE, RUNS_FILE, CURVES_FILE = "metrics.parquet", "runs.parquet", "curves.parquet"
+METRICS_FILE, RUNS_FILE, CURVES_FILE, KEEP_FILE = "metrics.parquet", "runs.parquet", "curves.parquet", "keep.parquet"
 CURVE_COLUMNS = (
     "epoch",
     "loss",
@@ -27,15 +27,31 @@ CURVE_COLUMNS = (
     "gate_share",
     "seconds",
 )
-MASK_COLUMNS = ("train_keep_rate", "test_keep_rate", "gate_share", "noise_auc")
+# measured later than the rest: a curve without them is read all the same
+ADDED_CURVE_COLUMNS = ("cosine_matched", "cosine_unmatched", "mask_gradient")
+MASK_COLUMNS = (
+    "train_keep_rate",
+    "test_keep_rate",
+    "gate_share",
+    "noise_auc",
+    "drop_precision",
+    "drop_recall",
+    "train_drop_precision",
+    "train_drop_recall",
+)
+# column -> key of the record's `denoised_target`
+DENOISED_COLUMNS = {"denoised_hr5": "HR@5", "denoised_ndcg5": "NDCG@5", "denoised_changed": "changed"}
+NAMES = "names"  # what an encoder reads unless the cell says otherwise
+STAGES = ("train", "test")
+KEEP_TYPES = {"stage": "str", c.GROUP: "str", "keep": "float64", "inputs": "int64"}
 # nullable, because a run that diverges at once has no best epoch
 _WHOLE_NUMBERS = ("epochs", "best_epoch", "parameters", "threads")
 _COST = ("peak_memory_mb", "parameters", "device", "threads", "machine")
-_NUMBERS = ("best_validation", "seconds_total", "seconds_epoch", "peak_memory_mb", *MASK_COLUMNS)
+_NUMBERS = ("best_validation", "seconds_total", "seconds_epoch", "peak_memory_mb", *MASK_COLUMNS, *DENOISED_COLUMNS)
 
 
 def collect(directories: Iterable[str | Path], catalogue_sizes: Mapping[str, int], out: str | Path) -> None:
-    """Write metrics.parquet, runs.parquet and curves.parquet of the runs in `directories` to folder `out`.
+    """Write metrics, runs, curves and keep.parquet of the runs in `directories` to folder `out`.
 
     `catalogue_sizes` maps a dataset to its number of items (for coverage). A diverged run keeps its row in
     runs.parquet, with its reason, and its metric rows, with value NaN and 0 users. DataError when a file is
@@ -51,6 +67,7 @@ def collect(directories: Iterable[str | Path], catalogue_sizes: Mapping[str, int
         METRICS_FILE: _stack(runs, [metric_rows(run, catalogue_sizes[run.address.dataset]) for run in runs]),
         RUNS_FILE: run_table(runs),
         CURVES_FILE: _stack(runs, [read_curve(run) for run in runs]),
+        KEEP_FILE: _stack(runs, [keep_rows(run) for run in runs]),
     }
     for name, table in tables.items():
         write_parquet(Path(out) / name, table)
@@ -72,10 +89,28 @@ def read_curve(run: Run) -> pd.DataFrame:
     """A run's learning curve: `epoch` whole, every other column a float, NaN where it does not apply."""
     path = run_file(run.directory, CURVE)
     try:
-        curve = pd.read_csv(path)[list(CURVE_COLUMNS)].astype(np.float64)
-        return curve.astype({"epoch": np.int64})
+        curve = pd.read_csv(path)
+        known = curve[list(CURVE_COLUMNS)].join(curve.reindex(columns=list(ADDED_CURVE_COLUMNS)))
+        return known.astype(np.float64).astype({"epoch": np.int64})
     except (ValueError, KeyError) as error:
         raise DataError(f"{path} is not a learning curve ({error}); train the run again") from error
+
+
+def keep_rows(run: Run) -> pd.DataFrame:
+    """How much the mask kept by the inputs' popularity: columns stage, group, keep, inputs; no row without a mask.
+
+    A group without inputs has keep NaN and inputs 0. DataError when the record's table is damaged.
+    """
+    try:
+        stages = run.record.get("keep_by_group") or {}
+        rows = [
+            {"stage": stage, c.GROUP: group, "keep": values["keep"], "inputs": values["inputs"]}
+            for stage in STAGES
+            for group, values in (stages.get(stage) or {}).items()
+        ]
+        return pd.DataFrame(rows, columns=list(KEEP_TYPES)).astype(KEEP_TYPES)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise DataError(f"run {run.directory}: keep_by_group is damaged ({error!r}); train the run again") from error
 
 
 def run_table(runs: Sequence[Run]) -> pd.DataFrame:
@@ -89,13 +124,15 @@ def run_row(run: Run) -> dict[str, Any]:
     """One row of runs.parquet. DataError when the record lacks a field."""
     record = run.record
     try:
-        cell, mask = record["cell"], record["mask"] or {}
+        cell, mask, denoised = record["cell"], record["mask"] or {}, record.get("denoised_target") or {}
+        texts = cell.get("texts") or NAMES
         return {
             **run.address._asdict(),
             "status": record["status"],
             "reason": run.reason,
             "objective": cell["objective"] if "objective" in cell else cell["settings"]["objective"],
-            "encoder": encoder_name(cell["encoder"]),
+            "encoder": encoder_name(cell["encoder"], texts),
+            "texts": texts,
             **{name: record[name] for name in ("epochs", "best_epoch", "best_validation")},
             "seconds_total": record["seconds"]["total"],
             "seconds_epoch": record["seconds"]["epoch"],
@@ -104,16 +141,21 @@ def run_row(run: Run) -> dict[str, Any]:
             "dirty": record["commit"]["dirty"],
             "identity": record["identity"],
             **{name: mask.get(name) for name in MASK_COLUMNS},
+            **{name: denoised.get(key) for name, key in DENOISED_COLUMNS.items()},
         }
     except (KeyError, TypeError) as error:
         raise DataError(f"the record of run {run.directory} lacks {error}; train the run again") from error
 
 
-def encoder_name(encoder: Mapping[str, Any] | None) -> str | None:
-    """The name of a cell's encoder (its `name`, else its `kind`); None for a method that reads no text."""
+def encoder_name(encoder: Mapping[str, Any] | None, texts: str = NAMES) -> str | None:
+    """The name of a cell's embeddings; None for a method that reads no text.
+
+    It is the encoder's `name`, else its `kind`, then what it read, unless that is the items' own names.
+    """
     if encoder is None:
         return None
-    return str(encoder["name"] if "name" in encoder else encoder["kind"])
+    name = str(encoder["name"] if "name" in encoder else encoder["kind"])
+    return name if texts == NAMES else f"{name}-{texts}"
 
 
 def _stack(runs: Sequence[Run], tables: Sequence[pd.DataFrame]) -> pd.DataFrame:

@@ -1,158 +1,306 @@
-"""IADSR, variant `paper` (arXiv 2510.04239): drop inputs on which text and behaviour disagree.
+"""IADSR (arXiv 2510.04239): drop inputs on which text and behaviour disagree.
 
-Interests (B, T, D). Semantic: the projected text embedding at t (short) and its mean over the input (long).
+Interests (B, T, W). Semantic: the projected text embedding at t (short) and its mean over the input (long).
 Collaborative: the backbone's state at t (short) and its maximum over the input (long). The paper leaves their
-construction open and the release lacks the step that made the semantic ones: these are this project's assumptions.
+construction open and the release lacks the step that made the semantic ones: these are this project's assumptions, each
+with an option that tries another.
 
 A sequence whose long interests agree, cos > theta, passes the gate; each of its positions is then kept with
 probability sigmoid of the sum of three cosines (section 3.4). What one epoch drops is zeroed in the next epoch's
 input (progressive denoising, which the release never reaches: R1); at test time a position is kept where its score is
-positive, and the sequence is encoded again without the dropped ones.
+positive, and the sequence is encoded again without the dropped ones. `defects` brings back, one by one, what the
+release does instead: each stands in the code under its number.
 """
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from collections.abc import Collection
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from iadsr.methods.masks import gumbel_sigmoid, info_nce
-from iadsr.methods.method import Batch, Context, Encoded, Method
+from iadsr.methods.masks import gumbel_noise, harden, info_nce, logistic_noise, soft_sample
+from iadsr.methods.method import Batch, Context, Encoded, Method, Untrainable
 
 _NEVER = -1e9  # below every state: a padded position never wins a maximum
+_RECENT = 5  # items in a short interest that is a window
+
+
+@runtime_checkable
+class OwnInterests(Protocol):
+    """A backbone whose interests are not its states: the release's Caser."""
+
+    def interests(self, embedded: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
+        """Short (B, T, W) and long (B, 1, W) interests."""
+        ...
 
 
 class Interests(NamedTuple):
-    """Short ones are (B, T, D); long ones too under scope `causal`, else (B, 1, D)."""
+    """Short ones are (B, T, W); long ones too under scope `causal`, else (B, 1, W). None without text.
 
-    semantic_short: Tensor
-    semantic_long: Tensor
+    `semantic_paired` is (N, W), what is aligned with each valid position where that is not its own short interest (R5).
+    """
+
+    semantic_short: Tensor | None
+    semantic_long: Tensor | None
     collaborative_short: Tensor
     collaborative_long: Tensor
+    semantic_paired: Tensor | None = None
 
 
 class IADSR(Method):
     """See the module's text."""
 
-    remembers = True
     text: Tensor
 
     def __init__(
         self,
         context: Context,
+        defects: Collection[str],
         theta: float,
         temperature: float,
         alignment: float,
         alignment_temperature: float,
         alignment_rows: int,
         reconstruction: float,
+        mask: Literal["hard", "soft", "none"],
+        semantic: bool,
+        threshold: Literal["zero", "mean", "quantile", "learned"],
+        quantile: float,
+        short: Literal["item", "window"],
+        long: Literal["mean", "max"],
+        shared_projection: bool,
         scope: Literal["sequence", "causal"],
     ) -> None:
         super().__init__()
-        if context.text is None:
+        if semantic and context.text is None:
             raise ValueError("iadsr needs text embeddings")
+        self.defects = frozenset(defects)
         self.theta, self.temperature = theta, temperature
-        self.alignment, self.alignment_temperature = alignment, alignment_temperature
+        self.alignment, self.alignment_temperature = alignment if semantic else 0.0, alignment_temperature
         self.alignment_rows, self.reconstruction = alignment_rows, reconstruction
+        self.mask, self.threshold, self.quantile = mask, threshold, quantile
+        self.semantic, self.short, self.long, self.shared_projection = semantic, short, long, shared_projection
         self.causal = scope == "causal"
-        width = context.dimension
-        self.register_buffer("text", context.text, persistent=False)
-        self.project = nn.Linear(context.text.shape[1], 2 * width, bias=False)  # short and long, side by side
-        self.decode = nn.Linear(width, width)
+        self.masks = mask != "none"
+        self.remembers = self.masks and "R1" not in self.defects
+        self.mispairs = semantic and "R5" in self.defects
+        width = context.width
+        if semantic:
+            assert context.text is not None
+            self.register_buffer("text", context.text, persistent=False)
+            # short and long, side by side
+            self.project = nn.Linear(context.text.shape[1], width if shared_projection else 2 * width, bias=False)
+        self.decode = None if "R7" in self.defects else nn.Linear(width, context.dimension)
+        if threshold == "learned":
+            self.bias = nn.Parameter(torch.zeros(()))
 
     def forward(
         self, table: nn.Module, backbone: nn.Module, batch: Batch, keep: Tensor, noise: torch.Generator
     ) -> Encoded:
         """See `Method`."""
         embedded: Tensor = table(batch.items)
-        states = backbone(embedded * keep.unsqueeze(-1), batch.lengths)
-        interests = self.interests(states, batch)
-        gate, score = self.judge(interests)
-        valid = batch.valid.to(states.dtype)
-        sampled = gumbel_sigmoid(score, self.temperature, noise)
-        mask = torch.where(gate, sampled, torch.ones_like(sampled))
-        losses = {}
+        entering = embedded * keep.unsqueeze(-1) if self.remembers else embedded
+        states = backbone(entering, batch.lengths, batch.users)
+        interests = self.interests(backbone, entering, states, batch)
+        gate, score = self.judge(interests, batch)
+        mask = self.sample(gate, score, noise)
+        losses: dict[str, Tensor] = {}
+        traced: dict[str, Tensor] = {}
         if self.alignment > 0:
-            losses["alignment"] = self.alignment * self.align(interests, batch, noise)
+            aligned, traced = self.align(interests, batch, noise)
+            losses["alignment"] = self.alignment * aligned
         if self.reconstruction > 0:
-            decoded = self.decode(states * mask.unsqueeze(-1))
-            error = (decoded - embedded).square().mean(-1) * valid * gate
-            losses["reconstruction"] = self.reconstruction * error.sum() / (valid * gate).sum().clamp(min=1)
-        return Encoded(states, losses, mask.detach(), gate.expand_as(score), score.detach())
+            kept = interests.collaborative_short * mask.unsqueeze(-1)
+            losses["reconstruction"] = self.reconstruction * self.reconstruct(kept, embedded, gate & batch.valid)
+        if not self.masks:
+            return Encoded(states, losses, score=score.detach(), traced=traced)
+        return Encoded(states, losses, mask.detach(), gate.expand_as(score), score.detach(), mask, traced)
 
     def denoise(self, table: nn.Module, backbone: nn.Module, batch: Batch, noise: torch.Generator) -> Encoded:
         """See `Method`. Deterministic: a position past the gate is kept where its score is positive."""
         embedded: Tensor = table(batch.items)
-        states = backbone(embedded, batch.lengths)
-        gate, score = self.judge(self.interests(states, batch))
-        keep = torch.where(gate, score > 0, torch.ones_like(score, dtype=torch.bool))
-        changed = (batch.valid & ~keep).any(1)
+        states = backbone(embedded, batch.lengths, batch.users)
+        gate, score = self.judge(self.interests(backbone, embedded, states, batch), batch)
+        if not self.masks:
+            return Encoded(states, score=score)
+        if "R2" in self.defects:
+            return Encoded(states, {}, torch.ones_like(score), gate.expand_as(score), score)
+        wanted = torch.sigmoid(score / self.temperature) if self.mask == "soft" else (score > 0).to(states.dtype)
+        keep = torch.where(gate, wanted, torch.ones_like(wanted))
+        changed = (batch.valid & (keep < 1)).any(1)
         if bool(changed.any()):
             denoised = embedded[changed] * keep[changed].unsqueeze(-1)
-            states = states.index_put((changed,), backbone(denoised, batch.lengths[changed]))
-        return Encoded(states, {}, keep.to(states.dtype), gate.expand_as(score), score)
+            again = backbone(denoised, batch.lengths[changed], batch.users[changed])
+            states = states.index_put((changed,), again)
+        return Encoded(states, {}, keep, gate.expand_as(score), score)
 
-    def interests(self, states: Tensor, batch: Batch) -> Interests:
-        """The four interests of each position; padding enters none of them."""
-        short, long = self._projected(batch.items, waits=batch.items.device.type != "cpu").chunk(2, dim=-1)
-        valid = batch.valid.unsqueeze(-1)
-        summed = long * valid
-        reachable = states.masked_fill(~valid, _NEVER)
-        if self.causal:
-            steps = torch.arange(1, states.shape[1] + 1, device=states.device, dtype=states.dtype)
-            return Interests(short, summed.cumsum(1) / steps.view(1, -1, 1), states, reachable.cummax(1).values)
-        mean = summed.sum(1, keepdim=True) / batch.lengths.view(-1, 1, 1)
-        return Interests(short, mean, states, reachable.amax(1, keepdim=True))
+    def sampled_keep(self, table: nn.Module, backbone: nn.Module, batch: Batch, noise: torch.Generator) -> Tensor:
+        """(B, T) masks drawn as in training, for inputs that nobody trains on."""
+        embedded: Tensor = table(batch.items)
+        states = backbone(embedded, batch.lengths, batch.users)
+        return self.sample(*self.judge(self.interests(backbone, embedded, states, batch), batch), noise)
 
-    def judge(self, interests: Interests) -> tuple[Tensor, Tensor]:
-        """Gate, (B, T) or (B, 1) bool, and noise score, (B, T): the sum of three cosines (section 3.4)."""
-        short_semantic, long_semantic, short, long = (F.normalize(interest, dim=-1) for interest in interests)
-        gate = (long_semantic * long).sum(-1) > self.theta
+    def interests(self, backbone: nn.Module, embedded: Tensor, states: Tensor, batch: Batch) -> Interests:
+        """The four interests of each position; padding enters none of them, unless the network takes it for input."""
+        steps = torch.arange(states.shape[1], device=states.device)
+        reachable = states.masked_fill((steps >= batch.lengths.unsqueeze(1)).unsqueeze(-1), _NEVER)
+        if isinstance(backbone, OwnInterests):
+            near, far = backbone.interests(embedded, states)
+        else:
+            near, far = states, reachable.cummax(1).values if self.causal else reachable.amax(1, keepdim=True)
+        if not self.semantic:
+            return Interests(None, None, near, far)
+        paired = None
+        if batch.judged is None or batch.paired is None:
+            short, long = self._projected(batch.items)
+        else:  # one product for all three
+            places = batch.items.numel()
+            shorts, longs = self._projected(torch.cat((batch.items.flatten(), batch.judged.flatten(), batch.paired)))
+            short, long = shorts[places : 2 * places].view_as(states), longs[:places].view_as(states)
+            paired = shorts[2 * places :]
+        if self.short == "window":
+            short = _recent_mean(short * batch.valid.unsqueeze(-1), batch.valid)
+        return Interests(short, self._pooled(long, batch.valid), near, far, paired)
+
+    def judge(self, interests: Interests, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Gate, (B, T) or (B, 1) bool, and score, (B, T): the sum of three cosines (section 3.4) less a threshold."""
+        short, long = (
+            F.normalize(interests.collaborative_short, dim=-1),
+            F.normalize(interests.collaborative_long, dim=-1),
+        )
+        if interests.semantic_short is None or interests.semantic_long is None:
+            score = (short * long).sum(-1)
+            gate = torch.ones_like(score[:, :1], dtype=torch.bool)
+            return gate, score - self._threshold(score, batch.valid)
+        short_semantic = F.normalize(interests.semantic_short, dim=-1)
+        long_semantic = F.normalize(interests.semantic_long, dim=-1)
+        agreement = (long_semantic * long).sum(-1)
+        gate = torch.ones_like(agreement, dtype=torch.bool) if "R3" in self.defects else agreement > self.theta
         # cos(sl, h) + cos(cl, ss) + cos(h, ss) with unit vectors, in two inner products
         score = ((long_semantic + short_semantic) * short).sum(-1) + (long * short_semantic).sum(-1)
-        return gate, score
+        return gate, score - self._threshold(score, batch.valid)
 
-    def align(self, interests: Interests, batch: Batch, noise: torch.Generator) -> Tensor:
-        """InfoNCE between the modalities, long and short, over rows drawn from the valid positions."""
-        rows = batch.inside
-        if len(rows) > self.alignment_rows:
-            rows = rows[torch.randperm(len(rows), generator=noise, device=rows.device)[: self.alignment_rows]]
-        semantic, collaborative = (
-            (short.flatten(0, 1)[rows], long.flatten(0, 1)[rows] if self.causal else long.squeeze(1))
-            for short, long in (interests[:2], interests[2:])
-        )
-        short_loss, long_loss = (
-            info_nce(left, right, self.alignment_temperature)
-            for left, right in zip(semantic, collaborative, strict=True)
-        )
-        return short_loss + long_loss
+    def sample(self, gate: Tensor, score: Tensor, noise: torch.Generator) -> Tensor:
+        """(B, T) a training step's mask: sampled past the gate, 1 elsewhere."""
+        if not self.masks:
+            return torch.ones_like(score)
+        drawn = (gumbel_noise if "R4" in self.defects else logistic_noise)(score, noise)
+        soft = soft_sample(score, drawn, self.temperature)
+        return torch.where(gate, harden(soft) if self.mask == "hard" else soft, torch.ones_like(soft))
 
-    def _projected(self, items: Tensor, waits: bool) -> Tensor:
-        """(B, T, 2 D) projected text of each position, each distinct item once.
+    def reconstruct(self, kept: Tensor, embedded: Tensor, inside: Tensor) -> Tensor:
+        """Squared error of decoded masked states against embeddings, averaged within a row, then over rows.
 
-        Where finding the distinct items makes the host wait for the device, through the catalogue or position by
-        position, whichever is the smaller product.
+        Args:
+            kept: (B, T, W).
+            embedded: (B, T, D).
+            inside: (B, T) which positions count.
         """
-        if not waits:
-            distinct, place = torch.unique(items, return_inverse=True)
-            return F.embedding(place, self.project(self.text[distinct]))
-        if len(self.text) < items.numel():
-            return F.embedding(items, self.project(self.text))
-        projected: Tensor = self.project(self.text[items])
-        return projected
+        if self.decode is None:
+            raise Untrainable("as released, Caser has no decoder: its first step ends in an error (R7)")
+        error = (self.decode(kept) - embedded).square().mean(-1) * inside
+        positions = inside.sum(1)
+        total: Tensor = (error.sum(1) / positions.clamp(min=1)).sum()
+        return total if "R6" in self.defects else total / (positions > 0).sum().clamp(min=1)
+
+    def align(self, interests: Interests, batch: Batch, noise: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """InfoNCE from collaborative to semantic, short and long, over rows drawn from the valid positions.
+
+        Returns:
+            The sum of both terms; and mean cosines of matched and of unmatched short pairs.
+        """
+        assert interests.semantic_short is not None
+        assert interests.semantic_long is not None
+        chosen = torch.arange(len(batch.inside), device=batch.inside.device)
+        if len(chosen) > self.alignment_rows:
+            chosen = torch.randperm(len(chosen), generator=noise, device=chosen.device)[: self.alignment_rows]
+        rows = batch.inside[chosen]
+        if interests.semantic_paired is None:
+            semantic = interests.semantic_short.flatten(0, 1)[rows]
+        else:
+            semantic = interests.semantic_paired[chosen]
+        collaborative = interests.collaborative_short.flatten(0, 1)[rows]
+        far, far_semantic = (
+            long.flatten(0, 1)[rows] if self.causal else long.squeeze(1)
+            for long in (interests.collaborative_long, interests.semantic_long)
+        )
+        loss = info_nce(collaborative, semantic, self.alignment_temperature)
+        loss = loss + info_nce(far, far_semantic, self.alignment_temperature)
+        return loss, _cosines(collaborative, semantic)
+
+    def _threshold(self, score: Tensor, valid: Tensor) -> Tensor:
+        """(B, T), (B, 1) or (): what a score must exceed; under scope `causal`, from the positions so far."""
+        if self.threshold == "zero":
+            return score.new_zeros(())
+        if self.threshold == "learned":
+            return self.bias
+        if self.threshold == "mean":
+            summed = score * valid
+            if self.causal:
+                return summed.cumsum(1) / valid.cumsum(1).clamp(min=1)
+            return summed.sum(1, keepdim=True) / valid.sum(1, keepdim=True).clamp(min=1)
+        hidden = score.masked_fill(~valid, torch.nan)
+        if not self.causal:
+            return torch.nanquantile(hidden, self.quantile, dim=1, keepdim=True)
+        time = score.shape[1]
+        later = torch.ones(time, time, dtype=torch.bool, device=score.device).triu(1)
+        so_far = hidden.unsqueeze(1).expand(-1, time, -1).masked_fill(later, torch.nan)
+        return torch.nanquantile(so_far, self.quantile, dim=2).nan_to_num()
+
+    def _pooled(self, long: Tensor, valid: Tensor) -> Tensor:
+        """The long semantic interest, (B, T, W) under scope `causal`, else (B, 1, W)."""
+        inside = valid.unsqueeze(-1)
+        if self.long == "max":
+            reachable = long.masked_fill(~inside, _NEVER)
+            return reachable.cummax(1).values if self.causal else reachable.amax(1, keepdim=True)
+        summed = long * inside
+        if self.causal:
+            return summed.cumsum(1) / inside.cumsum(1).clamp(min=1)
+        return summed.sum(1, keepdim=True) / inside.sum(1, keepdim=True)
+
+    def _projected(self, items: Tensor) -> tuple[Tensor, Tensor]:
+        """(…, W) projected texts of items, for short and for long interests."""
+        projected = project_texts(self.project, self.text, items, waits=items.device.type != "cpu")
+        if self.shared_projection:
+            return projected, projected
+        short, long = projected.chunk(2, dim=-1)
+        return short, long
 
 
-def build(
-    context: Context,
-    theta: float,
-    temperature: float,
-    alignment: float,
-    alignment_temperature: float,
-    alignment_rows: int,
-    reconstruction: float,
-    scope: Literal["sequence", "causal"],
-) -> IADSR:
-    """See `iadsr.core.config.IADSROptions`."""
-    return IADSR(context, theta, temperature, alignment, alignment_temperature, alignment_rows, reconstruction, scope)
+def project_texts(project: nn.Module, text: Tensor, items: Tensor, waits: bool) -> Tensor:
+    """(…) items to their projected texts, each distinct item once.
+
+    Where finding the distinct items makes the host wait for the device, through the catalogue or position by position,
+    whichever is the smaller product.
+    """
+    if not waits:
+        distinct, place = torch.unique(items, return_inverse=True)
+        return F.embedding(place, project(text[distinct]))
+    if len(text) < items.numel():
+        return F.embedding(items, project(text))
+    projected: Tensor = project(text[items])
+    return projected
+
+
+def _recent_mean(x: Tensor, valid: Tensor) -> Tensor:
+    """(B, T, W) zero where not valid: the mean of each position's `_RECENT` latest valid ones, itself among them."""
+    count = valid.unsqueeze(-1).cumsum(1).to(x.dtype)
+    summed = x.cumsum(1)
+    past = F.pad(summed, (0, 0, _RECENT, 0))[:, : x.shape[1]]
+    counted = F.pad(count, (0, 0, _RECENT, 0))[:, : x.shape[1]]
+    return (summed - past) / (count - counted).clamp(min=1)
+
+
+def _cosines(left: Tensor, right: Tensor) -> dict[str, Tensor]:
+    """Mean cosine of rows that match, and of all other pairs of rows."""
+    left, right = F.normalize(left.detach(), dim=-1), F.normalize(right.detach(), dim=-1)
+    rows = len(left)
+    matched = (left * right).sum(-1).mean()
+    every = left.mean(0) @ right.mean(0)
+    return {"cosine_matched": matched, "cosine_unmatched": (rows * every - matched) / max(rows - 1, 1)}
+
+
+build = IADSR  # its options are `iadsr.core.config.IADSROptions`, less what the run itself sees to

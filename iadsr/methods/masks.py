@@ -8,29 +8,38 @@ from torch.nn import functional as F
 
 from iadsr.models.loss import softmax_loss
 
+_EPS = 1e-10  # the release's guard against log(0)
+
 
 def logistic_noise(like: Tensor, generator: torch.Generator) -> Tensor:
-    """Standard logistic samples (the difference of two Gumbel samples), shaped as `like`.
+    """Standard logistic samples (the difference of two Gumbel samples), shaped as `like`."""
+    return torch.logit(_uniform(like, generator), eps=1e-6)
 
-    With one Gumbel sample instead (R4), P(keep | score s) would be 1 - exp(-exp(s)), which is 0.63 at s = 0.
+
+def gumbel_noise(like: Tensor, generator: torch.Generator) -> Tensor:
+    """Standard Gumbel samples, shaped as `like`: what the release adds to a score (R4).
+
+    P(keep | score s) is then 1 - exp(-exp(s)), which is 0.63 at s = 0, and not sigmoid(s).
     """
-    uniform = torch.rand(like.shape, generator=generator, device=like.device, dtype=like.dtype)
-    return torch.logit(uniform, eps=1e-6)
+    return -torch.log(-torch.log(_uniform(like, generator) + _EPS) + _EPS)
 
 
-def gumbel_sigmoid(score: Tensor, temperature: float, generator: torch.Generator) -> Tensor:
-    """Hard binary-concrete sample: 1 with probability sigmoid(score), straight-through gradient.
+def soft_sample(score: Tensor, noise: Tensor, temperature: float) -> Tensor:
+    """Concrete sample between 0 and 1 from logits and as many noise samples."""
+    return torch.sigmoid((score + noise) / temperature)
 
-    Args:
-        score: any shape, logits.
-        temperature: of the soft sample whose gradient is used; the hard sample does not depend on it.
 
-    Returns:
-        0/1 values in `score`'s shape and type.
+def harden(soft: Tensor) -> Tensor:
+    """0/1 values with the gradient of `soft` (straight-through).
+
+    With logistic noise, 1 has probability sigmoid(score) at any temperature.
     """
-    soft = torch.sigmoid((score + logistic_noise(score, generator)) / temperature)
     hard = (soft > 0.5).to(soft.dtype)
     return hard + (soft - soft.detach())
+
+
+def _uniform(like: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.rand(like.shape, generator=generator, device=like.device, dtype=like.dtype)
 
 
 def info_nce(left: Tensor, right: Tensor, temperature: float) -> Tensor:

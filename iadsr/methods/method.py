@@ -15,22 +15,35 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from iadsr.core.errors import IadsrError
+
+
+class Untrainable(IadsrError):
+    """The method, as configured, cannot train: an outcome to be recorded, not a fault."""
+
 
 @dataclass(frozen=True)
 class Batch:
-    """Inputs of B samples, padded on the right.
+    """Inputs of B samples, padded on the right, or on the left as released.
 
     Attributes:
         items: (B, T) item indices, 0 where padded.
-        lengths: (B,) valid positions.
+        lengths: (B,) positions that the network takes for inputs: all T where padding stands on the left, since the
+            release masks it nowhere.
         valid: (B, T) True where not padded.
         inside: (N,) flat places in (B, T) of the N positions that are not padded.
+        users: (B,) user indices.
+        paired: (N,) items whose text the release aligns with each position of `inside` (R5), or None: their own.
+        judged: (B, T) items whose text the release judges each position by (R5), or None: their own.
     """
 
     items: Tensor
     lengths: Tensor
     valid: Tensor
     inside: Tensor
+    users: Tensor
+    paired: Tensor | None = None
+    judged: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -40,9 +53,12 @@ class Encoded:
     Attributes:
         states: (B, T, D) states; the one at t scores what follows position t.
         losses: weighted auxiliary terms by name.
-        keep: (B, T) 1 where an input is kept and 0 where it is dropped, or None if the method drops nothing.
+        keep: (B, T) 1 where an input is kept and 0 where it is dropped, something between if the mask is soft, or None
+            if the method drops nothing.
         gate: (B, T) 1 where the gate lets the method act, or None if it has no gate.
         score: (B, T) evidence that an input is wanted, low for noise, or None.
+        mask: (B, T) the mask with its gradient, or None.
+        traced: further figures worth a curve, by name.
     """
 
     states: Tensor
@@ -50,6 +66,8 @@ class Encoded:
     keep: Tensor | None = None
     gate: Tensor | None = None
     score: Tensor | None = None
+    mask: Tensor | None = None
+    traced: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -57,13 +75,15 @@ class Context:
     """What a method may be built from.
 
     Attributes:
-        dimension: width of item embeddings and states.
+        dimension: width of item embeddings.
+        width: width of states.
         text: (n_items + 1, E) text embeddings with a zero row for padding, or None.
         keep_rates: training keep rate of the matched run by epoch, for controls.
         test_keep_rate: keep rate of the matched run at test time.
     """
 
     dimension: int
+    width: int
     text: Tensor | None = None
     keep_rates: np.ndarray[Any, np.dtype[np.float64]] | None = None
     test_keep_rate: float = 1.0
@@ -72,7 +92,9 @@ class Context:
 class Method(nn.Module):
     """The backbone alone, and the interface of every method."""
 
+    masks = False  # whether it can say, with `sampled_keep`, what it would drop of any input
     remembers = False  # whether `Encoded.keep` of one epoch is handed back as `keep` in the next
+    mispairs = False  # whether it asks for `Batch.paired` and `Batch.judged`
 
     def begin_epoch(self, epoch: int) -> None:
         """Told before each training epoch, counted from 1."""
@@ -89,11 +111,15 @@ class Method(nn.Module):
             keep: (B, T) what the previous epoch decided for these inputs; ones in the first.
             noise: the method's own random stream, apart from dropout's.
         """
-        return Encoded(backbone(table(batch.items), batch.lengths))
+        return Encoded(backbone(table(batch.items), batch.lengths, batch.users))
 
     def denoise(self, table: nn.Module, backbone: nn.Module, batch: Batch, noise: torch.Generator) -> Encoded:
         """States for scoring: no target, no auxiliary loss, no sampling that a method can do without."""
-        return Encoded(backbone(table(batch.items), batch.lengths))
+        return Encoded(backbone(table(batch.items), batch.lengths, batch.users))
+
+    def sampled_keep(self, table: nn.Module, backbone: nn.Module, batch: Batch, noise: torch.Generator) -> Tensor:
+        """(B, T) masks drawn as in training, for inputs that nobody trains on."""
+        raise NotImplementedError
 
 
 def build_method(kind: str, context: Context, options: Mapping[str, Any]) -> Method:

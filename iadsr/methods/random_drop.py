@@ -41,7 +41,7 @@ class RandomDrop(Method):
     ) -> Encoded:
         embedded: Tensor = table(batch.items)
         keep = torch.rand(batch.items.shape, generator=noise, device=embedded.device).lt(rate).to(embedded.dtype)
-        return Encoded(backbone(embedded * keep.unsqueeze(-1), batch.lengths), keep=keep)
+        return Encoded(backbone(embedded * keep.unsqueeze(-1), batch.lengths, batch.users), keep=keep)
 
 
 def build(context: Context, match: str) -> RandomDrop:

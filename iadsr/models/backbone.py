@@ -15,12 +15,13 @@ INIT_STD = 0.02  # of item embeddings, and of whatever is added to them
 class Backbone(Protocol):
     """A causal sequence encoder."""
 
-    def __call__(self, embedded: Tensor, lengths: Tensor) -> Tensor:
+    def __call__(self, embedded: Tensor, lengths: Tensor, users: Tensor) -> Tensor:
         """States from item embeddings.
 
         Args:
             embedded: (B, T, D) item embeddings, padded on the right.
             lengths: (B,) valid positions of each row.
+            users: (B,) user indices; only the release's Caser asks who it is.
 
         Returns:
             (B, T, D) states. The state at t depends on positions <= t alone, hence never on padding; what stands at
@@ -37,10 +38,18 @@ def build_backbone(name: str, dimension: int, max_length: int, dropout: float, o
 
 
 class ItemTable(nn.Module):
-    """Embeddings of items 1..n_items; index 0 pads and embeds to zero. Inputs and scores share the table."""
+    """Embeddings of items 1..n_items; index 0 pads and embeds to zero. Inputs and scores share the table.
 
-    def __init__(self, n_items: int, dimension: int) -> None:
+    Attributes:
+        first: the item in row 0 of `candidates`: 1, or 0 if padding can be recommended (R9).
+        bias: (V,) added to the candidates' scores, or None.
+    """
+
+    bias: Tensor | None = None
+
+    def __init__(self, n_items: int, dimension: int, rank_padding: bool = False) -> None:
         super().__init__()
+        self.first = 0 if rank_padding else 1
         self.embedding = nn.Embedding(n_items + 1, dimension, padding_idx=0)
         nn.init.normal_(self.embedding.weight, std=INIT_STD)
         with torch.no_grad():
@@ -53,8 +62,8 @@ class ItemTable(nn.Module):
 
     @property
     def candidates(self) -> Tensor:
-        """(n_items, D) embeddings of everything that can be recommended; row i is item i + 1 (no padding: R9)."""
-        return self.embedding.weight[1:]
+        """(V, D) vectors of everything that can be recommended; row i is item i + `first`."""
+        return self.embedding.weight[self.first :]
 
 
 def last_states(states: Tensor, lengths: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ class Caser(nn.Module):
         self.hidden = nn.Linear(horizontal * window + vertical * dimension, dimension)
         self.out = nn.Linear(2 * dimension, dimension)
 
-    def forward(self, embedded: Tensor, lengths: Tensor) -> Tensor:
+    def forward(self, embedded: Tensor, lengths: Tensor, users: Tensor) -> Tensor:
         """See `Backbone`. A window ends at its position, so nothing on its right can reach it."""
         x = self.dropout(embedded)
         padded = F.pad(x, (0, 0, self.window - 1, 0))  # (B, T + window - 1, D)

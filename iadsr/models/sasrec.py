@@ -56,7 +56,7 @@ class SASRec(nn.Module):
                 nn.init.xavier_normal_(module.weight)
                 nn.init.zeros_(module.bias)
 
-    def forward(self, embedded: Tensor, lengths: Tensor) -> Tensor:
+    def forward(self, embedded: Tensor, lengths: Tensor, users: Tensor) -> Tensor:
         """See `Backbone`. Padding stands on the right, so the causal mask hides it from every valid position."""
         x: Tensor = self.dropout(self.input_norm(embedded + self.positions[: embedded.shape[1]]))
         for block in self.blocks:

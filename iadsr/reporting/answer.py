@@ -326,7 +326,7 @@ def _protocol_effect(results: Results, compared: Comparisons, settings: Mapping[
 
 
 def _scope(results: Results) -> str:
-    rivals = [name for name in results.methods() if name not in _CONTROLS and name.split("-")[0] != "iadsr"]
+    rivals = [name for name in results.methods() if name not in _CONTROLS and not name.startswith("iadsr")]
     low, high = fixed(CLAIM_LOW * 100, 1), share(CLAIM_HIGH)
     grid = (
         f"of which this grid holds {listed([label(name) for name in rivals])}"

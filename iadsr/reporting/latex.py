@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from iadsr.reporting.tables import Cell, Column, Table
+from iadsr.reporting.layout import Cell, Column, Table
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",

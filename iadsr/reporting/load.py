@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,19 @@ import numpy as np
 import pandas as pd
 from safetensors import safe_open
 
-from iadsr.core.columns import ADDRESS, BACKBONE, DATASET, METHOD, PROTOCOL, RANKINGS, SEED
+from iadsr.core.columns import (
+    ADDRESS,
+    BACKBONE,
+    DATASET,
+    GROUP,
+    METHOD,
+    METRIC,
+    PROTOCOL,
+    RANKING,
+    RANKINGS,
+    SEED,
+    VALUE,
+)
 from iadsr.core.errors import ConfigError, DataError
 from iadsr.core.files import read_json
 
@@ -20,22 +33,35 @@ Address = tuple[str, str, str, str, int]
 DONE, DIVERGED, MISSING = "done", "diverged", "missing"
 NO_RECORD = "no run record in the results tree"
 _OWN_RANKING = {"paper": "kept", "strong": "excluded"}
+# optional parts of the files: absent from records that were written before they were measured
+RUN_EXTRAS = (
+    "drop_precision",
+    "drop_recall",
+    "train_drop_precision",
+    "train_drop_recall",
+    "denoised_hr5",
+    "denoised_ndcg5",
+    "denoised_changed",
+)
+CURVE_EXTRAS = ("cosine_matched", "cosine_unmatched", "mask_gradient")
+_KEEP_COLUMNS = (*ADDRESS, "stage", GROUP, "keep", "inputs")
 _ENCODER_FIELDS = ("encoder", "model", "revision", "pooling", "dimension", "text_digest")
 
 
 @dataclass(frozen=True)
 class Results:
-    """The inputs of one report.
+    """The inputs of one report, or of one experiment in it.
 
     `cells` has one row an expected cell, in the order asked for: the address, `status` (done, diverged, missing),
     `reason`, and the columns of runs.parquet (NaN where there is no run). The other tables hold rows of expected
-    cells only.
+    cells only; an experiment's `metrics` hold the group of all users only.
     """
 
     cells: pd.DataFrame
     metrics: pd.DataFrame
     comparisons: pd.DataFrame
     curves: pd.DataFrame
+    keep: pd.DataFrame
     summaries: Mapping[str, Mapping[str, Any]]
     encoders: pd.DataFrame
     records: Mapping[Address, Mapping[str, Any]]
@@ -89,6 +115,38 @@ def rankings(protocol: str, settings: Mapping[str, Any]) -> list[str]:
     return [own, *(name for name in RANKINGS if name != own)]
 
 
+class Scores:
+    """The metrics of all test users by seed, finite ones only."""
+
+    def __init__(self, metrics: pd.DataFrame) -> None:
+        self._found: dict[tuple[str, ...], dict[int, float]] = {}
+        everyone = select(metrics, group="all")
+        names = (DATASET, PROTOCOL, BACKBONE, METHOD, RANKING, METRIC)
+        keys = zip(*(everyone[name] for name in names), strict=True)
+        for key, seed, value in zip(keys, everyone[SEED], everyone[VALUE], strict=True):
+            if math.isfinite(value):
+                self._found.setdefault(key, {})[int(seed)] = float(value)
+
+    def of(
+        self, dataset: str, protocol: str, backbone: str, method: str, ranking: str, metric: str
+    ) -> Mapping[int, float]:
+        """Seed -> value; empty if no run got that far."""
+        return self._found.get((dataset, protocol, backbone, method, ranking, metric), {})
+
+
+def mean_and_sd(values: Iterable[Any]) -> tuple[float, float]:
+    """Mean and standard deviation (n - 1) of the numbers among `values`; NaN where there are too few."""
+    series = pd.Series(list(values), dtype=float)
+    return float(series.mean()), float(series.std())
+
+
+def relative(values: Mapping[int, float], base: Mapping[int, float]) -> float:
+    """Ratio of means, less 1, over the seeds that both have; NaN without any, or over nothing."""
+    common = sorted(values.keys() & base.keys())
+    below = sum(base[seed] for seed in common)
+    return sum(values[seed] for seed in common) / below - 1 if below else math.nan
+
+
 def record_path(root: Path, address: Address) -> Path:
     """Where a run's record lies."""
     dataset, protocol, backbone, method, seed = address
@@ -96,31 +154,80 @@ def record_path(root: Path, address: Address) -> Path:
 
 
 def load(root: Path, cells: Sequence[Sequence[Any]]) -> Results:
-    """Read the results tree.
+    """Read the results tree for one grid.
 
     Raises ConfigError without cells, DataError if a file is absent that an earlier stage must have written.
     """
-    if not cells:
-        raise ConfigError("a report needs at least one expected cell")
-    expected = _expected(cells)
-    runs = _parquet(root / "evaluation" / "runs.parquet", "evaluation").astype({SEED: "int64"})
-    addresses = [_address(row) for row in expected.itertuples(index=False, name=None)]
-    paths = {address: record_path(root, address) for address in addresses}
-    merged = _merge_runs(expected, runs)
-    known = _keep(runs, expected)
-    datasets = list(dict.fromkeys(expected[DATASET]))
-    found = {address: read_json(path) for address, path in paths.items() if path.is_file()}
-    return Results(
-        cells=merged,
-        metrics=_keep(_parquet(root / "evaluation" / "metrics.parquet", "evaluation"), expected),
-        comparisons=_keep_comparisons(_parquet(root / "statistics" / "comparisons.parquet", "statistics"), expected),
-        curves=_keep(_parquet(root / "evaluation" / "curves.parquet", "evaluation"), expected),
-        summaries={name: _summary(root / "data" / name / "summary.json") for name in datasets},
-        encoders=_encoders(root, datasets, merged, found),
-        records=found,
-        record_paths=paths,
-        unexpected_runs=len(runs) - len(known),
-    )
+    return load_all(root, cells, {})[0]
+
+
+def load_all(
+    root: Path, cells: Sequence[Sequence[Any]], experiments: Mapping[str, Sequence[Sequence[Any]]]
+) -> tuple[Results, dict[str, Results]]:
+    """Read the results tree once: the main grid, and by name the grid of each experiment.
+
+    A cell may be in several grids; `comparisons` are told apart by their column `experiment`, "" for the main grid.
+    Raises what `load` does.
+    """
+    for name, grid in {"": cells, **experiments}.items():
+        if not grid:
+            where = f"experiment '{name}'" if name else "a report"
+            raise ConfigError(f"{where} needs at least one expected cell")
+    tree = _Tree(root)
+    named = _expected([cell for grid in (cells, *experiments.values()) for cell in grid])
+    unexpected = len(tree.runs) - len(_keep(tree.runs, named))
+    return tree.cut(cells, "", unexpected), {name: tree.cut(grid, name, 0) for name, grid in experiments.items()}
+
+
+class _Tree:
+    """The files of a results tree, each read once."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self.runs = _filled(_parquet(root / "evaluation" / "runs.parquet", "evaluation"), RUN_EXTRAS)
+        self.runs = self.runs.astype({SEED: "int64"})
+        self._metrics = _parquet(root / "evaluation" / "metrics.parquet", "evaluation")
+        self._everyone = select(self._metrics, group="all")
+        self._curves = _filled(_parquet(root / "evaluation" / "curves.parquet", "evaluation"), CURVE_EXTRAS)
+        self._comparisons = _parquet(root / "statistics" / "comparisons.parquet", "statistics")
+        if "experiment" not in self._comparisons:
+            self._comparisons["experiment"] = ""
+        kept = root / "evaluation" / "keep.parquet"
+        self._kept = pd.read_parquet(kept) if kept.is_file() else pd.DataFrame(columns=list(_KEEP_COLUMNS))
+        self._records: dict[Address, Mapping[str, Any] | None] = {}
+
+    def cut(self, cells: Sequence[Sequence[Any]], experiment: str, unexpected: int) -> Results:
+        """What belongs to `cells`, with the comparisons of `experiment`."""
+        expected = _expected(cells)
+        paths = {
+            address: record_path(self._root, address)
+            for address in map(_address, expected.itertuples(index=False, name=None))
+        }
+        found = {address: record for address, path in paths.items() if (record := self._record(address, path))}
+        merged = _merge_runs(expected, self.runs)
+        datasets = list(dict.fromkeys(expected[DATASET]))
+        return Results(
+            cells=merged,
+            metrics=_keep(self._everyone if experiment else self._metrics, expected),
+            comparisons=_keep_comparisons(select(self._comparisons, experiment=experiment), expected),
+            curves=_keep(self._curves, expected),
+            keep=_keep(self._kept, expected),
+            summaries={name: _summary(self._root / "data" / name / "summary.json") for name in datasets},
+            encoders=_encoders(self._root, datasets, merged, found),
+            records=found,
+            record_paths=paths,
+            unexpected_runs=unexpected,
+        )
+
+    def _record(self, address: Address, path: Path) -> Mapping[str, Any] | None:
+        if address not in self._records:
+            self._records[address] = read_json(path) if path.is_file() else None
+        return self._records[address]
+
+
+def _filled(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """`frame` with all of `columns`, NaN in those that it lacks."""
+    return frame.assign(**{name: math.nan for name in columns if name not in frame})
 
 
 def _address(values: Iterable[Any]) -> Address:
@@ -199,6 +306,9 @@ def _recorded_encoder(records: Mapping[Address, Mapping[str, Any]], dataset: str
     """What a run wrote about its encoder, for when the embeddings themselves are gone."""
     for address, record in records.items():
         encoder = record.get("cell", {}).get("encoder")
-        if address[0] == dataset and isinstance(encoder, Mapping) and name in encoder.values():
+        if address[0] != dataset or not isinstance(encoder, Mapping):
+            continue
+        # embeddings of changed texts are named `<encoder>-<texts>`
+        if {name, name.rpartition("-")[0]} & {str(value) for value in encoder.values()}:
             return encoder
     return {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -14,39 +14,22 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from iadsr.core.columns import DATASET, PROTOCOL, SEED
+from iadsr.core.columns import ADDRESS, DATASET, PROTOCOL, SEED
 from iadsr.core.errors import DataError
 from iadsr.core.files import write_csv, write_text
-from iadsr.reporting import figures, tables
+from iadsr.reporting import diagnostics, figures, tables
 from iadsr.reporting.answer import Answer, Comparisons, answer
-from iadsr.reporting.figures import Figure
+from iadsr.reporting.drawing import styles
+from iadsr.reporting.experiment import Experiment, experiments_of
+from iadsr.reporting.experiments import experiment_blocks
 from iadsr.reporting.latex import to_latex
-from iadsr.reporting.load import DONE, Results, load, rankings
-from iadsr.reporting.tables import Table
+from iadsr.reporting.layout import Block, Section
+from iadsr.reporting.load import DONE, Results, Scores, load_all, rankings
 from iadsr.reporting.words import label, listed, plain
 
 ALL_TESTS = "tests-all"  # every comparison, as a download only: a page cannot show some hundred rows usefully
+EXPERIMENT_TESTS = "tests-experiments"
 _DOWNLOADS = (".csv", ".tex")
-
-
-@dataclass(frozen=True)
-class Block:
-    """One thing in a section: a heading, a table or a figure. A `folded` block opens on request."""
-
-    heading: str = ""
-    table: Table | None = None
-    figure: Figure | None = None
-    folded: str = ""
-
-
-@dataclass(frozen=True)
-class Section:
-    """A numbered section of the page."""
-
-    name: str
-    title: str
-    intro: str
-    blocks: Sequence[Block]
 
 
 def build_report(
@@ -55,22 +38,27 @@ def build_report(
     settings: Mapping[str, Any],
     templates: Path,
     out: Path,
+    experiments: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
     """Write the report to `out` and its tables to `tables/` beside it.
 
-    `cells` are the expected addresses (dataset, protocol, backbone, method, seed); those without results are shown as
-    missing. `settings` describes the run: `name`, `protocols` (protocol -> objective, loss, length, stopping, `ranking`
-    "excluded" or "kept", ...) and anything else worth showing. `templates` is the folder of page sources. Raises
-    ConfigError without cells, DataError if a file is absent that an earlier stage must have written. The same inputs
-    give the same bytes.
+    `cells` are the expected addresses (dataset, protocol, backbone, method, seed) of the main grid; those without
+    results are shown as missing. `experiments` are further grids by name, each with `title`, `question`, `view` (table,
+    sweep, ladder or spread), `baseline`, `cells`, and for a sweep `points` (method -> swept value) and `option`; they
+    have a section of their own, and every other one shows the main grid alone. `settings` describes the run: `name`,
+    `protocols` (protocol -> objective, loss, length, stopping, `ranking` "excluded" or "kept", ...) and anything else
+    worth showing. `templates` is the folder of page sources. Raises ConfigError without cells, DataError if a file is
+    absent that an earlier stage must have written. The same inputs give the same bytes.
     """
-    results = load(root, cells)
+    given = experiments or {}
+    results, grids = load_all(root, cells, {name: described["cells"] for name, described in given.items()})
+    further = experiments_of(given, grids, settings)
     compared = Comparisons(results)
     said = answer(results, compared, settings)
     captions = _captions(templates)
-    sections = _sections(results, compared, settings, captions)
-    page = _render(templates, results, said, sections, settings, out)
-    _write_tables(sections, results.comparisons, out.parent / "tables")
+    sections = _sections(results, compared, further, settings, captions)
+    page = _render(templates, results, said, sections, further, settings, out)
+    _write_tables(sections, results, further, out.parent / "tables")
     write_text(out, page)
 
 
@@ -84,10 +72,12 @@ def _captions(templates: Path) -> Mapping[str, Mapping[str, str]]:
 def _sections(
     results: Results,
     compared: Comparisons,
+    further: Sequence[Experiment],
     settings: Mapping[str, Any],
     captions: Mapping[str, Mapping[str, str]],
 ) -> list[Section]:
     numbers = count(1)
+    scores = Scores(results.metrics)
     made = {
         "evidence": _answer_blocks(results, compared, settings, numbers),
         "data": _data_blocks(results, settings),
@@ -96,8 +86,9 @@ def _sections(
         "tests": _test_blocks(results, compared, settings),
         "popularity": _popularity_blocks(results, settings, numbers),
         "training": _training_blocks(results, numbers),
-        "masks": _mask_blocks(results, numbers),
-        "provenance": _provenance_blocks(results),
+        "masks": _mask_blocks(results, compared, scores, settings, numbers),
+        **({"experiments": experiment_blocks(further, results, numbers)} if further else {}),
+        "provenance": _provenance_blocks(results, further),
     }
     return [
         Section(
@@ -176,6 +167,12 @@ def _popularity_blocks(results: Results, settings: Mapping[str, Any], numbers: I
         blocks.append(Block(figure=figures.popularity_figure(results, settings, dataset, next(numbers))))
         for protocol in results.values(PROTOCOL, dataset=dataset):
             blocks.append(Block(table=tables.groups_table(results, settings, dataset, protocol)))
+        methods = figures.main_methods(results, dataset)
+        kept = diagnostics.kept_methods(results, dataset, methods)
+        if kept:
+            name, look = diagnostics.table_name("", "kept", dataset), styles(methods)
+            blocks.append(Block(figure=diagnostics.kept_figure(results, dataset, next(numbers), kept, look)))
+            blocks.append(Block(table=diagnostics.kept_table(results, dataset, kept, name)))
     return blocks
 
 
@@ -187,17 +184,42 @@ def _training_blocks(results: Results, numbers: Iterator[int]) -> list[Block]:
     ]
 
 
-def _mask_blocks(results: Results, numbers: Iterator[int]) -> list[Block]:
-    drawn = [Block(figure=figures.mask_figure(results, dataset, next(numbers))) for dataset in results.values(DATASET)]
-    return [Block(table=tables.mask_table(results.cells)), *drawn]
+def _mask_blocks(
+    results: Results, compared: Comparisons, scores: Scores, settings: Mapping[str, Any], numbers: Iterator[int]
+) -> list[Block]:
+    blocks = [Block(table=tables.mask_table(results.cells))]
+    datasets = results.values(DATASET)
+    blocks += [Block(figure=figures.mask_figure(results, dataset, next(numbers))) for dataset in datasets]
+    for dataset in datasets:
+        methods = figures.main_methods(results, dataset)
+        traced = diagnostics.traced_methods(results, dataset, methods)
+        if traced:
+            figure = diagnostics.curves_figure(results, dataset, next(numbers), traced, styles(methods))
+            blocks.append(Block(figure=figure))
+            name = diagnostics.table_name("", "signature", dataset)
+            table = diagnostics.signature_table(
+                results, compared, scores, settings, dataset, results.methods(dataset=dataset), name
+            )
+            blocks.append(Block(table=table))
+        inflated = diagnostics.inflated_methods(results, dataset, results.methods(dataset=dataset))
+        if inflated:
+            name = diagnostics.table_name("", "denoised-target", dataset)
+            blocks.append(Block(table=diagnostics.inflated_table(results, scores, settings, dataset, inflated, name)))
+    return blocks
 
 
-def _provenance_blocks(results: Results) -> list[Block]:
-    return [
-        Block(table=tables.environment_table(results)),
+def _provenance_blocks(results: Results, further: Sequence[Experiment]) -> list[Block]:
+    made = [
+        Block(table=tables.environment_table(results.records.values())),
         Block(table=tables.cost_table(results.cells)),
         Block(table=tables.digest_table(results), folded="Digests of inputs and source code"),
     ]
+    beside = {address: item for one in further for address, item in one.results.records.items()}
+    beside = {address: item for address, item in beside.items() if address not in results.records}
+    if beside:
+        table = tables.environment_table(beside.values(), "environments-experiments")
+        made.append(Block(table=table, folded="Where the experiments' other runs were made"))
+    return made
 
 
 def _render(
@@ -205,6 +227,7 @@ def _render(
     results: Results,
     said: Answer,
     sections: Sequence[Section],
+    further: Sequence[Experiment],
     settings: Mapping[str, Any],
     out: Path,
 ) -> str:
@@ -222,14 +245,15 @@ def _render(
         style=style,
         answer=said,
         sections=sections,
-        facts=_facts(results, settings),
-        records=_records(results, out),
+        facts=_facts(results, further, settings),
+        records=_records([results, *(item.results for item in further)], out),
         datasets=listed(results.values(DATASET)),
         all_tests=ALL_TESTS,
+        experiment_tests=EXPERIMENT_TESTS,
     )
 
 
-def _facts(results: Results, settings: Mapping[str, Any]) -> dict[str, str]:
+def _facts(results: Results, further: Sequence[Experiment], settings: Mapping[str, Any]) -> dict[str, str]:
     """The header's list: what was run, with what."""
     commits = {
         str((record.get("commit") or {}).get("hash") or "none recorded")[:13] for record in results.records.values()
@@ -247,25 +271,34 @@ def _facts(results: Results, settings: Mapping[str, Any]) -> dict[str, str]:
         "Seeds": listed([str(seed) for seed in sorted(results.values(SEED))]),
         "Runs": f"{done} done of {len(results.cells)} expected",
         "Commit": listed(sorted(commits)) or "no run",
+        **({"Experiments": _experiment_fact(further)} if further else {}),
     }
 
 
-def _records(results: Results, out: Path) -> list[tuple[str, str]]:
-    """Address and relative link of every run record that exists."""
+def _experiment_fact(further: Sequence[Experiment]) -> str:
+    """How many experiments there are, and how many of their runs are done, each counted once."""
+    cells = pd.concat([item.results.cells for item in further]).drop_duplicates(list(ADDRESS))
+    done = int((cells["status"] == DONE).sum())
+    return f"{len(further)}, with {done} runs done of {len(cells)} expected"
+
+
+def _records(grids: Sequence[Results], out: Path) -> list[tuple[str, str]]:
+    """Address and relative link of every run record that exists, each once."""
     start = out.resolve().parent
+    paths = {address: results.record_paths[address] for results in grids for address in results.records}
     return [
-        (
-            "/".join([*address[:4], f"seed{address[4]}"]),
-            Path(os.path.relpath(results.record_paths[address].resolve(), start)).as_posix(),
-        )
-        for address in results.records
+        ("/".join([*address[:4], f"seed{address[4]}"]), Path(os.path.relpath(path.resolve(), start)).as_posix())
+        for address, path in paths.items()
     ]
 
 
-def _write_tables(sections: Sequence[Section], comparisons: pd.DataFrame, folder: Path) -> None:
+def _write_tables(sections: Sequence[Section], results: Results, further: Sequence[Experiment], folder: Path) -> None:
     """CSV and LaTeX of every table; what an earlier report left there goes."""
     kept = {ALL_TESTS}
-    write_csv(folder / f"{ALL_TESTS}.csv", comparisons)
+    write_csv(folder / f"{ALL_TESTS}.csv", results.comparisons.drop(columns="experiment"))
+    if further:
+        kept.add(EXPERIMENT_TESTS)
+        write_csv(folder / f"{EXPERIMENT_TESTS}.csv", pd.concat([item.results.comparisons for item in further]))
     for section in sections:
         for block in section.blocks:
             if block.table is not None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from iadsr.core.columns import BACKBONE, COLD_LIMIT, CUTOFFS, DATASET, METHOD, PROTOCOL, SEED
 from iadsr.reporting.answer import NUMBERS, Comparisons, cell_notes
+from iadsr.reporting.layout import Cell, Column, Row, Table, columns_of, row_heads, text_cells
 from iadsr.reporting.load import DONE, Results, own_ranking, protocol_values, records, select
 from iadsr.reporting.words import (
     CLAIM_METRICS,
@@ -40,62 +40,22 @@ METRICS = (*(f"{name}@{k}" for k in CUTOFFS for name in ("HR", "NDCG")), "MRR")
 GAIN_METRICS = (*CLAIM_METRICS, "NDCG@10")
 PAIRS = (("iadsr", "none"), ("random_drop", "none"), ("iadsr", "random_drop"))
 GROUPS = ("cold", *(f"decile_{number}" for number in range(1, 11)))
+MASK_COLUMN_TITLES = {
+    "train_keep_rate": "Kept in training",
+    "test_keep_rate": "Kept at test",
+    "gate_share": "Past the gate",
+    "noise_auc": "Noise AUC",
+    "drop_precision": "Drop precision",
+    "drop_recall": "Drop recall",
+    "train_drop_precision": "Drop precision in training",
+    "train_drop_recall": "Drop recall in training",
+}
+MASK_COLUMNS = tuple(MASK_COLUMN_TITLES)
+DROP_NOTE = (
+    "Drop precision: share of what the mask drops that is known noise; drop recall: share of the known noise that it "
+    "drops; at test time unless training is said."
+)
 _DIGEST_LENGTH = 12
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column's title with a second, smaller line; numeric columns are set flush right."""
-
-    title: str
-    sub: str = ""
-    numeric: bool = True
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One displayed cell; `sub` is its second, smaller line.
-
-    `head` makes it a row header; `tone` is gain, loss, none, missing or empty.
-    """
-
-    text: str
-    sub: str = ""
-    head: bool = False
-    best: bool = False
-    span: int = 1
-    tone: str = ""
-
-
-@dataclass(frozen=True)
-class Row:
-    """Cells whose spans add up to the number of columns; `opens` draws a rule above."""
-
-    cells: Sequence[Cell]
-    opens: bool = False
-
-
-@dataclass(frozen=True)
-class Table:
-    """`frame` is what the CSV holds: plain names, full precision."""
-
-    name: str
-    caption: str
-    columns: Sequence[Column]
-    rows: Sequence[Row]
-    frame: pd.DataFrame = field(repr=False)
-
-
-def _heads(*texts: str) -> list[Cell]:
-    return [Cell(text, head=True) for text in texts]
-
-
-def _cells(*texts: str) -> list[Cell]:
-    return [Cell(text) for text in texts]
-
-
-def _columns(text: Sequence[str], numeric: Sequence[str]) -> list[Column]:
-    return [*(Column(title, numeric=False) for title in text), *(Column(title) for title in numeric)]
 
 
 def context(
@@ -135,7 +95,7 @@ def dataset_table(summaries: Mapping[str, Mapping[str, Any]]) -> Table:
     """What each dataset is, a column a dataset: size, lengths, density, text, ties in time, origin."""
     described = {name: _dataset_facts(summary) for name, summary in summaries.items()}
     facts = list(dict.fromkeys(fact for values in described.values() for fact in values))
-    rows = [Row([*_heads(fact), *_cells(*(described[name][fact] for name in described))]) for fact in facts]
+    rows = [Row([*row_heads(fact), *text_cells(*(described[name][fact] for name in described))]) for fact in facts]
     columns = [Column(title, numeric=False) for title in ("Property", *described)]
     caption = (
         "Datasets as used. Tied in time: share of interactions that share user and time stamp with another; their "
@@ -184,16 +144,27 @@ def _dataset_numbers(name: str, summary: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def protocol_table(protocols: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> Table:
+def protocol_table(
+    protocols: Mapping[str, Mapping[str, Any]],
+    names: Sequence[str],
+    table: str = "protocols",
+    only_differences: bool = False,
+) -> Table:
     """What each protocol fixes, one column a protocol, as the run settings describe it."""
     described = {name: _protocol_facts(protocols.get(name, {})) for name in names}
     keys = list(dict.fromkeys(key for values in described.values() for key in values))
     texts = [[described[name].get(key, NOTHING) for name in names] for key in keys]
-    rows = [Row([*_heads(key), *_cells(*row)]) for key, row in zip(keys, texts, strict=True)]
+    if only_differences:
+        kept = [place for place, row in enumerate(texts) if len(set(row)) > 1]
+        keys, texts = [keys[place] for place in kept], [texts[place] for place in kept]
+    rows = [Row([*row_heads(key), *text_cells(*row)]) for key, row in zip(keys, texts, strict=True)]
     frame = pd.DataFrame([[key, *row] for key, row in zip(keys, texts, strict=True)], columns=["setting", *names])
-    caption = "What each protocol fixes, the same for every method within a table."
+    if only_differences:
+        caption = "The settings in which these protocols differ; in all others they are the same."
+    else:
+        caption = "What each protocol fixes, the same for every method within a table."
     columns = [Column("Setting", numeric=False), *(Column(name, numeric=False) for name in names)]
-    return Table("protocols", caption, columns, rows, frame)
+    return Table(table, caption, columns, rows, frame)
 
 
 def _protocol_facts(described: Mapping[str, Any]) -> dict[str, str]:
@@ -214,7 +185,7 @@ def _protocol_facts(described: Mapping[str, Any]) -> dict[str, str]:
 def settings_table(settings: Mapping[str, Any]) -> Table:
     """Any nested settings, one row a value, keys joined by dots."""
     flat = list(_flat(settings))
-    rows = [Row([*_heads(key), *_cells(value)]) for key, value in flat]
+    rows = [Row([*row_heads(key), *text_cells(value)]) for key, value in flat]
     columns = [Column("Setting", numeric=False), Column("Value", numeric=False)]
     return Table(
         "settings",
@@ -240,11 +211,11 @@ def answer_table(results: Results, compared: Comparisons, settings: Mapping[str,
         for protocol in results.values(PROTOCOL, dataset=dataset):
             ranking = own_ranking(protocol, settings)
             for position, backbone in enumerate(results.values(BACKBONE, dataset=dataset, protocol=protocol)):
-                cells = _heads(dataset, protocol, label(backbone))
+                cells = row_heads(dataset, protocol, label(backbone))
                 for metric in CLAIM_METRICS:
                     for baseline in ("none", "random_drop"):
                         row = compared.method(dataset, protocol, backbone, ranking, metric, "iadsr", baseline)
-                        cells.append(_gain_cell(row))
+                        cells.append(gain_cell(row))
                         frame.append(
                             {
                                 DATASET: dataset,
@@ -254,7 +225,7 @@ def answer_table(results: Results, compared: Comparisons, settings: Mapping[str,
                                 "metric": metric,
                                 "method": "iadsr",
                                 "baseline_method": baseline,
-                                **_numbers(row),
+                                **comparison_numbers(row),
                                 "outcome": outcome(row),
                             }
                         )
@@ -265,22 +236,24 @@ def answer_table(results: Results, compared: Comparisons, settings: Mapping[str,
         "significant difference. A gain or loss needs a Holm-adjusted p below 0.05 and an interval on that "
         "side of zero."
     )
-    return Table("answer", caption, _columns(("Dataset", "Protocol", "Backbone"), titles), rows, pd.DataFrame(frame))
+    return Table("answer", caption, columns_of(("Dataset", "Protocol", "Backbone"), titles), rows, pd.DataFrame(frame))
 
 
-def _gain_cell(row: Mapping[str, Any]) -> Cell:
+def gain_cell(row: Mapping[str, Any], with_p: bool = False) -> Cell:
+    """A comparison's relative gain and outcome, its interval and, if wanted, the adjusted p below."""
     result = outcome(row)
     if result == "missing":
         return Cell(outcome_text(row), tone="missing")
     words = {"gain": "gain", "loss": "loss", "none": "n.s."}[result]
-    return Cell(
-        f"{percent(row['relative_gain'])} {words}",
-        sub=percent_interval(row["gain_low"], row["gain_high"]),
-        tone=result,
-    )
+    text, below = f"{percent(row['relative_gain'])} {words}", percent_interval(row["gain_low"], row["gain_high"])
+    if with_p:  # three things to read: a narrow column may break between them only
+        text, below, p = (part.replace(" ", "\u00a0") for part in (text, below, f"p {p_value(row['p_holm'])}"))
+        below = f"{below}, {p}"
+    return Cell(text, sub=below, tone=result)
 
 
-def _numbers(row: Mapping[str, Any]) -> dict[str, Any]:
+def comparison_numbers(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What a CSV holds of a comparison."""
     return {name: row[name] for name in (*NUMBERS, "status")}
 
 
@@ -302,7 +275,7 @@ def overall_table(results: Results, settings: Mapping[str, Any], dataset: str, p
             rows.append(_overall_row(backbone, method, cells, found[method], best, opens=method == methods[0]))
             frame.append(_overall_record(where, ranking, backbone, method, cells, found[method]))
     titles = [*METRICS, *(f"{metric} vs none" for metric in GAIN_METRICS)]
-    columns = [*_columns(("Backbone", "Method"), titles), Column("Seeds", numeric=False)]
+    columns = [*columns_of(("Backbone", "Method"), titles), Column("Seeds", numeric=False)]
     one = results.cells[SEED].nunique() == 1
     what = "The value of the one seed: no spread is known" if one else "Mean ± standard deviation over seeds"
     caption = (
@@ -345,20 +318,21 @@ def _overall_row(
     best: Mapping[str, float],
     opens: bool,
 ) -> Row:
-    heads = _heads(label(backbone), label(method))
+    heads = row_heads(label(backbone), label(method))
     if not (cells["status"] == DONE).any():
         width = len(METRICS) + len(GAIN_METRICS)
-        return Row([*heads, Cell(cell_notes(cells), span=width, tone="missing"), Cell(_seed_note(cells))], opens)
+        return Row([*heads, Cell(cell_notes(cells), span=width, tone="missing"), Cell(seed_note(cells))], opens)
     values = [
         Cell(fixed(numbers[metric][0]), sub=spread(numbers[metric][1]), best=numbers[metric][0] == best[metric])
         for metric in METRICS
     ]
     gains = [Cell(percent(numbers[metric][2])) for metric in GAIN_METRICS]
-    note = Cell(_seed_note(cells), tone="" if (cells["status"] == DONE).all() else "missing")
+    note = Cell(seed_note(cells), tone="" if (cells["status"] == DONE).all() else "missing")
     return Row([*heads, *values, *gains, note], opens)
 
 
-def _seed_note(cells: pd.DataFrame) -> str:
+def seed_note(cells: pd.DataFrame) -> str:
+    """Seeds done of those expected, with the reasons of the others, unless none is done: then they stand elsewhere."""
     done = int((cells["status"] == DONE).sum())
     notes = cell_notes(cells) if done else ""
     return f"{done}/{len(cells)}{'; ' + notes if notes else ''}"
@@ -424,7 +398,7 @@ def effects_table(results: Results, compared: Comparisons, settings: Mapping[str
         "denoiser (under one ranking rule on both sides)."
     )
     columns = [
-        *_columns(
+        *columns_of(
             ("Effect", "Protocol", "Ranking", "Backbone"),
             ("Baseline", "Value", "Difference", "Relative gain and 95 % interval"),
         ),
@@ -440,18 +414,18 @@ def shown_pairs(results: Results, dataset: str, protocol: str) -> list[tuple[str
 
 
 def _renamed(row: Mapping[str, Any]) -> dict[str, Any]:
-    numbers = _numbers(row)
+    numbers = comparison_numbers(row)
     return {"effect_dz" if name == "effect" else name: value for name, value in numbers.items()} | {
         "outcome": outcome(row)
     }
 
 
 def _effect_row(what: str, protocol: str, ranking: str, backbone: str, row: Mapping[str, Any], opens: bool) -> Row:
-    heads = _heads(what, protocol, label(ranking), label(backbone))
+    heads = row_heads(what, protocol, label(ranking), label(backbone))
     if outcome(row) == "missing":
         return Row([*heads, Cell(outcome_text(row), span=5, tone="missing")], opens)
     gain = Cell(percent(row["relative_gain"]), sub=percent_interval(row["gain_low"], row["gain_high"]))
-    numbers = _cells(fixed(row["baseline_mean"]), fixed(row["mean"]), signed(row["difference"]))
+    numbers = text_cells(fixed(row["baseline_mean"]), fixed(row["mean"]), signed(row["difference"]))
     return Row([*heads, *numbers, gain, _outcome_cell(row)], opens)
 
 
@@ -478,13 +452,13 @@ def tests_table(
                         "baseline_method": baseline,
                         "metric": metric,
                         BACKBONE: backbone,
-                        **_numbers(row),
+                        **comparison_numbers(row),
                         "family": row.get("family"),
                         "outcome": outcome(row),
                     }
                 )
     columns = [
-        *_columns(
+        *columns_of(
             ("Comparison", "Metric", "Backbone"),
             (
                 "Difference and 95 % interval",
@@ -514,11 +488,11 @@ def test_pairs(results: Results, dataset: str, protocol: str) -> list[tuple[str,
 
 
 def _test_row(what: str, metric: str, backbone: str, row: Mapping[str, Any], opens: bool) -> Row:
-    heads = _heads(what, metric, label(backbone))
+    heads = row_heads(what, metric, label(backbone))
     if outcome(row) == "missing":
         return Row([*heads, Cell(outcome_text(row), span=8, tone="missing")], opens)
     difference = Cell(signed(row["difference"]), sub=interval(row["ci_low"], row["ci_high"]))
-    numbers = _cells(
+    numbers = text_cells(
         p_value(row["p"]),
         p_value(row["p_holm"]),
         signed(row["effect"], 3),
@@ -548,7 +522,7 @@ def groups_table(results: Results, settings: Mapping[str, Any], dataset: str, pr
         methods = results.methods(**where, backbone=backbone)
         for method in methods:
             heads, cells = (
-                _heads(label(backbone), label(method)),
+                row_heads(label(backbone), label(method)),
                 select(results.cells, **where, backbone=backbone, method=method),
             )
             numbers = [means.get((backbone, method, *key), math.nan) for key in wanted]
@@ -560,7 +534,7 @@ def groups_table(results: Results, settings: Mapping[str, Any], dataset: str, pr
                     )
                 )
             else:
-                rows.append(Row([*heads, *_cells(*(fixed(number) for number in numbers))], method == methods[0]))
+                rows.append(Row([*heads, *text_cells(*(fixed(number) for number in numbers))], method == methods[0]))
             frame.append(
                 {
                     **where,
@@ -582,16 +556,21 @@ def groups_table(results: Results, settings: Mapping[str, Any], dataset: str, pr
     return Table(
         slug("popularity", dataset, protocol),
         caption,
-        [*_columns(("Backbone", "Method"), ()), *columns],
+        [*columns_of(("Backbone", "Method"), ()), *columns],
         rows,
         pd.DataFrame(frame),
     )
 
 
+def known_columns(cells: pd.DataFrame, names: Sequence[str]) -> list[str]:
+    """The columns that hold any number."""
+    return [name for name in names if cells[name].notna().any()]
+
+
 def mask_table(cells: pd.DataFrame) -> Table:
     """What the masks did, for every expected method that drops interactions (all but `none`)."""
-    names = ("train_keep_rate", "test_keep_rate", "gate_share", "noise_auc")
     masked = cells[cells[METHOD] != "none"]
+    names = [*MASK_COLUMNS[:4], *known_columns(masked, MASK_COLUMNS[4:])]
     rows, frame = [], []
     keys = [DATASET, PROTOCOL, BACKBONE, METHOD]
     previous = None
@@ -600,7 +579,7 @@ def mask_table(cells: pd.DataFrame) -> Table:
         stats = {
             name: (float(group[name].astype(float).mean()), float(group[name].astype(float).std())) for name in names
         }
-        heads = _heads(*(label(part) for part in key))
+        heads = row_heads(*(label(part) for part in key))
         done = (group["status"] == DONE).any()
         numbers = [Cell(fixed(stats[name][0], 3), sub=spread(stats[name][1], 3)) for name in names]
         body = numbers if done else [Cell(cell_notes(group), span=len(names), tone="missing")]
@@ -610,16 +589,17 @@ def mask_table(cells: pd.DataFrame) -> Table:
             f"{name}_{part}": value for name in names for part, value in zip(("mean", "sd"), stats[name], strict=True)
         }
         frame.append({**dict(zip(keys, key, strict=True)), **flat, "note": cell_notes(group)})
-    titles = ("Kept in training", "Kept at test", "Past the gate", "Noise AUC")
     caption = (
         "Mask statistics, mean ± standard deviation over seeds. Kept: share of input interactions whose "
         "mask is 1. Past the gate: share of users whose cross-modal similarity exceeds theta. Noise AUC: how well the "
         "score ranks planted noise below true interactions (0.5 is chance); planted data only."
     )
+    if len(names) > 4:
+        caption += f" {DROP_NOTE}"
     return Table(
         "masks",
         caption,
-        _columns(("Dataset", "Protocol", "Backbone", "Method"), titles),
+        columns_of(("Dataset", "Protocol", "Backbone", "Method"), [MASK_COLUMN_TITLES[name] for name in names]),
         rows,
         pd.DataFrame(frame),
     )
@@ -630,10 +610,10 @@ def cost_table(cells: pd.DataFrame) -> Table:
     rows = []
     previous = None
     for cell in records(cells):
-        heads = _heads(*(label(str(cell[name])) for name in (DATASET, PROTOCOL, BACKBONE, METHOD)), str(cell[SEED]))
+        heads = row_heads(*(label(str(cell[name])) for name in (DATASET, PROTOCOL, BACKBONE, METHOD)), str(cell[SEED]))
         state = str(cell["status"]) + (f": {cell['reason']}" if cell["reason"] else "")
         tone = "" if cell["status"] == DONE else "missing"
-        numbers = _cells(
+        numbers = text_cells(
             integer(cell["epochs"]),
             integer(cell["best_epoch"]),
             fixed(cell["best_validation"]),
@@ -647,7 +627,7 @@ def cost_table(cells: pd.DataFrame) -> Table:
         block = tuple(cell[name] for name in (DATASET, PROTOCOL, BACKBONE))
         rows.append(
             Row(
-                [*heads, Cell(state, tone=tone), *_cells(objective), *numbers, *_cells(identity)],
+                [*heads, Cell(state, tone=tone), *text_cells(objective), *numbers, *text_cells(identity)],
                 opens=block != previous,
             )
         )
@@ -662,7 +642,7 @@ def cost_table(cells: pd.DataFrame) -> Table:
         "Parameters",
     )
     columns = [
-        *_columns(("Dataset", "Protocol", "Backbone", "Method", "Seed", "Status", "Objective"), numeric),
+        *columns_of(("Dataset", "Protocol", "Backbone", "Method", "Seed", "Status", "Objective"), numeric),
         Column("Identity", numeric=False),
     ]
     total = pd.to_numeric(cells["seconds_total"]).sum()
@@ -673,10 +653,10 @@ def cost_table(cells: pd.DataFrame) -> Table:
     return Table("runs", caption, columns, rows, cells.copy())
 
 
-def environment_table(results: Results) -> Table:
+def environment_table(made: Iterable[Mapping[str, Any]], name: str = "environments") -> Table:
     """The distinct environments of the runs, and how many runs each made."""
     counts: dict[tuple[str, ...], int] = {}
-    for record in results.records.values():
+    for record in made:
         commit = record.get("commit") or {}
         state = {True: "uncommitted changes", False: "clean", None: "state unknown"}[commit.get("dirty")]
         key = (
@@ -688,13 +668,13 @@ def environment_table(results: Results) -> Table:
         )
         counts[key] = counts.get(key, 0) + 1
     names = ("Commit", "Device", "Threads", "Machine", "Versions")
-    rows = [Row([*_cells(*key), Cell(str(number))]) for key, number in counts.items()]
+    rows = [Row([*text_cells(*key), Cell(str(number))]) for key, number in counts.items()]
     frame = pd.DataFrame(
         [{**dict(zip(names, key, strict=True)), "Runs": number} for key, number in counts.items()],
         columns=[*names, "Runs"],
     )
     columns = [*(Column(name, numeric=False) for name in names), Column("Runs")]
-    return Table("environments", "Where the runs were made, one row a distinct environment.", columns, rows, frame)
+    return Table(name, "Where the runs were made, one row a distinct environment.", columns, rows, frame)
 
 
 def digest_table(results: Results) -> Table:
@@ -707,7 +687,7 @@ def digest_table(results: Results) -> Table:
             counts[key] = counts.get(key, 0) + 1
     names = ("Dataset", "What", "SHA-256")
     order = sorted(counts, key=lambda key: (key[0], key[1] != "source code", key[1:]))
-    rows = [Row([*_heads(*key[:2]), *_cells(key[2], str(counts[key]))]) for key in order]
+    rows = [Row([*row_heads(*key[:2]), *text_cells(key[2], str(counts[key]))]) for key in order]
     frame = pd.DataFrame(
         [{**dict(zip(names, key, strict=True)), "Runs": counts[key]} for key in order],
         columns=[*names, "Runs"],
@@ -730,7 +710,7 @@ def encoder_table(encoders: pd.DataFrame) -> Table:
         "used": "Runs",
     }
     rows = [
-        Row([*_heads(row[DATASET]), *_cells(*(str(row[name]) or NOTHING for name in titles))])
+        Row([*row_heads(row[DATASET]), *text_cells(*(str(row[name]) or NOTHING for name in titles))])
         for row in records(encoders)
     ]
     columns = [

@@ -28,6 +28,9 @@ _LABELS = {
     "sasrec": "SASRec",
     "caser": "Caser",
     "iadsr": "IADSR",
+    "iadsr_released": "IADSR as released",
+    "iadsr_tfidf": "IADSR, TF-IDF of the texts",
+    "iadsr_random": "IADSR, random embeddings",
     "random_drop": "random drop",
     "popularity_drop": "popularity drop",
     "aux_only": "auxiliary losses only",
@@ -36,9 +39,70 @@ _LABELS = {
 }
 
 
+# in what the release departs from the paper
+DEFECTS = {
+    "R1": "mask never reaches the recommendation",
+    "R2": "no denoising at test time",
+    "R3": "gate always open",
+    "R4": "one-sided Gumbel noise",
+    "R5": "positions of long histories paired wrongly",
+    "R6": "reconstruction added up, not averaged",
+    "R7": "Caser without decoder",
+    "R8": "tanh-bounded scores",
+    "R9": "padding can be recommended",
+    "R10": "early stopping on the training loss",
+}
+_SWITCHES = {"True": "on", "False": "off"}
+_POINT = re.compile(r"(?P<method>[^=]+)-(?P<option>\w+)=(?P<value>.+)")
+
+
 def label(name: str) -> str:
-    """A reader's name for a backbone, method or ranking rule; unknown names stay as they are."""
-    return _LABELS.get(name, name)
+    """A reader's name for a backbone, method, swept setting or ranking rule; unknown names stay as they are."""
+    title, detail = titled(name)
+    return f"{title} ({detail})" if detail else title
+
+
+def titled(name: str) -> tuple[str, str]:
+    """`label` in two parts; the second says what a defect is, and is empty for everything else."""
+    point = _POINT.fullmatch(name)
+    if point is None:
+        return _known(name), ""
+    setting = _setting(point["option"], point["value"])
+    return f"{_known(point['method'])}{' ' if setting.startswith('with ') else ', '}{setting}", _defect(point)
+
+
+def short_labels(names: Sequence[str]) -> dict[str, str]:
+    """Names for a figure: of a swept setting the setting alone, unless two of `names` would then be called alike."""
+    short = {}
+    for name in names:
+        point = _POINT.fullmatch(name)
+        short[name] = titled(name)[0] if point is None else _setting(point["option"], point["value"])
+    called = list(short.values())
+    return {name: titled(name)[0] if called.count(text) > 1 else text for name, text in short.items()}
+
+
+def defect_key(names: Sequence[str]) -> str:
+    """`R2: no denoising at test time; R4: ...` for the defects among `names`, for a caption; empty if none."""
+    points = [point for name in names if (point := _POINT.fullmatch(name))]
+    found = {point["value"]: text for point in points if (text := _defect(point))}
+    return "; ".join(f"{value}: {found[value]}" for value in DEFECTS if value in found)
+
+
+def _known(name: str) -> str:
+    """The reader's name, if it has one; the methods that are IADSR with other settings are called so."""
+    variant = name.removeprefix("iadsr_")
+    return _LABELS.get(name) or (name if variant == name else f"IADSR, {variant.replace('_', ' ')}")
+
+
+def _setting(option: str, value: str) -> str:
+    if value in DEFECTS and option in ("defects", "repaired"):
+        return f"with {value}" if option == "defects" else f"{value} repaired"
+    value = value.replace("-", MINUS) if is_number(value) else _SWITCHES.get(value, value)
+    return f"{option.replace('_', ' ')} {value}"
+
+
+def _defect(point: re.Match[str]) -> str:
+    return DEFECTS.get(point["value"], "") if point["option"] in ("defects", "repaired") else ""
 
 
 def slug(*parts: str) -> str:

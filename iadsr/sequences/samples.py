@@ -27,6 +27,8 @@ class Samples:
             entries. Samples that share a position share its state only where the same items precede it: under
             `prefix`, a mask that saw a longer prefix would hand its target to a shorter one.
         slots: size of that array.
+        user: (S,) whose it is.
+        first: (S,) flat position where that user's history begins.
         every_position: every input position is supervised, not just the last.
     """
 
@@ -34,6 +36,8 @@ class Samples:
     length: Ints
     slot: Ints
     slots: int
+    user: Ints
+    first: Ints
     every_position: bool
 
     def __len__(self) -> int:
@@ -50,23 +54,33 @@ def training_samples(sequences: Sequences, objective: Objective, max_length: int
     inputs = sequences.lengths - 3  # n - 2 training items, the last of which has no training successor
     if objective == "all":
         return _windows(begin, inputs, max_length, len(sequences.items), rng)
+    users = np.arange(len(begin))
     if objective == "last":
-        ends = (begin + inputs)[inputs > 0]
-        first = begin[inputs > 0]
+        user = users[inputs > 0]
+        ends = (begin + inputs)[user]
     else:
+        user = np.repeat(users, inputs)
         ends = ranges(begin, inputs) + 1
-        first = np.repeat(begin, inputs)
+    first = begin[user]
     start = np.maximum(first, ends - max_length)
     length = ends - start
     slot = np.concatenate(([0], np.cumsum(length)[:-1])) if len(length) else length
-    return Samples(start, length, slot, int(length.sum()), every_position=False)
+    return Samples(start, length, slot, int(length.sum()), user, first, every_position=False)
 
 
 def evaluation_samples(sequences: Sequences, stage: Stage, max_length: int) -> Samples:
     """One sample a user, in user order: the most recent items before the stage's target."""
     ends = sequences.target_positions(stage)
-    start = np.maximum(sequences.offsets[:-1], ends - max_length)
-    return Samples(start, ends - start, start, len(sequences.items), every_position=False)
+    first = sequences.offsets[:-1]
+    start = np.maximum(first, ends - max_length)
+    return Samples(start, ends - start, start, len(sequences.items), np.arange(len(ends)), first, every_position=False)
+
+
+def whole_samples(sequences: Sequences, max_length: int) -> Samples:
+    """One sample a user, in user order: the most recent items, held-out ones and all. Nothing may be trained on it."""
+    first, ends = sequences.offsets[:-1], sequences.offsets[1:]
+    start = np.maximum(first, ends - max_length)
+    return Samples(start, ends - start, start, len(sequences.items), np.arange(len(ends)), first, every_position=False)
 
 
 def history_bounds(sequences: Sequences, stage: Stage) -> tuple[Ints, Ints]:
@@ -115,4 +129,4 @@ def _windows(begin: Ints, inputs: Ints, max_length: int, slots: int, rng: np.ran
     heads = np.flatnonzero(is_first)
     start = position[heads]
     length = np.diff(np.concatenate((heads, [len(position)])))
-    return Samples(start, length, start, slots, every_position=True)
+    return Samples(start, length, start, slots, user[heads], begin[user[heads]], every_position=True)

@@ -29,6 +29,7 @@ class Sequences:
         users: (U,) user ids.
         n_items: size of the catalogue.
         noise: (N,) planted noise flags, or None where nobody planted any.
+        times: (N,) when each interaction happened, or None if that is unknown.
     """
 
     items: npt.NDArray[np.int32]
@@ -36,6 +37,7 @@ class Sequences:
     users: npt.NDArray[np.str_]
     n_items: int
     noise: npt.NDArray[np.bool_] | None = None
+    times: Ints | None = None
 
     @property
     def lengths(self) -> Ints:
@@ -75,12 +77,14 @@ def build_sequences(interactions: pd.DataFrame, items: pd.DataFrame) -> Sequence
             "Raise min_count in the dataset's configuration"
         )
     noise = interactions[c.NOISE].to_numpy()[order] if c.NOISE in interactions else None
+    times = interactions[c.TIMESTAMP].to_numpy()[order].astype(np.int64)
     return Sequences(
         items=index.loc[interactions[c.ITEM]].to_numpy()[order].astype(np.int32),
         offsets=np.concatenate(([0], np.cumsum(lengths))).astype(np.int64),
         users=np.asarray(users, dtype=np.str_),
         n_items=len(items),
         noise=noise,
+        times=times,
     )
 
 
@@ -92,8 +96,10 @@ def save_sequences(path: Path, sequences: Sequences) -> None:
         "users": sequences.users,
         "n_items": np.asarray(sequences.n_items),
     }
-    if sequences.noise is not None:
-        arrays["noise"] = sequences.noise
+    for name in ("noise", "times"):
+        array = getattr(sequences, name)
+        if array is not None:
+            arrays[name] = array
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
         np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]  # its stub takes names for flags
 
@@ -113,4 +119,5 @@ def load_sequences(path: Path) -> Sequences:
             users=stored["users"],
             n_items=int(stored["n_items"]),
             noise=stored["noise"] if "noise" in stored else None,
+            times=stored["times"] if "times" in stored else None,
         )

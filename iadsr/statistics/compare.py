@@ -6,6 +6,9 @@ Two kinds. `method`: within a protocol, every method against `none`, and every m
 
 A family, within which p values are adjusted together (Holm), is everything of one kind, dataset, ranking and
 metric, and for kind `method` of one protocol: all backbones, methods and baselines in it.
+
+An experiment is a further grid with a baseline of its own, against which every other method of it is tested within
+its protocol. Its families are its own: how many experiments a run file has changes nothing in the main grid's rows.
 """
 
 from __future__ import annotations
@@ -34,14 +37,15 @@ BASE_PROTOCOL = "paper"
 BASE_METHOD = "none"
 CONTROL = "random_drop"
 OK = "ok"
+MAIN = ""  # the experiment of the main grid's rows
 CELLS = tuple((ranking, metric) for ranking in c.RANKINGS for metric in USER_METRICS)
 COLUMNS = (
-    "kind", "dataset", "backbone", "ranking", "metric",
+    "experiment", "kind", "dataset", "backbone", "ranking", "metric",
     "protocol", "method", "baseline_protocol", "baseline_method",
     "mean", "baseline_mean", "difference", "relative_gain", "ci_low", "ci_high", "gain_low", "gain_high",
     "p", "p_holm", "family", "effect", "wins", "ties", "losses", "seed_sd", "users", "seeds", "status",
 )  # fmt: skip
-_TEXTS = (*COLUMNS[:9], "family", "status")
+_TEXTS = (*COLUMNS[:10], "family", "status")
 _WHOLE_NUMBERS = ("wins", "ties", "losses", "users", "seeds")
 # averaging over seeds leaves rounding where a user's differences cancel; real ones are far larger
 _ROUNDING = 1e-12
@@ -75,20 +79,44 @@ class Comparison(NamedTuple):
     baseline: Side
 
 
+class Experiment(NamedTuple):
+    """A further grid: its runs, and the method that every other one of it is tested against."""
+
+    name: str
+    scores: Sequence[Scores]
+    baseline: str
+
+
 def write_comparisons(
     directories: Iterable[str | Path],
     out: str | Path,
     *,
+    experiments: Iterable[tuple[str, Iterable[str | Path], str]] = (),
     seed: int = 0,
     flips: int = paired.RESAMPLES,
     resamples: int = bootstrap.RESAMPLES,
 ) -> None:
     """Compare the runs in `directories` and write comparisons.parquet to the path `out`.
 
-    DataError when a file is missing or damaged, an address occurs twice, or two runs rank different users.
+    `experiments`: a name, run folders and a baseline method each. A folder may be in several of them and in
+    `directories`; it is read once. DataError when a file is missing or damaged, an address occurs twice in
+    `directories` or in two folders, or two runs that are compared rank different users.
     """
-    scores = [read_scores(run) for run in read_runs(directories)]
-    write_parquet(out, compare_all(scores, seed=seed, flips=flips, resamples=resamples))
+    main = [Path(directory) for directory in directories]
+    further = [(name, [Path(directory) for directory in members], baseline) for name, members, baseline in experiments]
+    beside = {directory for _, members, _ in further for directory in members} - set(main)
+    scores = {run.directory: read_scores(run) for run in read_runs([*main, *beside])}
+    table = compare_all(
+        [scores[directory] for directory in main],
+        experiments=[
+            Experiment(name, [scores[directory] for directory in members], baseline)
+            for name, members, baseline in further
+        ],
+        seed=seed,
+        flips=flips,
+        resamples=resamples,
+    )
+    write_parquet(out, table)
 
 
 def read_scores(run: Run) -> Scores:
@@ -125,31 +153,57 @@ def plan(sides: Iterable[Side]) -> list[Comparison]:
     return comparisons
 
 
+def plan_experiment(sides: Iterable[Side], baseline: str) -> list[Comparison]:
+    """Every method but `baseline` against it, under the same dataset, protocol and backbone, in a fixed order."""
+    others = sorted({side for side in sides if side.method != baseline})
+    return [Comparison(METHOD, side, side._replace(method=baseline)) for side in others]
+
+
 def compare_all(
     scores: Sequence[Scores],
     *,
+    experiments: Sequence[Experiment] = (),
     seed: int = 0,
     flips: int = paired.RESAMPLES,
     resamples: int = bootstrap.RESAMPLES,
 ) -> pd.DataFrame:
     """All planned comparisons under every ranking rule and metric, one row each, columns `COLUMNS`.
 
-    Seeds are matched by number. A comparison without a seed that finished on both sides has NaN for numbers
-    and the reason in `status`; one that lost some of its seeds begins its status with "ok" and names them.
+    The main grid's rows (`scores`; experiment "") lead, then each experiment's in the order given. An address is
+    the same run wherever it occurs. Seeds are matched by number. A comparison without a seed that finished on both
+    sides has NaN for numbers and the reason in `status`; one that lost some of its seeds begins its status with
+    "ok" and names them.
     """
-    by_side: dict[Side, dict[int, Scores]] = {}
-    for run in scores:
-        by_side.setdefault(Side(*run.address[:4]), {})[run.address.seed] = run
+    main = _by_side(scores)
+    grids = [(MAIN, main, plan(main))]
+    for experiment in experiments:
+        members = _by_side(experiment.scores)
+        grids.append((experiment.name, members, plan_experiment(members, experiment.baseline)))
+    # grids share runs: the same seeds of the same two methods have the same numbers in all of them
+    known: dict[tuple[Comparison, frozenset[int], frozenset[int]], list[dict[str, Any]]] = {}
     rows: list[dict[str, Any]] = []
-    for comparison in plan(by_side):
-        sides = (by_side[comparison.side], by_side.get(comparison.baseline, {}))
-        rows.extend(_compare(comparison, *sides, seed=seed, flips=flips, resamples=resamples))
+    for name, by_side, comparisons in grids:
+        for comparison in comparisons:
+            runs, baseline_runs = by_side[comparison.side], by_side.get(comparison.baseline, {})
+            key = (comparison, frozenset(runs), frozenset(baseline_runs))
+            if key not in known:
+                known[key] = _compare(comparison, runs, baseline_runs, seed=seed, flips=flips, resamples=resamples)
+            heads = [_head(name, comparison, ranking, metric) for ranking, metric in CELLS]
+            rows.extend({**head, **numbers} for head, numbers in zip(heads, known[key], strict=True))
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     numbers = {name: "float64" for name in COLUMNS if name not in (*_TEXTS, *_WHOLE_NUMBERS)}
     table = table.astype({**dict.fromkeys(_WHOLE_NUMBERS, "Int64"), **numbers})
     if not table.empty:
         table["p_holm"] = table.groupby("family")["p"].transform(lambda p: paired.holm(p.to_numpy()))
     return table
+
+
+def _by_side(scores: Iterable[Scores]) -> dict[Side, dict[int, Scores]]:
+    """Each method's runs, by seed."""
+    by_side: dict[Side, dict[int, Scores]] = {}
+    for run in scores:
+        by_side.setdefault(Side(*run.address[:4]), {})[run.address.seed] = run
+    return by_side
 
 
 def _compare(
@@ -161,12 +215,11 @@ def _compare(
     flips: int,
     resamples: int,
 ) -> list[dict[str, Any]]:
-    """The rows of one comparison, one for each of `CELLS`."""
-    heads = [_head(comparison, ranking, metric) for ranking, metric in CELLS]
+    """The numbers and the status of one comparison, one row for each of `CELLS`."""
     seeds = sorted(k for k in runs if k in baseline_runs and not (runs[k].reason or baseline_runs[k].reason))
     lost = _lost(comparison, runs, baseline_runs)
     if not seeds:
-        return [{**head, "users": 0, "seeds": 0, "status": lost or "no run"} for head in heads]
+        return [{"users": 0, "seeds": 0, "status": lost or "no run"} for _ in CELLS]
     used = [side[k] for side in (runs, baseline_runs) for k in seeds]
     for other in used[1:]:
         _check_joined(used[0], other)
@@ -178,7 +231,6 @@ def _compare(
     status = f"{OK}, without {lost}" if lost else OK
     return [
         {
-            **head,
             **_numbers(method[i], baseline[i], flips, [*stream, i]),
             "ci_low": intervals.difference_low[i],
             "ci_high": intervals.difference_high[i],
@@ -186,7 +238,7 @@ def _compare(
             "gain_high": intervals.gain_high[i],
             "status": status,
         }
-        for i, head in enumerate(heads)
+        for i in range(len(CELLS))
     ]
 
 
@@ -212,11 +264,13 @@ def _numbers(method: Floats, baseline: Floats, flips: int, stream: list[int]) ->
     }
 
 
-def _head(comparison: Comparison, ranking: str, metric: str) -> dict[str, str]:
+def _head(experiment: str, comparison: Comparison, ranking: str, metric: str) -> dict[str, str]:
     """The columns that say what a row compares, and its family."""
     kind, side, baseline = comparison
+    group = [kind] if experiment == MAIN else ["experiment", experiment]
     within = [side.dataset, side.protocol] if kind == METHOD else [side.dataset]
     return {
+        "experiment": experiment,
         "kind": kind,
         "dataset": side.dataset,
         "backbone": side.backbone,
@@ -226,7 +280,7 @@ def _head(comparison: Comparison, ranking: str, metric: str) -> dict[str, str]:
         "method": side.method,
         "baseline_protocol": baseline.protocol,
         "baseline_method": baseline.method,
-        "family": " | ".join([kind, *within, ranking, metric]),
+        "family": " | ".join([*group, *within, ranking, metric]),
     }
 
 

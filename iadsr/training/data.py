@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from iadsr.core.config import Cell
 from iadsr.methods.method import Batch
 from iadsr.sequences.samples import Samples, ranges
 from iadsr.sequences.split import Ints
@@ -20,42 +21,95 @@ class Step:
     Attributes:
         batch: the inputs.
         slots: (B, T) where each position's mask is kept across epochs; 0 at padding.
+        positions: (B, T) where each input stands among all interactions; 0 at padding.
         supervised: (M,) flat places in (B, T) whose states predict a training target.
         targets: (M,) target items.
     """
 
     batch: Batch
     slots: Tensor
+    positions: Tensor
     supervised: Tensor
     targets: Tensor
 
 
-def gather(items: Tensor, samples: Samples, chosen: Ints) -> tuple[Batch, Tensor]:
+def left_padding(cell: Cell) -> int | None:
+    """The length to which inputs are padded on the left, for the release's networks; None: on the right as needed."""
+    return cell.settings.max_length if cell.settings.networks == "released" else None
+
+
+def gather(items: Tensor, samples: Samples, chosen: Ints, left: int | None = None) -> tuple[Batch, Tensor]:
     """Inputs of the chosen samples and their (B, T) flat positions.
 
     Every index that depends on the lengths is computed on the host: a GPU never waits to learn a shape.
 
     Args:
         items: (N,) all interactions, on the device.
+        left: None pads on the right to the longest sample; a number pads on the left to that many positions, as the
+            release does.
     """
     length = samples.length[chosen]
-    time = int(length.max())
-    start, lengths, inside = (
+    time = int(length.max()) if left is None else left
+    before = np.zeros_like(length) if left is None else left - length
+    start, first, last, lengths, inside, users = (
         torch.as_tensor(array, device=items.device)
-        for array in (samples.start[chosen], length, ranges(np.arange(len(chosen)) * time, length))
+        for array in (
+            samples.start[chosen] - before,
+            before,
+            before + length,
+            length if left is None else np.full_like(length, left),
+            ranges(np.arange(len(chosen)) * time + before, length),
+            samples.user[chosen],
+        )
     )
     steps = torch.arange(time, device=items.device)
-    valid = steps < lengths.unsqueeze(1)
-    positions = start.unsqueeze(1) + steps * valid  # padding points at a sample's start, and is zeroed below
-    return Batch(items[positions] * valid, lengths, valid, inside), positions
+    valid = (steps >= first.unsqueeze(1)) & (steps < last.unsqueeze(1))
+    positions = (start.unsqueeze(1) + steps) * valid  # padding points at the first interaction, and is zeroed below
+    return Batch(items[positions] * valid, lengths, valid, inside, users), positions
 
 
-def training_step(items: Tensor, samples: Samples, chosen: Ints) -> Step:
-    """Inputs, mask slots and targets of the chosen samples."""
-    batch, positions = gather(items, samples, chosen)
+def training_step(
+    items: Tensor, samples: Samples, chosen: Ints, left: int | None = None, mispair: bool = False
+) -> Step:
+    """Inputs, mask slots and targets of the chosen samples.
+
+    Args:
+        left: see `gather`.
+        mispair: fill in the pairing of the release (R5).
+    """
+    batch, positions = gather(items, samples, chosen, left)
     slot = torch.as_tensor(samples.slot[chosen], device=items.device)
-    steps = torch.arange(batch.items.shape[1], device=items.device)
-    ends = torch.arange(len(chosen), device=items.device) * len(steps) + batch.lengths - 1
-    supervised = batch.inside if samples.every_position else ends
+    supervised = batch.inside
+    if not samples.every_position:
+        ends = np.arange(len(chosen)) * batch.items.shape[1] + (samples.length[chosen] if left is None else left) - 1
+        supervised = torch.as_tensor(ends, device=items.device)
     targets = items[positions.flatten()[supervised] + 1]
-    return Step(batch, slot.unsqueeze(1) + steps * batch.valid, supervised, targets)
+    place = torch.as_tensor(ranges(np.zeros(len(chosen), np.int64), samples.length[chosen]), device=items.device)
+    rows = batch.inside // batch.items.shape[1]
+    slots = torch.zeros_like(batch.items).flatten()
+    slots[batch.inside] = slot[rows] + place
+    if mispair:
+        batch = replace(batch, **_mispaired(items, samples, chosen, batch))
+    return Step(batch, slots.view_as(batch.items), positions, supervised, targets)
+
+
+def _mispaired(items: Tensor, samples: Samples, chosen: Ints, batch: Batch) -> dict[str, Tensor]:
+    """Whose text the release takes for each position (R5).
+
+    It strings together the texts of every user's *whole* history, the states of the last inputs alone, and cuts the
+    texts' beginning off until both are equally long. States and texts are then aligned place by place; a user is judged
+    by the end of the stretch of the cut string that begins where the inputs of the users before end, and is as long as
+    the whole history. Where no history is longer than the input, every position gets its own text.
+    """
+    length = samples.length[chosen]
+    ends = samples.start[chosen] + length
+    whole = ends - samples.first[chosen]
+    total = int(length.sum())
+    string = ranges(samples.first[chosen], whole)[-total:]
+    begin = np.concatenate(([0], np.cumsum(length)[:-1]))
+    judged = ranges(np.minimum(begin + whole, total) - length, length)
+    positions = torch.as_tensor(np.stack((string, string[judged])), device=items.device)
+    paired, by_place = items[positions]
+    judged_items = torch.zeros_like(batch.items).flatten()
+    judged_items[batch.inside] = by_place
+    return {"paired": paired, "judged": judged_items.view_as(batch.items)}

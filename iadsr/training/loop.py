@@ -19,9 +19,10 @@ from iadsr.core.seeding import derive, generator
 from iadsr.sequences.samples import Samples, batches, training_samples
 from iadsr.sequences.split import Sequences
 from iadsr.training.checkpoint import load_checkpoint, save_checkpoint
-from iadsr.training.data import training_step
+from iadsr.training.data import left_padding, training_step
 from iadsr.training.recommender import Recommender
 from iadsr.training.score import Scorer
+from iadsr.training.tally import Tally
 
 logger = logging.getLogger("iadsr.training")
 
@@ -44,6 +45,9 @@ class Epoch:
     validation: float
     keep_rate: float | None
     gate_share: float | None
+    cosine_matched: float | None
+    cosine_unmatched: float | None
+    mask_gradient: float | None
     seconds: float
 
 
@@ -55,17 +59,24 @@ class Outcome:
         curve: one entry an epoch.
         best_epoch: the epoch whose weights the model holds now, 0 if none was finished.
         best_validation: its validation NDCG@10.
+        best_score: what made it the best: its validation NDCG@10, or its training loss with the sign turned.
+        tally: what its masks did.
         diverged: why training stopped being meaningful, or None.
     """
 
     curve: list[Epoch] = field(default_factory=list)
     best_epoch: int = 0
     best_validation: float = -1.0
+    best_score: float = -math.inf
+    tally: Tally | None = None
     diverged: str | None = None
 
 
 class AdamW(torch.optim.AdamW):
-    """torch's own, less the wrappers that import torch's compiler at first use (1.6 s in each of thousands of jobs)."""
+    """torch's own, less the wrappers that import torch's compiler at first use (1.6 s in each of thousands of jobs).
+
+    Adam too, whose weight decay is part of the gradient, is a setting of it.
+    """
 
     step = torch.no_grad()(torch.optim.AdamW.step.__wrapped__)  # type: ignore[attr-defined]
     add_param_group = torch.optim.AdamW.add_param_group.__wrapped__  # type: ignore[attr-defined]
@@ -94,9 +105,10 @@ class Totals:
 def train(
     model: Recommender, sequences: Sequences, cell: Cell, device: torch.device, checkpoint: Path | None = None
 ) -> Outcome:
-    """Train to the best validation NDCG@10; the model ends up with that epoch's weights.
+    """Train to the best epoch; the model ends up with that epoch's weights.
 
-    With `average`, it is the moving average of the weights that is validated and kept.
+    The best is that of the highest validation NDCG@10, or as released of the lowest training loss (R10). With
+    `average`, it is the moving average of the weights that is validated and kept.
 
     Args:
         checkpoint: where to keep the state between epochs; a state found there is continued. None keeps none.
@@ -107,8 +119,11 @@ def train(
     settings = cell.settings
     model.to(device)
     optimiser = AdamW(model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
+    for group in optimiser.param_groups:
+        group["decoupled_weight_decay"] = settings.optimiser == "adamw"
     items = torch.as_tensor(sequences.items, device=device).long()
-    scorer = Scorer(sequences, "validation", settings.max_length, device)
+    flags = None if sequences.noise is None else torch.as_tensor(sequences.noise, device=device)
+    scorer = Scorer(sequences, "validation", cell, device)
     noise = torch.Generator(device).manual_seed(derive(cell.seed, "noise"))
     scored = copy.deepcopy(model) if settings.average else model
     outcome = Outcome()
@@ -122,7 +137,15 @@ def train(
         scored.load_state_dict(state["scored"])
         optimiser.load_state_dict(state["optimiser"])
         best, keep = state["best"], state["keep"]
-        outcome = Outcome([Epoch(**row) for row in state["curve"]], state["best_epoch"], state["best_validation"])
+        outcome = Outcome(
+            [Epoch(**row) for row in state["curve"]],
+            state["best_epoch"],
+            state["best_validation"],
+            state["best_score"],
+            Tally(sequences.n_items, flags, device),
+        )
+        for name, sums in state["tally"].items():
+            setattr(outcome.tally, name, sums)
         _restore_generators(state["generators"], noise, device)
         logger.info("%s: goes on after epoch %d", cell.address, len(outcome.curve))
 
@@ -135,17 +158,20 @@ def train(
             sequences, settings.objective, settings.max_length, generator(cell.seed, f"samples/{number}")
         )
         if keep is None:
-            keep = torch.ones(samples.slots, dtype=torch.bool, device=device)
+            keep = torch.ones(samples.slots, device=device)
+        tally = Tally(sequences.n_items, flags, device)
         try:
-            totals = _epoch(model, scored, optimiser, items, samples, cell, number, keep, noise)
+            totals = _epoch(model, scored, optimiser, items, samples, cell, number, keep, noise, tally)
             validation = scorer.validation(scored, settings.ranking, evaluation_noise(cell, device))
             row = _row(number, totals, validation, time.monotonic() - started)
         except Diverged as error:
             outcome.diverged = f"epoch {number}: {error}"
             break
         outcome.curve.append(row)
-        if validation > outcome.best_validation:
-            outcome.best_epoch, outcome.best_validation = number, validation
+        score = validation if settings.stopping == "validation" else -row.loss
+        if score > outcome.best_score:
+            outcome.best_epoch, outcome.best_validation, outcome.best_score = number, validation, score
+            outcome.tally = tally
             best = {name: value.detach().clone() for name, value in scored.state_dict().items()}
         logger.info(_progress(cell, row, outcome))
         if checkpoint and time.monotonic() - saved_at > _CHECKPOINT_SECONDS:
@@ -160,6 +186,8 @@ def train(
                     "curve": [asdict(entry) for entry in outcome.curve],
                     "best_epoch": outcome.best_epoch,
                     "best_validation": outcome.best_validation,
+                    "best_score": outcome.best_score,
+                    "tally": outcome.tally.state() if outcome.tally else {},
                     "generators": _generators(noise, device),
                 },
             )
@@ -179,19 +207,28 @@ def _epoch(
     number: int,
     keep: Tensor,
     noise: torch.Generator,
+    tally: Tally,
 ) -> Totals:
-    """One pass over the samples. Updates weights, their average in `scored` if that is another model, and `keep`."""
-    settings, method = cell.settings, model.method
+    """One pass over the samples.
+
+    Updates weights, their average in `scored` if that is another model, `keep` and `tally`.
+    """
+    settings, method, left = cell.settings, model.method, left_padding(cell)
     totals = Totals()
     model.train()
     method.begin_epoch(number)
     for chosen in batches(samples, settings.batch_size, generator(cell.seed, f"order/{number}")):
-        step = training_step(items, samples, chosen)
-        previous = keep[step.slots] if method.remembers else torch.ones_like(step.batch.valid)
-        losses, encoded = model(step, previous.to(model.table.candidates.dtype), noise)
+        step = training_step(items, samples, chosen, left, method.mispairs)
+        # padding is never dropped: where the release encodes it, it is an input like any other
+        previous = torch.where(step.batch.valid, keep[step.slots], 1.0) if method.remembers else keep[:1]
+        losses, encoded = model(step, previous.expand(step.slots.shape), noise)
         loss = torch.stack(list(losses.values())).sum()
         optimiser.zero_grad(set_to_none=True)
+        if encoded.mask is not None and encoded.mask.requires_grad:
+            encoded.mask.retain_grad()
         loss.backward()  # type: ignore[no-untyped-call]
+        if encoded.mask is not None and encoded.mask.grad is not None:
+            totals.add("mask_gradient", encoded.mask.grad.square().sum(), 1)
         optimiser.step()
         if settings.average:
             _follow(scored, model, settings.average)
@@ -199,10 +236,14 @@ def _epoch(
         totals.add("loss", loss * rows, rows)
         for name, value in losses.items():
             totals.add(f"loss_{name}", value * rows, rows)
+        for name, value in encoded.traced.items():
+            totals.add(name, value, 1)
         if encoded.keep is not None:
+            kept = encoded.keep.flatten()[inside]
             if method.remembers:
-                keep[step.slots.flatten()[inside]] = encoded.keep.flatten()[inside].bool()
-            totals.add("keep_rate", encoded.keep.flatten()[inside].sum(), len(inside))
+                keep[step.slots.flatten()[inside]] = kept
+            totals.add("keep_rate", kept.sum(), len(inside))
+            tally.add(step.batch.items.flatten()[inside], kept, step.positions.flatten()[inside])
         if encoded.gate is not None:
             totals.add("gate_share", encoded.gate.flatten()[inside].sum(), len(inside))
     if not math.isfinite(totals.mean("loss") or 0.0):
@@ -229,6 +270,9 @@ def _row(number: int, totals: Totals, validation: float, seconds: float) -> Epoc
         validation=validation,
         keep_rate=totals.mean("keep_rate"),
         gate_share=totals.mean("gate_share"),
+        cosine_matched=totals.mean("cosine_matched"),
+        cosine_unmatched=totals.mean("cosine_unmatched"),
+        mask_gradient=None if (squared := totals.mean("mask_gradient")) is None else math.sqrt(squared),
         seconds=seconds,
     )
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from iadsr.core.config import Cell
 from iadsr.core.seeding import derive
@@ -12,39 +16,85 @@ from iadsr.models.backbone import ItemTable, build_backbone, last_states
 from iadsr.models.loss import softmax_loss
 from iadsr.training.data import Step
 
+if TYPE_CHECKING:
+    from iadsr.models.released import ReleasedTable
+
 
 class Recommender(nn.Module):
     """What is trained, saved and scored."""
 
-    def __init__(self, table: ItemTable, backbone: nn.Module, method: Method) -> None:
+    def __init__(
+        self,
+        table: ItemTable | ReleasedTable,
+        backbone: nn.Module,
+        method: Method,
+        bounded: bool = False,
+        in_batch: bool = False,
+    ) -> None:
         super().__init__()
         self.table, self.backbone, self.method = table, backbone, method
+        self.bounded, self.in_batch = bounded, in_batch
 
     def forward(self, step: Step, keep: Tensor, noise: torch.Generator) -> tuple[dict[str, Tensor], Encoded]:
         """Loss terms of a training step, `recommendation` first; their sum is what is minimised."""
         encoded = self.method(self.table, self.backbone, step.batch, keep, noise)
         states = encoded.states.flatten(0, 1).index_select(0, step.supervised)
-        recommendation = softmax_loss(states, self.table.candidates, step.targets - 1)
-        return {"recommendation": recommendation, **encoded.losses}, encoded
+        return {"recommendation": self.recommendation(states, step.targets), **encoded.losses}, encoded
+
+    def recommendation(self, states: Tensor, targets: Tensor) -> Tensor:
+        """Mean cross-entropy of (M, W) states among all candidates, or among the batch's targets as released.
+
+        In a batch, a target that occurs twice counts once as the right answer and once as a wrong one.
+        """
+        candidates, bias, right = self.table.candidates, self.table.bias, targets - self.table.first
+        if self.in_batch:
+            candidates, bias = candidates[right], None if bias is None else bias[right]
+            right = torch.arange(len(targets), device=targets.device)
+        if bias is None and not self.bounded:
+            return softmax_loss(states, candidates, right)
+        return F.cross_entropy(self._bound(F.linear(states, candidates, bias)), right)
 
     def represent(self, batch: Batch, noise: torch.Generator) -> tuple[Tensor, Encoded]:
-        """(B, D) vectors that score the item after each row's last input, with what the method decided."""
+        """(B, W) vectors that score the item after each row's last input, with what the method decided."""
         encoded = self.method.denoise(self.table, self.backbone, batch, noise)
         return last_states(encoded.states, batch.lengths), encoded
 
+    def scores(self, vectors: Tensor) -> Tensor:
+        """(B, V) scores of every candidate; column i is item i + `table.first`."""
+        return self._bound(F.linear(vectors, self.table.candidates, self.table.bias))
 
-def build_recommender(cell: Cell, n_items: int, context: Context) -> Recommender:
+    def _bound(self, scores: Tensor) -> Tensor:
+        """R8: a tanh around every score, under which no softmax becomes sharp and large scores tie."""
+        return scores.tanh() if self.bounded else scores
+
+
+def build_recommender(cell: Cell, n_items: int, n_users: int, context: Context) -> Recommender:
     """A fresh model. Table and backbone get the same first weights whatever the method is.
 
     That makes a comparison of methods a comparison of methods, and a method with its gate closed exactly `none`.
     """
-    settings = cell.settings
+    settings, options = cell.settings, cell.backbone_options
+    table: ItemTable | ReleasedTable
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(cell.seed, "backbone"))
-        table = ItemTable(n_items, settings.dimension)
-        backbone = build_backbone(
-            cell.backbone, settings.dimension, settings.max_length, settings.dropout, cell.backbone_options
-        )
+        if settings.networks == "released":
+            released = importlib.import_module("iadsr.models.released")
+            table = released.ReleasedTable(n_items, settings.dimension, context.width, settings.rank_padding)
+            backbone = released.build(
+                cell.backbone, n_users, settings.dimension, settings.max_length, settings.dropout, options
+            )
+        else:
+            table = ItemTable(n_items, settings.dimension, settings.rank_padding)
+            backbone = build_backbone(cell.backbone, settings.dimension, settings.max_length, settings.dropout, options)
         torch.manual_seed(derive(cell.seed, "method"))
         method = build_method(cell.kind, context, cell.method_options)
-    return Recommender(table, backbone, method)
+        model = Recommender(table, backbone, method, settings.bounded, settings.loss == "in_batch")
+        if settings.networks == "released" and cell.backbone == "sasrec":
+            torch.manual_seed(derive(cell.seed, "backbone"))
+            released.initialise_sasrec(model)
+    return model
+
+
+def state_width(cell: Cell) -> int:
+    """Width of the cell's states: that of its embeddings, or of the release's hidden layers."""
+    return int(cell.backbone_options["hidden"]) if cell.settings.networks == "released" else cell.settings.dimension

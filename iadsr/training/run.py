@@ -15,17 +15,20 @@ import torch
 from safetensors.torch import load_file
 
 from iadsr.core import columns as c
-from iadsr.core.config import TEXT_METHODS, Cell
+from iadsr.core.config import Cell
 from iadsr.core.errors import DataError, IadsrError
 from iadsr.core.files import file_digest, read_json, value_digest, write_csv, write_json, write_parquet
 from iadsr.core.identity import source_digest, sources
 from iadsr.core.provenance import commit, machine, peak_memory_mb, versions
-from iadsr.methods.method import Context
-from iadsr.sequences.split import load_sequences
+from iadsr.methods.method import Context, Method, Untrainable
+from iadsr.sequences.split import Sequences, load_sequences
+from iadsr.sequences.variants import inject_noise, shuffle_ties
 from iadsr.training.checkpoint import checkpoint_path
-from iadsr.training.loop import Epoch, Outcome, evaluation_noise, train
-from iadsr.training.recommender import build_recommender
+from iadsr.training.denoised_target import denoised_target
+from iadsr.training.loop import Diverged, Epoch, Outcome, evaluation_noise, train
+from iadsr.training.recommender import Recommender, build_recommender, state_width
 from iadsr.training.score import Scorer
+from iadsr.training.tally import mask_figures, mask_names
 
 logger = logging.getLogger("iadsr.training")
 
@@ -57,24 +60,37 @@ def run_cell(cell: Cell, root: Path, device_name: str, threads: int) -> None:
     device = choose_device(device_name)
     inputs = input_files(cell, root)
     digests = {name: file_digest(path) for name, path in inputs.items()}
-    source = source_digest(sources("training", cell.backbone, cell.kind))
+    source = source_digest(sources("training", cell.network, cell.kind))
     identity = value_digest({"cell": cell.digest, "inputs": digests, "source": source})
 
-    sequences = load_sequences(inputs["sequences"])
-    checkpoint = checkpoint_path(root, identity, device)
     folder = root / "runs" / cell.address
-    ranks, parameters = _no_ranks(), 0
-    mask: dict[str, float | None] = {"test_keep_rate": None, "noise_auc": None}
+    checkpoints = [checkpoint_path(root, f"{identity}{stage}", device) for stage in ("", "-alone")]
+    ranks, parameters, stage_one = _no_ranks(), 0, 0.0
+    mask: dict[str, Any] = {}
+    groups = inflated = None
     try:
+        sequences = varied(load_sequences(inputs["sequences"]), cell)
         context = load_context(cell, inputs, device)
-        model = build_recommender(cell, sequences.n_items, context)
+        model = build_recommender(cell, sequences.n_items, len(sequences.users), context)
         parameters = sum(weight.numel() for weight in model.parameters())
-        outcome = train(model, sequences, cell, device, checkpoint)
-    except Unmatched as error:
+        if cell.warm_start:
+            stage_one = train_alone(model, sequences, cell, device, checkpoints[1])
+        outcome = train(model, sequences, cell, device, checkpoints[0])
+    except (Unmatched, Untrainable, Diverged) as error:
         outcome = Outcome(diverged=str(error))
     if outcome.diverged is None:
-        scorer = Scorer(sequences, "test", cell.settings.max_length, device)
-        ranks, mask = scorer.ranks(model.eval(), evaluation_noise(cell, device))
+        scorer = Scorer(sequences, "test", cell, device)
+        ranks, tested, auc = scorer.ranks(model.eval(), evaluation_noise(cell, device))
+        if outcome.tally is not None and tested.inputs:
+            counts = sequences.train_counts()
+            groups = {"train": outcome.tally.by_group(counts), "test": tested.by_group(counts)}
+            mask = {
+                "test_keep_rate": tested.keep_rate,
+                **mask_figures(tested),
+                **mask_figures(outcome.tally, "train_"),
+            }
+        mask["noise_auc"] = auc
+        inflated = denoised_target(model, sequences, cell, device, evaluation_noise(cell, device))
     else:
         logger.error("%s diverged: %s", cell.address, outcome.diverged)
     write_csv(folder / "curve.csv", pd.DataFrame([asdict(row) for row in outcome.curve], columns=_CURVE))
@@ -93,16 +109,41 @@ def run_cell(cell: Cell, root: Path, device_name: str, threads: int) -> None:
             "device": _device_name(device),
             "threads": threads,
             "machine": machine(),
-            "seconds": _seconds(outcome, time.monotonic() - began),
+            "seconds": {**_seconds(outcome, time.monotonic() - began), "stage_one": stage_one},
             "peak_memory_mb": peak_memory_mb(),
             "parameters": parameters,
             "epochs": len(outcome.curve),
             "best_epoch": outcome.best_epoch,
             "best_validation": outcome.best_validation,
             "mask": _mask_record(outcome, mask),
+            "keep_by_group": groups,
+            "denoised_target": inflated,
         },
     )
-    checkpoint.unlink(missing_ok=True)
+    for checkpoint in checkpoints:
+        checkpoint.unlink(missing_ok=True)
+
+
+def varied(sequences: Sequences, cell: Cell) -> Sequences:
+    """The data as the cell's settings would have them: ties broken anew, random items injected."""
+    return inject_noise(shuffle_ties(sequences, cell.settings.tie_break), cell.settings.injected_noise)
+
+
+def train_alone(model: Recommender, sequences: Sequences, cell: Cell, device: torch.device, checkpoint: Path) -> float:
+    """The first of two stages: train the model's table and backbone without its method, as `none` would be.
+
+    Returns:
+        Seconds.
+
+    Raises:
+        Diverged: there is nothing for a second stage to start from.
+    """
+    began = time.monotonic()
+    alone = Recommender(model.table, model.backbone, Method(), model.bounded, model.in_batch)
+    outcome = train(alone, sequences, cell.model_copy(update={"warm_start": False}), device, checkpoint)
+    if outcome.diverged is not None:
+        raise Diverged(f"without the method, {outcome.diverged}")
+    return time.monotonic() - began
 
 
 def input_files(cell: Cell, root: Path) -> dict[str, Path]:
@@ -112,9 +153,8 @@ def input_files(cell: Cell, root: Path) -> dict[str, Path]:
         DataError: one is missing.
     """
     files = {"sequences": root / "sequences" / cell.dataset / "sequences.npz"}
-    if cell.kind in TEXT_METHODS:
-        assert cell.encoder is not None
-        files["embeddings"] = root / "embeddings" / cell.dataset / f"{cell.encoder['kind']}.safetensors"
+    if cell.encoder is not None:
+        files["embeddings"] = root / "embeddings" / cell.dataset / f"{cell.embeddings}.safetensors"
     if cell.matched is not None:
         files["matched_record"] = root / "runs" / cell.matched / "record.json"
         files["matched_curve"] = root / "runs" / cell.matched / "curve.csv"
@@ -141,7 +181,7 @@ def load_context(cell: Cell, inputs: dict[str, Path], device: torch.device) -> C
         if not record["mask"] or record["mask"]["test_keep_rate"] is None or not len(rates):
             raise Unmatched(f"the run whose keep rates it copies has none: {cell.matched} ({record['reason']})")
         test_rate = float(record["mask"]["test_keep_rate"])
-    return Context(cell.settings.dimension, text, rates, test_rate)
+    return Context(cell.settings.dimension, state_width(cell), text, rates, test_rate)
 
 
 _CURVE = [entry.name for entry in fields(Epoch)]
@@ -160,6 +200,8 @@ def _cell_record(cell: Cell) -> dict[str, Any]:
         **{name: getattr(cell, name) for name in c.ADDRESS},
         "kind": cell.kind,
         "encoder": cell.encoder,
+        "texts": cell.texts,
+        "warm_start": cell.warm_start,
         "objective": cell.settings.objective,
         "settings": {
             **cell.settings.model_dump(),
@@ -177,9 +219,10 @@ def _seconds(outcome: Outcome, total: float) -> dict[str, float]:
     return {"total": total, "epoch": float(np.mean([row.seconds for row in outcome.curve] or [0.0]))}
 
 
-def _mask_record(outcome: Outcome, test: dict[str, float | None]) -> dict[str, float | None] | None:
-    """Mask statistics at the best epoch and at test time, None for a method without a mask."""
+def _mask_record(outcome: Outcome, test: dict[str, Any]) -> dict[str, Any] | None:
+    """Mask statistics at the best epoch and at test time, None for a method without a mask or a score."""
     best = next((row for row in outcome.curve if row.epoch == outcome.best_epoch), None)
-    if best is None or best.keep_rate is None:
+    if best is None or (best.keep_rate is None and test.get("noise_auc") is None):
         return None
-    return {"train_keep_rate": best.keep_rate, "gate_share": best.gate_share, **test}
+    nothing = dict.fromkeys(("test_keep_rate", *mask_names()))
+    return {"train_keep_rate": best.keep_rate, "gate_share": best.gate_share, **nothing, **test}

@@ -13,11 +13,13 @@ import torch
 from torch import Tensor
 
 from iadsr.core import columns as c
+from iadsr.core.config import Cell
 from iadsr.methods.method import Batch, Encoded
 from iadsr.sequences.samples import batches, evaluation_samples, history_bounds, ranges
 from iadsr.sequences.split import Ints, Sequences, Stage
-from iadsr.training.data import gather
+from iadsr.training.data import gather, left_padding
 from iadsr.training.recommender import Recommender
+from iadsr.training.tally import Tally
 
 _BLOCK = 512  # users encoded at once
 _SCORES = 2**21  # scores held at once
@@ -69,16 +71,17 @@ def ndcg(rank: Tensor, k: int) -> Tensor:
 class Scorer:
     """Scores users at a stage; index arrays are made once and serve every epoch."""
 
-    def __init__(self, sequences: Sequences, stage: Stage, max_length: int, device: torch.device) -> None:
+    def __init__(self, sequences: Sequences, stage: Stage, cell: Cell, device: torch.device) -> None:
         self.items = torch.as_tensor(sequences.items, device=device).long()
-        self.samples = evaluation_samples(sequences, stage, max_length)
+        self.left = left_padding(cell)
+        self.samples = evaluation_samples(sequences, stage, cell.settings.max_length)
         self.targets = self.items[torch.as_tensor(sequences.target_positions(stage), device=device)]
         self.sequences = sequences
         begin, end = history_bounds(sequences, stage)
         self.history_length = end - begin
         users, seen = _history(sequences, begin, end, sequences.target_positions(stage))
         self.bounds = np.searchsorted(users, np.arange(len(begin) + 1))
-        self.seen_users, self.seen = (torch.as_tensor(array, device=device) for array in (users, seen - 1))
+        self.seen_users, self.seen = (torch.as_tensor(array, device=device) for array in (users, seen))
 
     def validation(self, model: Recommender, ranking: str, noise: torch.Generator) -> float:
         """Mean NDCG@10 over users under one ranking rule; not a number if a user's vector is none."""
@@ -90,31 +93,34 @@ class Scorer:
                 total += float(ndcg(places[ranking].rank.double(), 10).sum())
         return total / len(self.targets)
 
-    def ranks(self, model: Recommender, noise: torch.Generator) -> tuple[pd.DataFrame, dict[str, float | None]]:
+    def ranks(self, model: Recommender, noise: torch.Generator) -> tuple[pd.DataFrame, Tally, float | None]:
         """The rows of ranks.parquet, and what the method's mask did at this stage.
 
         Returns:
-            The table; and `test_keep_rate` (share of inputs kept, None if the method drops nothing), `noise_auc`
-            (probability that a planted noise item scores below a genuine one, None without planted noise).
+            The table; what the mask dropped (nothing counted if the method has none); the probability that a known
+            noise item scores below a genuine one, None without known noise or scores.
         """
         columns: dict[str, list[npt.NDArray[np.generic]]] = {}
-        kept = inputs = 0.0
-        has_mask = False
+        flags = self.sequences.noise
+        tally = Tally(
+            self.sequences.n_items,
+            None if flags is None else torch.as_tensor(flags, device=self.items.device),
+            self.items.device,
+        )
+        first = model.table.first
         scored: list[npt.NDArray[np.float64]] = []
         noisy: list[npt.NDArray[np.bool_]] = []
         for chosen, vectors, (batch, positions, encoded) in self._encoded(model, noise):
             for scores, history, places in self._placed(model, vectors, chosen):
-                tops = {"kept": _top(scores)}
+                tops = {"kept": _top(scores, first)}
                 scores[history] = -torch.inf
-                tops["excluded"] = _top(scores)
+                tops["excluded"] = _top(scores, first)
                 for ranking, place in places.items():
                     columns.setdefault(c.rank_column(ranking), []).append(place.rank.double().cpu().numpy())
                     columns.setdefault(c.ties_column(ranking), []).append(place.ties.int().cpu().numpy())
                     columns.setdefault(c.top_column(ranking), []).append(tops[ranking])
             if encoded.keep is not None:
-                has_mask = True
-                kept += float(encoded.keep[batch.valid].sum())
-                inputs += float(batch.valid.sum())
+                tally.add(*(part[batch.valid] for part in (batch.items, encoded.keep, positions)))
             if encoded.score is not None and self.sequences.noise is not None:
                 scored.append(encoded.score[batch.valid].double().cpu().numpy())
                 noisy.append(self.sequences.noise[positions[batch.valid].cpu().numpy()])
@@ -130,7 +136,7 @@ class Scorer:
             }
         )
         auc = noise_auc(np.concatenate(scored), np.concatenate(noisy)) if scored else None
-        return table, {"test_keep_rate": kept / inputs if has_mask else None, "noise_auc": auc}
+        return table, tally, auc
 
     def _encoded(
         self, model: Recommender, noise: torch.Generator
@@ -139,7 +145,7 @@ class Scorer:
         model.eval()
         with torch.inference_mode():
             for chosen in batches(self.samples, _BLOCK, None):
-                batch, positions = gather(self.items, self.samples, chosen)
+                batch, positions = gather(self.items, self.samples, chosen, self.left)
                 vectors, encoded = model.represent(batch, noise)
                 yield chosen, vectors, (batch, positions, encoded)
 
@@ -147,14 +153,14 @@ class Scorer:
         self, model: Recommender, vectors: Tensor, chosen: Ints
     ) -> Iterator[tuple[Tensor, tuple[Tensor, Tensor], dict[str, Place]]]:
         """Yield (scores, rows and columns of the history in them, places) of consecutive users, a slice at a time."""
-        candidates = model.table.candidates
-        height = max(1, _SCORES // len(candidates))
+        table = model.table
+        height = max(1, _SCORES // len(table.candidates))
         for low in range(0, len(chosen), height):
             first, last = int(chosen[low]), int(chosen[min(low + height, len(chosen)) - 1])
-            scores = vectors[low : low + height] @ candidates.T
+            scores = model.scores(vectors[low : low + height])
             pairs = slice(self.bounds[first], self.bounds[last + 1])
-            history = self.seen_users[pairs] - first, self.seen[pairs]
-            yield scores, history, place_targets(scores, self.targets[first : last + 1] - 1, *history)
+            history = self.seen_users[pairs] - first, self.seen[pairs] - table.first
+            yield scores, history, place_targets(scores, self.targets[first : last + 1] - table.first, *history)
 
 
 def _history(sequences: Sequences, begin: Ints, end: Ints, target_positions: Ints) -> tuple[Ints, Ints]:
@@ -168,10 +174,10 @@ def _history(sequences: Sequences, begin: Ints, end: Ints, target_positions: Int
     return pairs // width, pairs % width
 
 
-def _top(scores: Tensor) -> npt.NDArray[np.generic]:
-    """(B, K) item indices of the best candidates, best first."""
+def _top(scores: Tensor, first: int) -> npt.NDArray[np.generic]:
+    """(B, K) item indices of the best candidates, best first; `first` is the item in column 0."""
     best = scores.topk(min(c.TOP_K, scores.shape[1]), dim=1).indices
-    return (best + 1).int().cpu().numpy()
+    return (best + first).int().cpu().numpy()
 
 
 def noise_auc(score: npt.NDArray[np.float64], noisy: npt.NDArray[np.bool_]) -> float | None:

@@ -5,7 +5,18 @@ from pathlib import Path
 import pytest
 import yaml
 
-from iadsr.core.config import BACKBONES, METHODS, Protocol, RunConfig, load_run, load_yaml, parse
+from iadsr.core.config import (
+    BACKBONES,
+    METHODS,
+    RELEASED,
+    Experiment,
+    Protocol,
+    RunConfig,
+    load_protocol,
+    load_run,
+    load_yaml,
+    parse,
+)
 from iadsr.datasets.spec import load_spec
 from iadsr.embeddings.spec import parse_encoder
 
@@ -39,14 +50,17 @@ def test_every_dataset_protocol_and_method_file() -> None:
         load_spec(path)
     for path in (FOLDER / "protocols").glob("*.yaml"):
         assert parse(Protocol, load_yaml(path), path.name).name == path.stem
+        load_protocol(FOLDER, path.stem)
+    kinds = {}
     for path in (FOLDER / "methods").glob("*.yaml"):
         values = yaml.safe_load(path.read_text())
-        METHODS[values.pop("kind")].model_validate(values)
-    assert {path.stem for path in (FOLDER / "methods").glob("*.yaml")} == set(METHODS)
+        kinds[path.stem] = values.pop("kind")
+        METHODS[kinds[path.stem]].model_validate(values)
+    assert {name for name, kind in kinds.items() if name == kind} == set(METHODS), "every kind has a file of its name"
 
 
 def test_every_key_is_described() -> None:
-    for model in (RunConfig, Protocol, *BACKBONES.values(), *METHODS.values()):
+    for model in (RunConfig, Experiment, Protocol, *BACKBONES.values(), *RELEASED.values(), *METHODS.values()):
         for name, field in model.model_fields.items():
             assert field.description or name in {"name"}, f"{model.__name__}.{name} has no description"
 
@@ -55,6 +69,6 @@ def test_config_readme_names_every_key() -> None:
     text = (FOLDER / "README.md").read_text()
     from iadsr.core.config import Settings
 
-    for model in (RunConfig, Settings, *BACKBONES.values(), *METHODS.values()):
+    for model in (RunConfig, Experiment, Settings, *BACKBONES.values(), *RELEASED.values(), *METHODS.values()):
         for name in model.model_fields:
             assert f"`{name}`" in text, f"workflow/config/README.md says nothing about {name}"

@@ -11,21 +11,21 @@ import torch
 from iadsr.core.config import BACKBONES, METHODS
 from iadsr.methods.method import Batch
 from iadsr.training.recommender import Recommender, build_recommender
-from tests.helpers import N_ITEMS, context, small_cell
+from tests.helpers import N_ITEMS, USERS, context, small_cell
 
 GRID = list(itertools.product(BACKBONES, METHODS, ["last", "prefix", "all"]))
 
 
 def model_of(backbone: str, kind: str, objective: str) -> Recommender:
     options = {"theta": -2.0} if kind == "iadsr" else {}
-    model = build_recommender(small_cell(backbone, kind, objective, options), N_ITEMS, context())
+    model = build_recommender(small_cell(backbone, kind, objective, options), N_ITEMS, USERS, context())
     model.method.begin_epoch(2)
     return model
 
 
 def batch_of(items: torch.Tensor, lengths: torch.Tensor) -> Batch:
     valid = torch.arange(items.shape[1]) < lengths.unsqueeze(1)
-    return Batch(items * valid, lengths, valid, valid.flatten().nonzero().squeeze(1))
+    return Batch(items * valid, lengths, valid, valid.flatten().nonzero().squeeze(1), torch.arange(len(items)))
 
 
 def states(model: Recommender, batch: Batch, mode: str) -> torch.Tensor:
@@ -89,6 +89,6 @@ def test_garbage_in_padding_never_reaches_a_valid_state(backbone: str) -> None:
     garbage = embedded.clone()
     garbage[0, 5:], garbage[1, 2:] = 1e4, -1e4
     with torch.no_grad():
-        expected, found = model.backbone(embedded, lengths), model.backbone(garbage, lengths)
+        expected, found = (model.backbone(x, lengths, torch.arange(2)) for x in (embedded, garbage))
     for row, length in enumerate(lengths.tolist()):
         torch.testing.assert_close(found[row, :length], expected[row, :length], rtol=0, atol=1e-6)

@@ -14,7 +14,7 @@ from iadsr.core.config import BACKBONES
 from iadsr.sequences.samples import training_samples
 from iadsr.training.data import Step, training_step
 from iadsr.training.recommender import Recommender, build_recommender
-from tests.helpers import N_ITEMS, context, small_cell, small_sequences
+from tests.helpers import N_ITEMS, USERS, context, small_cell, small_sequences
 
 OBJECTIVES = {"none": "all", "iadsr": "all", "random_drop": "prefix"}
 
@@ -22,7 +22,7 @@ OBJECTIVES = {"none": "all", "iadsr": "all", "random_drop": "prefix"}
 def model_and_step(backbone: str, kind: str) -> tuple[Recommender, Step, torch.Tensor]:
     cell = small_cell(backbone, kind, OBJECTIVES[kind], dropout=0.0)
     torch.manual_seed(0)
-    model = build_recommender(cell, N_ITEMS, context())
+    model = build_recommender(cell, N_ITEMS, USERS, context())
     sequences = small_sequences()
     samples = training_samples(sequences, cell.settings.objective, 8, np.random.default_rng(0))
     step = training_step(torch.as_tensor(sequences.items).long(), samples, np.arange(6))
@@ -42,7 +42,7 @@ def on(device: str, value: Any) -> Any:
     """A dataclass of tensors on another device."""
     if is_dataclass(value):
         return replace(value, **{field.name: on(device, getattr(value, field.name)) for field in fields(value)})  # type: ignore[type-var]
-    return value.to(device)
+    return value.to(device) if isinstance(value, torch.Tensor) else value
 
 
 @pytest.mark.parametrize("kind", list(OBJECTIVES))

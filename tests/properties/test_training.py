@@ -12,18 +12,18 @@ from iadsr.training import loop
 from iadsr.training.loop import Outcome, evaluation_noise, train
 from iadsr.training.recommender import Recommender, build_recommender
 from iadsr.training.score import Scorer
-from tests.helpers import N_ITEMS, context, small_cell, small_sequences
+from tests.helpers import N_ITEMS, USERS, context, small_cell, small_sequences
 
 CPU = torch.device("cpu")
 
 
 def run(cell: Cell, made_of: Context | None = None, checkpoint: Path | None = None) -> tuple[Recommender, Outcome]:
-    model = build_recommender(cell, N_ITEMS, made_of or context())
+    model = build_recommender(cell, N_ITEMS, USERS, made_of or context())
     return model, train(model, small_sequences(), cell, CPU, checkpoint)
 
 
 def ranks(model: Recommender, cell: Cell) -> pd.DataFrame:
-    scorer = Scorer(small_sequences(), "test", cell.settings.max_length, CPU)
+    scorer = Scorer(small_sequences(), "test", cell, CPU)
     return scorer.ranks(model, evaluation_noise(cell, CPU))[0]
 
 
@@ -106,7 +106,7 @@ def test_killed_and_resumed_equals_never_killed(
 def test_the_average_of_the_weights_is_what_is_scored_and_kept() -> None:
     """An average that hardly moves stays at the initial weights, while the training loss falls as it does without."""
     slow, plain = (run(small_cell("gru4rec", "none", "all", epochs=3, average=decay)) for decay in (1 - 1e-9, 0.0))
-    initial = build_recommender(small_cell("gru4rec", "none", "all"), N_ITEMS, Context(16))
+    initial = build_recommender(small_cell("gru4rec", "none", "all"), N_ITEMS, USERS, Context(16, 16))
     assert [row.loss for row in slow[1].curve] == [row.loss for row in plain[1].curve]
     for name, value in slow[0].state_dict().items():
         torch.testing.assert_close(value, initial.state_dict()[name])
@@ -137,7 +137,7 @@ def test_it_learns_the_ring(backbone: str, objective: str) -> None:
         learning_rate=0.01,
     )
     sequences = small_sequences(users=120)
-    model = build_recommender(cell, N_ITEMS, Context(16))
+    model = build_recommender(cell, N_ITEMS, USERS, Context(16, 16))
     train(model, sequences, cell, CPU)
-    table = Scorer(sequences, "test", 8, CPU).ranks(model, evaluation_noise(cell, CPU))[0]
+    table = Scorer(sequences, "test", cell, CPU).ranks(model, evaluation_noise(cell, CPU))[0]
     assert (table["rank_kept"] <= 2).mean() > 0.6

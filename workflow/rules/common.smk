@@ -18,28 +18,36 @@ CONFIG_FOLDER = HERE / "workflow" / "config"
 
 try:
     RUN = schema.parse(schema.RunConfig, config, "the run's configuration")
-    CELLS = {cell.address: cell for cell in RUN.cells(CONFIG_FOLDER)}
+    GRIDS = RUN.grids(CONFIG_FOLDER)
+    CELLS = {cell.address: cell for grid in GRIDS.values() for cell in grid}
 except IadsrError as error:
     raise WorkflowError(str(error)) from None
 
 ROOT = RUN.results
 SETTINGS = f"{ROOT}/settings.json"
 ENCODER = RUN.encoder["kind"]
+# every (dataset, embeddings) that some cell reads, and what the encoder is
+EMBEDDINGS = {
+    (cell.dataset, cell.embeddings): cell.encoder
+    for cell in CELLS.values()
+    if cell.encoder
+}
 RECORDS = [f"{ROOT}/runs/{address}/record.json" for address in CELLS]
 
 
 wildcard_constraints:
-    dataset="|".join(RUN.datasets),
+    dataset="|".join(RUN.all_datasets),
+    embedding=r"[^/]+",
     address=r"[^/]+/[^/]+/[^/]+/[^/]+/seed\d+",
 
 
-def source(room: str, backbone: str | None = None, kind: str | None = None) -> str:
+def source(room: str, network: str | None = None, kind: str | None = None) -> str:
     """Digest of the code that decides a stage's outcome.
 
     A parameter, not input files: a rerun follows from a change of content, not of a file's time, and the paper's grid
     is planned several times faster.
     """
-    return source_digest(sources(room, backbone, kind))
+    return source_digest(sources(room, network, kind))
 
 
 def cell_of(wildcards) -> schema.Cell:
@@ -51,7 +59,7 @@ def embeddings_of(wildcards) -> list[str]:
     return (
         []
         if cell.encoder is None
-        else [f"{ROOT}/embeddings/{cell.dataset}/{ENCODER}.safetensors"]
+        else [f"{ROOT}/embeddings/{cell.dataset}/{cell.embeddings}.safetensors"]
     )
 
 
@@ -67,10 +75,16 @@ def matched_of(wildcards) -> list[str]:
 
 def announce() -> None:
     """Say what is about to run and how to run the rest."""
-    grid = f"{len(CELLS)} training runs: {', '.join(RUN.datasets)} x {', '.join(RUN.protocols)}"
+    main = GRIDS[""]
+    grid = f"{len(main)} training runs: {', '.join(RUN.datasets)} x {', '.join(RUN.protocols)}"
+    further = (
+        f" {len(CELLS) - len(main)} more for {len(RUN.experiments)} experiments."
+        if RUN.experiments
+        else ""
+    )
     print(
         f"Run '{RUN.name}': {RUN.description}.\n{grid} x {', '.join(RUN.backbones)} x "
-        f"{len({cell.method for cell in CELLS.values()})} methods x {len(RUN.seeds)} seeds, encoder {ENCODER}. "
+        f"{len({cell.method for cell in main})} methods x {len(RUN.seeds)} seeds, encoder {ENCODER}.{further} "
         f"Report: {ROOT}/report/index.html\n"
         "The paper's whole grid: snakemake --cores 8 --use-conda --configfile workflow/config/paper.yaml",
         file=sys.stderr,

@@ -4,22 +4,23 @@ rule embeddings:
         settings=ancient(SETTINGS),
         catalogue=rules.datasets.output.catalogue,
     output:
-        f"{ROOT}/embeddings/{{dataset}}/{ENCODER}.safetensors",
+        f"{ROOT}/embeddings/{{dataset}}/{{embedding}}.safetensors",
     log:
-        f"{ROOT}/logs/embeddings/{{dataset}}/{ENCODER}.log",
+        f"{ROOT}/logs/embeddings/{{dataset}}/{{embedding}}.log",
     conda:
         "../../envs/llm2vec.yaml" if ENCODER == "llm2vec" else "../../envs/core.yaml"
     resources:
         gpu=1 if ENCODER == "llm2vec" and RUN.device != "cpu" else 0,
     params:
         source=source("embeddings"),
-        encoder=RUN.encoder,
+        encoder=lambda wildcards: EMBEDDINGS[wildcards.dataset, wildcards.embedding],
         python=(
             RUN.llm2vec_python
             if ENCODER == "llm2vec" and RUN.llm2vec_python
             else "python"
         ),
     message:
-        f"Encoding the item names of {{wildcards.dataset}} with {ENCODER}"
+        "Encoding the item names of {wildcards.dataset}: {wildcards.embedding}"
     shell:
-        "{params.python} -m iadsr embeddings --config {input.settings} --dataset {wildcards.dataset} 2>&1 | tee {log} >&2"
+        "{params.python} -m iadsr embeddings --config {input.settings} --dataset {wildcards.dataset}"
+        " --name {wildcards.embedding} 2>&1 | tee {log} >&2"

@@ -3,11 +3,12 @@ rule evaluation:
         settings=ancient(SETTINGS),
         # a record is written last and stands for its run's three files: listing all of them costs seconds to plan
         records=RECORDS,
-        catalogues=expand(rules.datasets.output.catalogue, dataset=RUN.datasets),
+        catalogues=expand(rules.datasets.output.catalogue, dataset=RUN.all_datasets),
     output:
         metrics=f"{ROOT}/evaluation/metrics.parquet",
         runs=f"{ROOT}/evaluation/runs.parquet",
         curves=f"{ROOT}/evaluation/curves.parquet",
+        keep=f"{ROOT}/evaluation/keep.parquet",
     log:
         f"{ROOT}/logs/evaluation.log",
     conda:

@@ -3,15 +3,14 @@ rule reporting:
         settings=ancient(SETTINGS),
         metrics=rules.evaluation.output,
         comparisons=rules.statistics.output,
-        summaries=expand(rules.datasets.output.summary, dataset=RUN.datasets),
-        embeddings=(
-            expand(rules.embeddings.output, dataset=RUN.datasets)
-            if any(cell.encoder for cell in CELLS.values())
-            else []
-        ),
+        summaries=expand(rules.datasets.output.summary, dataset=RUN.all_datasets),
+        embeddings=[
+            f"{ROOT}/embeddings/{dataset}/{name}.safetensors"
+            for dataset, name in EMBEDDINGS
+        ],
         protocols=[
             f"{os.path.relpath(CONFIG_FOLDER)}/protocols/{name}.yaml"
-            for name in RUN.protocols
+            for name in dict.fromkeys(cell.protocol for cell in CELLS.values())
         ],
         templates=[
             os.path.relpath(path)

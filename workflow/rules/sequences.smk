@@ -19,6 +19,6 @@ rule sequences:
 
 rule all_sequences:
     input:
-        expand(rules.sequences.output, dataset=RUN.datasets),
+        expand(rules.sequences.output, dataset=RUN.all_datasets),
     message:
         "Every dataset is prepared"

@@ -11,7 +11,8 @@ rule statistics:
         "../../envs/core.yaml"
     params:
         source=source("statistics"),
-        cells=list(CELLS),
+        cells={name: [cell.address for cell in grid] for name, grid in GRIDS.items()},
+        baselines={name: part.baseline for name, part in RUN.experiments.items()},
     message:
         "Testing methods against their baselines"
     shell:

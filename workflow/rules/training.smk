@@ -16,7 +16,7 @@ rule training:
     params:
         cell=lambda wildcards: cell_of(wildcards).digest,
         source=lambda wildcards: source(
-            "training", cell_of(wildcards).backbone, cell_of(wildcards).kind
+            "training", cell_of(wildcards).network, cell_of(wildcards).kind
         ),
     message:
         "Training {wildcards.address}"

@@ -11,6 +11,11 @@ import pandas as pd
 import pytest
 
 CURVE = (
+    "epoch,loss,loss_recommendation,loss_alignment,loss_reconstruction,validation,keep_rate,gate_share,"
+    "cosine_matched,cosine_unmatched,mask_gradient,seconds\n"
+    "1,2.0,2.0,,,0.1,,,0.25,-0.5,,0.5\n2,1.5,1.5,,,0.2,,,0.75,-0.25,,0.5\n"
+)
+OLD_CURVE = (
     "epoch,loss,loss_recommendation,loss_alignment,loss_reconstruction,validation,keep_rate,gate_share,seconds\n"
     "1,2.0,2.0,,,0.1,,,0.5\n2,1.5,1.5,,,0.2,,,0.5\n"
 )
@@ -64,6 +69,12 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
         return folder
 
     return make
+
+
+@pytest.fixture
+def old_curve() -> str:
+    """A curve.csv from before cosines and the mask's gradient were recorded."""
+    return OLD_CURVE
 
 
 @pytest.fixture

@@ -41,6 +41,91 @@ def test_three_tables(make_run: Make, table: Table, tmp_path: Path) -> None:
     assert curves["epoch"].tolist() == [1, 2, 1, 2] and curves["loss_alignment"].isna().all()
 
 
+def test_curves_have_cosines_and_gradients_and_an_old_curve_has_none(
+    make_run: Make, table: Table, old_curve: str, tmp_path: Path
+) -> None:
+    folders = [make_run(table([1], [1])), make_run(table([1], [1]), seed=1)]
+    (folders[1] / "curve.csv").write_text(old_curve)
+    collect(folders, {"toys": 4}, tmp_path / "out")
+    curves = pd.read_parquet(tmp_path / "out" / "curves.parquet")
+    added = ["cosine_matched", "cosine_unmatched", "mask_gradient"]
+    assert (curves[added].dtypes == "float64").all()
+    new, old = curves[curves["seed"] == 0], curves[curves["seed"] == 1]
+    assert new["cosine_matched"].tolist() == [0.25, 0.75] and new["cosine_unmatched"].tolist() == [-0.5, -0.25]
+    assert new["mask_gradient"].isna().all()
+    assert old[added].isna().all(axis=None) and old["loss"].tolist() == [2.0, 1.5]
+
+
+def test_what_the_mask_dropped_and_denoised_targets(make_run: Make, table: Table, tmp_path: Path) -> None:
+    numbers = {"drop_precision": 0.5, "drop_recall": 0.25, "train_drop_precision": 0.75, "train_drop_recall": None}
+    denoised = {"HR@5": 0.5, "NDCG@5": 0.375, "HR@20": 0.625, "NDCG@20": 0.4375, "changed": 0.125}
+    folders = [
+        make_run(table([1], [1]), method="iadsr", mask=numbers, denoised_target=denoised),
+        make_run(table([1], [1]), method="random_drop", mask=dict.fromkeys(numbers), denoised_target=None),
+        make_run(table([1], [1])),  # an old record has none of the keys
+    ]
+    collect(folders, {"toys": 4}, tmp_path / "out")
+    columns = [*numbers, "denoised_hr5", "denoised_ndcg5", "denoised_changed"]
+    runs = pd.read_parquet(tmp_path / "out" / "runs.parquet").set_index("method")[columns]
+    assert (runs.dtypes == "float64").all()
+    assert runs.loc["iadsr"].drop("train_drop_recall").tolist() == [0.5, 0.25, 0.75, 0.5, 0.375, 0.125]
+    assert pd.isna(runs.loc["iadsr", "train_drop_recall"])
+    assert runs.loc[["random_drop", "none"]].isna().all(axis=None)
+
+
+def test_texts_and_embeddings_name(make_run: Make, table: Table, tmp_path: Path) -> None:
+    folders = []
+    for method, encoder, told in (
+        ("none", None, {"texts": "names"}),
+        ("iadsr", {"kind": "minilm"}, {"texts": "names"}),
+        ("iadsr-shuffled", {"kind": "minilm"}, {"texts": "shuffled"}),
+        ("older", {"kind": "minilm"}, {}),
+    ):
+        address = {"dataset": "toys", "protocol": "paper", "backbone": "gru4rec", "method": method, "seed": 0}
+        cell = {**address, "encoder": encoder, "objective": "last", **told}
+        folders.append(make_run(table([1], [1]), method=method, cell=cell))
+    collect(folders, {"toys": 4}, tmp_path / "out")
+    runs = pd.read_parquet(tmp_path / "out" / "runs.parquet").set_index("method")
+    assert runs["texts"].to_dict() == {
+        "none": "names",
+        "iadsr": "names",
+        "iadsr-shuffled": "shuffled",
+        "older": "names",
+    }
+    encoders = runs["encoder"].drop("none").to_dict()
+    assert encoders == {"iadsr": "minilm", "iadsr-shuffled": "minilm-shuffled", "older": "minilm"}
+    assert pd.isna(runs.loc["none", "encoder"])
+
+
+def test_keep_by_group(make_run: Make, table: Table, tmp_path: Path) -> None:
+    kept = {
+        "train": {"cold": {"keep": 0.5, "inputs": 8}, "decile_1": {"keep": None, "inputs": 0}},
+        "test": {"cold": {"keep": 1.0, "inputs": 2}},
+    }
+    folders = [
+        make_run(table([1], [1]), keep_by_group=None),
+        make_run(table([1], [1]), method="iadsr", seed=2, keep_by_group=kept),
+    ]
+    collect(folders, {"toys": 4}, tmp_path / "out")
+    keep = pd.read_parquet(tmp_path / "out" / "keep.parquet")
+    assert list(keep.columns) == [*ADDRESS, "stage", "group", "keep", "inputs"]
+    assert keep["keep"].dtype == "float64" and keep["inputs"].dtype == keep["seed"].dtype == "int64"
+    assert (keep["method"] == "iadsr").all() and (keep["seed"] == 2).all()
+    rows = keep[["stage", "group", "inputs"]].to_records(index=False).tolist()
+    assert rows == [("train", "cold", 8), ("train", "decile_1", 0), ("test", "cold", 2)]
+    assert keep["keep"].isna().tolist() == [False, True, False] and keep["keep"].sum() == 1.5
+
+
+def test_keep_without_any_mask_is_an_empty_table_of_the_same_types(
+    make_run: Make, table: Table, tmp_path: Path
+) -> None:
+    collect([make_run(table([1], [1]))], {"toys": 4}, tmp_path / "out")
+    keep = pd.read_parquet(tmp_path / "out" / "keep.parquet")
+    assert keep.empty and list(keep.columns) == [*ADDRESS, "stage", "group", "keep", "inputs"]
+    assert keep["keep"].dtype == "float64" and keep["inputs"].dtype == keep["seed"].dtype == "int64"
+    assert {str(keep[name].dtype) for name in (*ADDRESS[:4], "stage", "group")} == {"str"}
+
+
 def test_diverged_run_keeps_its_rows(make_run: Make, table: Table, tmp_path: Path) -> None:
     lost = {"status": "diverged", "reason": "loss is NaN", "best_epoch": None, "best_validation": None}
     folders = [make_run(table([1], [1])), make_run(table([], []), seed=1, **lost)]
@@ -68,9 +153,15 @@ def test_refusals_name_the_run(make_run: Make, table: Table, tmp_path: Path) -> 
     (folder / "curve.csv").write_text("epoch,loss\n1,2\n")
     with pytest.raises(DataError, match="not a learning curve"):
         collect([folder], {"toys": 4}, tmp_path)
+    (folder / "curve.csv").write_text("\n")
+    with pytest.raises(DataError, match="not a learning curve"):
+        collect([folder], {"toys": 4}, tmp_path)
     (folder / "curve.csv").unlink()
     with pytest.raises(DataError, match=r"seed0 has no curve.csv; train it with"):
         collect([folder], {"toys": 4}, tmp_path)
+    for damaged in ([1], {"train": {"cold": 0.5}}, {"train": {"cold": {"keep": 0.5}}}):
+        with pytest.raises(DataError, match="seed1: keep_by_group is damaged"):
+            collect([make_run(table([1], [1]), seed=1, keep_by_group=damaged)], {"toys": 4}, tmp_path)
     with pytest.raises(DataError, match=r"lacks 'identity'|lacks"):
         collect([make_run(table([1], [1]), seconds={})], {"toys": 4}, tmp_path)
 
@@ -79,3 +170,6 @@ def test_encoder_name() -> None:
     assert encoder_name(None) is None
     assert encoder_name({"kind": "minilm", "dimension": 384}) == "minilm"
     assert encoder_name({"name": "llm2vec", "kind": "other"}) == "llm2vec"
+    assert encoder_name({"kind": "minilm"}, "names") == "minilm"
+    assert encoder_name({"kind": "minilm"}, "empty") == "minilm-empty"
+    assert encoder_name(None, "empty") is None

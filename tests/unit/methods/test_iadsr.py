@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from iadsr.core.config import IADSROptions
-from iadsr.methods.iadsr import IADSR, build
+from iadsr.core.config import RUN_OPTIONS, Settings, settle_method
+from iadsr.methods.iadsr import IADSR, build, project_texts
 from iadsr.methods.method import Batch, Context
 from iadsr.models.backbone import ItemTable
 
@@ -22,18 +22,25 @@ class Shift(nn.Module):
         super().__init__()
         self.map = nn.Linear(4, 4)
 
-    def forward(self, embedded: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    def forward(self, embedded: torch.Tensor, lengths: torch.Tensor, users: torch.Tensor) -> torch.Tensor:
         states: torch.Tensor = self.map(embedded)
         return states
 
 
+def method_of(context: Context, **options: object) -> IADSR:
+    settings = Settings(
+        objective="last", max_length=4, ranking="kept", dropout=0, batch_size=3, learning_rate=1, epochs=1, patience=1
+    )
+    given, _ = settle_method("iadsr", options, settings, "caser", "iadsr")
+    return build(context, **{name: value for name, value in given.items() if name not in RUN_OPTIONS})
+
+
 def make(scope: str = "sequence", **options: object) -> tuple[IADSR, ItemTable, Shift, Batch]:
     torch.manual_seed(0)
-    values = {**IADSROptions().model_dump(), "scope": scope, **options}
-    method = build(Context(4, TEXT), **values)
+    method = method_of(Context(4, 4, TEXT), scope=scope, **options)
     items = torch.tensor([[1, 2, 3, 4], [5, 6, 0, 0], [7, 1, 2, 0]])
     lengths = torch.tensor([4, 2, 3])
-    batch = Batch(items, lengths, items > 0, torch.tensor([0, 1, 2, 3, 4, 5, 8, 9, 10]))
+    batch = Batch(items, lengths, items > 0, torch.tensor([0, 1, 2, 3, 4, 5, 8, 9, 10]), torch.arange(3))
     return method, ItemTable(7, 4), Shift(), batch
 
 
@@ -44,8 +51,8 @@ def cosine(a: torch.Tensor, b: torch.Tensor) -> float:
 @pytest.mark.parametrize("scope", ["sequence", "causal"])
 def test_gate_and_score_equal_the_definition(scope: str) -> None:
     method, table, backbone, batch = make(scope)
-    states = backbone(table(batch.items), batch.lengths)
-    gate, score = method.judge(method.interests(states, batch))
+    states = backbone(table(batch.items), batch.lengths, batch.users)
+    gate, score = method.judge(method.interests(backbone, table(batch.items), states, batch), batch)
     short_map, long_map = method.project.weight.chunk(2)
     for row in range(3):
         length = int(batch.lengths[row])
@@ -60,33 +67,35 @@ def test_gate_and_score_equal_the_definition(scope: str) -> None:
             assert bool(gate.expand_as(score)[row, t]) == (cosine(long_semantic, long) > method.theta)
 
 
-def test_reconstruction_is_the_mean_over_valid_positions() -> None:
+def test_reconstruction_is_the_mean_within_a_row_and_then_over_rows() -> None:
     method, table, backbone, batch = make(alignment=0.0)
     encoded = method(table, backbone, batch, torch.ones(3, 4), torch.Generator().manual_seed(5))
     assert encoded.keep is not None
-    errors = []
+    rows = []
     for row in range(3):
+        errors = []
         for t in range(int(batch.lengths[row])):
             target = table(batch.items[row, t])
             decoded = method.decode(encoded.states[row, t] * encoded.keep[row, t])
             errors.append(float((decoded - target).square().mean()))
-    assert float(encoded.losses["reconstruction"]) == pytest.approx(np.mean(errors), abs=1e-6)
+        rows.append(np.mean(errors))
+    assert float(encoded.losses["reconstruction"]) == pytest.approx(np.mean(rows), abs=1e-6)
     assert set(encoded.losses) == {"reconstruction"}
 
 
 def test_long_alignment_is_one_row_a_sequence_under_scope_sequence() -> None:
     method, table, backbone, batch = make(reconstruction=0.0, alignment_temperature=0.5)
-    states = backbone(table(batch.items), batch.lengths)
-    interests = method.interests(states, batch)
+    states = backbone(table(batch.items), batch.lengths, batch.users)
+    interests = method.interests(backbone, table(batch.items), states, batch)
     total = 0.0
     pairs = [
-        (interests.semantic_long[:, 0], interests.collaborative_long[:, 0]),
-        (interests.semantic_short[batch.valid], interests.collaborative_short[batch.valid]),
+        (interests.collaborative_long[:, 0], interests.semantic_long[:, 0]),
+        (interests.collaborative_short[batch.valid], interests.semantic_short[batch.valid]),
     ]
     for left, right in pairs:
         rows = [[cosine(a, b) / 0.5 for b in right] for a in left]
         total += float(np.mean([-row[i] + math.log(sum(math.exp(x) for x in row)) for i, row in enumerate(rows)]))
-    found = method.align(interests, batch, torch.Generator().manual_seed(0))
+    found, _ = method.align(interests, batch, torch.Generator().manual_seed(0))
     assert float(found) == pytest.approx(total, abs=1e-5)
 
 
@@ -94,7 +103,7 @@ def test_the_mask_of_the_last_epoch_zeroes_the_input() -> None:
     method, table, backbone, batch = make()
     keep = torch.tensor([[1, 0, 1, 1], [1, 1, 1, 1], [0, 1, 1, 1]]).float()
     encoded = method(table, backbone, batch, keep, torch.Generator().manual_seed(0))
-    expected = backbone(table(batch.items) * keep.unsqueeze(-1), batch.lengths)
+    expected = backbone(table(batch.items) * keep.unsqueeze(-1), batch.lengths, batch.users)
     torch.testing.assert_close(encoded.states, expected)
 
 
@@ -107,7 +116,9 @@ def test_denoising_at_test_time_is_deterministic_and_encodes_again_without_the_d
     assert first.score is not None
     assert torch.equal(first.keep.bool(), first.score > 0)
     assert 0 < first.keep[batch.valid].mean() < 1, "the case must drop something to test anything"
-    torch.testing.assert_close(first.states, backbone(table(batch.items) * first.keep.unsqueeze(-1), batch.lengths))
+    torch.testing.assert_close(
+        first.states, backbone(table(batch.items) * first.keep.unsqueeze(-1), batch.lengths, batch.users)
+    )
 
 
 @pytest.mark.parametrize("waits", [False, True])
@@ -116,7 +127,7 @@ def test_each_way_to_project_gives_every_position_its_text(waits: bool) -> None:
     few, many = batch.items[:1, :4], batch.items.repeat(1, 2)
     assert few.numel() <= len(TEXT) < many.numel(), "one call for each way"
     for items in (few, many):
-        torch.testing.assert_close(method._projected(items, waits), method.project(TEXT[items]))
+        torch.testing.assert_close(project_texts(method.project, TEXT, items, waits), method.project(TEXT[items]))
 
 
 def test_gradient_reaches_the_mask_through_reconstruction() -> None:
@@ -129,4 +140,4 @@ def test_gradient_reaches_the_mask_through_reconstruction() -> None:
 
 def test_text_is_required() -> None:
     with pytest.raises(ValueError, match="text"):
-        build(Context(4), **IADSROptions(scope="causal").model_dump())
+        method_of(Context(4, 4))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from iadsr.methods.masks import gumbel_sigmoid, info_nce, logistic_noise
+from iadsr.methods.masks import gumbel_noise, harden, info_nce, logistic_noise, soft_sample
 
 
 def stream(seed: int = 0) -> torch.Generator:
@@ -16,13 +16,16 @@ def stream(seed: int = 0) -> torch.Generator:
 @pytest.mark.parametrize("score", [-2.0, 0.0, 1.5])
 @pytest.mark.parametrize("temperature", [0.1, 1.0, 5.0])
 def test_keep_probability_is_the_sigmoid_at_any_temperature(score: float, temperature: float) -> None:
-    kept = gumbel_sigmoid(torch.full((200_000,), score), temperature, stream()).mean()
-    assert abs(float(kept) - 1 / (1 + math.exp(-score))) < 0.005  # R4's one-sided noise would give 0.63 at 0
+    scores = torch.full((200_000,), score)
+    kept = harden(soft_sample(scores, logistic_noise(scores, stream()), temperature)).mean()
+    assert abs(float(kept) - 1 / (1 + math.exp(-score))) < 0.005
+    released = harden(soft_sample(scores, gumbel_noise(scores, stream()), temperature)).mean()
+    assert abs(float(released) - (1 - math.exp(-math.exp(score)))) < 0.005  # R4: 0.63 at a score of 0
 
 
 def test_mask_is_hard_and_gradient_reaches_the_score() -> None:
     score = torch.randn(1000, requires_grad=True)
-    mask = gumbel_sigmoid(score, 1.0, stream())
+    mask = harden(soft_sample(score, logistic_noise(score, stream()), 1.0))
     assert set(mask.detach().round(decimals=6).unique().tolist()) == {0.0, 1.0}
     mask.sum().backward()
     assert score.grad is not None

@@ -7,7 +7,7 @@ from iadsr.core.config import BACKBONES
 from iadsr.sequences.samples import training_samples
 from iadsr.training.data import training_step
 from iadsr.training.recommender import build_recommender
-from tests.helpers import N_ITEMS, context, small_cell, small_sequences
+from tests.helpers import N_ITEMS, USERS, context, small_cell, small_sequences
 from tests.oracle import slow_losses
 
 
@@ -16,7 +16,7 @@ from tests.oracle import slow_losses
 def test_losses_and_gradients_equal_those_of_the_loops(backbone: str, theta: float) -> None:
     torch.manual_seed(0)
     cell = small_cell(backbone, "iadsr", "last", {"theta": theta, "alignment": 0.7, "reconstruction": 2.0}, dropout=0.0)
-    model = build_recommender(cell, N_ITEMS, context())
+    model = build_recommender(cell, N_ITEMS, USERS, context())
     for weight in model.parameters():
         torch.nn.init.normal_(weight, std=0.3)
     sequences = small_sequences()

@@ -11,16 +11,16 @@ from iadsr.models.backbone import ItemTable
 
 
 class Same(nn.Module):
-    def forward(self, embedded: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    def forward(self, embedded: torch.Tensor, lengths: torch.Tensor, users: torch.Tensor) -> torch.Tensor:
         return embedded
 
 
 ITEMS = torch.ones(200, 50, dtype=torch.long)
-BATCH = Batch(ITEMS, torch.full((200,), 50), ITEMS > 0, torch.arange(ITEMS.numel()))
+BATCH = Batch(ITEMS, torch.full((200,), 50), ITEMS > 0, torch.arange(ITEMS.numel()), torch.arange(200))
 
 
 def test_rates_follow_the_matched_run_one_epoch_late() -> None:
-    control = build(Context(4, keep_rates=np.array([0.9, 0.5]), test_keep_rate=1.0), match="iadsr")
+    control = build(Context(4, 4, keep_rates=np.array([0.9, 0.5]), test_keep_rate=1.0), match="iadsr")
     table = ItemTable(3, 4)
     shares = []
     for epoch in (1, 2, 3, 9):
@@ -37,4 +37,4 @@ def test_rates_follow_the_matched_run_one_epoch_late() -> None:
 
 def test_it_needs_rates() -> None:
     with pytest.raises(ValueError, match="keep rates"):
-        build(Context(4), match="iadsr")
+        build(Context(4, 4), match="iadsr")

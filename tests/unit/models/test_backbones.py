@@ -8,6 +8,7 @@ from iadsr.core.config import BACKBONES
 from iadsr.models.backbone import ItemTable, build_backbone, last_states
 from iadsr.models.caser import Caser
 from iadsr.models.gru4rec import GRU4Rec
+from iadsr.models.recurrence import run_gru
 
 
 @pytest.mark.parametrize("name", list(BACKBONES))
@@ -15,7 +16,7 @@ def test_shapes_and_gradients(name: str) -> None:
     torch.manual_seed(0)
     backbone = build_backbone(name, 8, 6, 0.1, BACKBONES[name]().model_dump())
     embedded = torch.randn(3, 6, 8, requires_grad=True)
-    states = backbone(embedded, torch.tensor([6, 2, 4]))
+    states = backbone(embedded, torch.tensor([6, 2, 4]), torch.arange(3))
     assert states.shape == (3, 6, 8)
     states.square().sum().backward()
     assert all(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in backbone.parameters())
@@ -26,7 +27,7 @@ def test_caser_equals_one_window_at_a_time() -> None:
     torch.manual_seed(1)
     caser = Caser(dimension=4, dropout=0.0, window=3, horizontal=2, vertical=2).eval()
     x = torch.randn(1, 5, 4)
-    states = caser(x, torch.tensor([5]))
+    states = caser(x, torch.tensor([5]), torch.tensor([0]))
     for t in range(5):
         window = torch.zeros(3, 4)
         for k in range(3):
@@ -58,7 +59,7 @@ def test_sasrec_attention_equals_a_softmax_by_hand() -> None:
     mixed = torch.stack([torch.softmax(k[: t + 1] @ q[t] / 2.0, 0) @ v[: t + 1] for t in range(3)])
     h = block.attention_norm(h + block.out(mixed))  # type: ignore[union-attr,operator]
     expected = block.network_norm(h + block.network(h))  # type: ignore[union-attr,operator]
-    np.testing.assert_allclose(model(x, torch.tensor([3]))[0].detach(), expected.detach(), atol=1e-5)
+    np.testing.assert_allclose(model(x, torch.tensor([3]), torch.arange(1))[0].detach(), expected.detach(), atol=1e-5)
 
 
 def test_item_table_pads_with_zero_and_offers_every_item_but_padding() -> None:
@@ -78,7 +79,7 @@ def test_gru_states_and_gradients_equal_those_of_torch(layers: int) -> None:
     x = torch.randn(3, 6, 5, dtype=torch.float64, requires_grad=True)
     outer = torch.randn(3, 6, 7, dtype=torch.float64)
     results = []
-    for hidden in (model._on_cpu(x), model.gru(x)[0]):
+    for hidden in (run_gru(model.gru, x, model.dropout), model.gru(x)[0]):
         wanted = [x, *model.gru.parameters()]
         results.append((hidden, torch.autograd.grad((hidden * outer).sum(), wanted)))
     (ours, gradients), (theirs, expected) = results
@@ -91,4 +92,4 @@ def test_gru_gradients_equal_finite_differences() -> None:
     torch.manual_seed(1)
     model = GRU4Rec(3, dropout=0.0, hidden=4, layers=1).double()
     x = torch.randn(2, 3, 3, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(model._on_cpu, (x,))
+    assert torch.autograd.gradcheck(lambda given: run_gru(model.gru, given, model.dropout), (x,))

@@ -2,15 +2,16 @@ import re
 from xml.etree import ElementTree
 
 import pandas as pd
+import pytest
 
-from iadsr.reporting import figures
-from iadsr.reporting.figures import Bar
+from iadsr.reporting import drawing, figures
+from iadsr.reporting.drawing import Bar, Frame
 
 
-def forest(name: str = "f1-0", note: str = "diverged") -> figures.Panel:
+def forest(name: str = "f1-0", note: str = "diverged") -> drawing.Panel:
     nan = float("nan")
     bars = [Bar("A <&>", "x vs $y$", 0.1, -0.05, 0.2), Bar("B", "x vs $y$", nan, nan, nan, note)]
-    return figures._forest(name, 'T "quoted" <&>', bars, "gain", (-0.2, 0.4), claim=True)
+    return drawing.forest_panel(name, 'T "quoted" <&>', bars, "gain", (-0.2, 0.4), claim=True)
 
 
 def test_panels_are_deterministic() -> None:
@@ -40,14 +41,26 @@ def test_text_stays_text_and_failures_are_said() -> None:
 
 
 def test_styles_differ_in_more_than_colour() -> None:
-    looks = list(figures.styles([str(n) for n in range(7)]).values())
+    looks = list(drawing.styles([str(n) for n in range(7)]).values())
     for key in ("color", "linestyle", "marker"):
         assert len({str(look[key]) for look in looks}) == 7
 
 
+def test_more_styles_than_colours_are_still_told_apart() -> None:
+    looks = drawing.styles([str(n) for n in range(20)]).values()
+    assert len({(look["color"], look["marker"]) for look in looks}) == 20
+
+
+def test_stacked_axes_fill_their_panel_from_the_top_down() -> None:
+    (_, height), boxes = Frame(left=1.0, top=0.5, heights=(2.0, 1.0), bottom=0.5, gap=0.25).place()
+    assert height == 4.25
+    assert [box[1] * height for box in boxes] == pytest.approx([1.75, 0.5])
+    assert [box[3] * height for box in boxes] == pytest.approx([2.0, 1.0])
+
+
 def test_scales_are_shared_unless_one_is_squeezed() -> None:
-    assert figures._shared([(-1.0, 1.0), (-0.3, 0.3)]) == [(-1.0, 1.0)] * 2
-    assert figures._shared([(-1.0, 1.0), (-0.1, 0.1)]) == [(-1.0, 1.0), (-0.1, 0.1)]
+    assert drawing.shared_extents([(-1.0, 1.0), (-0.3, 0.3)]) == [(-1.0, 1.0)] * 2
+    assert drawing.shared_extents([(-1.0, 1.0), (-0.1, 0.1)]) == [(-1.0, 1.0), (-0.1, 0.1)]
 
 
 def test_curves_keep_seeds_of_different_length() -> None:
@@ -60,7 +73,7 @@ def test_curves_keep_seeds_of_different_length() -> None:
 
 def test_log_scale_labels_are_plain_numbers() -> None:
     table = pd.DataFrame({1: [10.0, 1.0, 0.1]}, index=[1, 2, 3])
-    look = figures.styles(["none: recommendation"])["none: recommendation"]
+    look = drawing.styles(["none: recommendation"])["none: recommendation"]
     svg = figures._curves("f", "T", {"none: recommendation": (table, look)}, "Loss", float("nan"), log=True).svg
     assert ">0.1<" in svg
     assert "$" not in svg

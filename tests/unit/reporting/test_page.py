@@ -1,6 +1,5 @@
 import re
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -10,55 +9,8 @@ import pytest
 from iadsr.core.errors import ConfigError, DataError
 from iadsr.reporting.page import build_report
 from iadsr.reporting.words import fixed, label
+from tests.unit.reporting.reading import read, rows_of
 from tests.unit.reporting.synthetic import ADDRESS, DIVERGED, METRICS, MISSING, SETTINGS, TEMPLATES, grid, make_tree
-
-VOID = {"meta", "link", "br", "img", "hr", "input"}
-
-
-class Reader(HTMLParser):
-    """Checks nesting; collects ids, references, headings and the table of run costs."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.ids: list[str] = []
-        self.links: list[tuple[str, str, str]] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        found = dict(attrs)
-        self.tags.append((tag, found))
-        if tag not in VOID:
-            self.open.append(tag)
-        if found.get("id"):
-            self.ids.append(str(found["id"]))
-        self.links += [
-            (tag, name, str(found[name])) for name in ("href", "src", "xlink:href", "action") if name in found
-        ]
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attrs)
-        if tag not in VOID:
-            self.open.pop()
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-
-def read(text: str) -> Reader:
-    reader = Reader()
-    reader.feed(text)
-    reader.close()
-    return reader
-
-
-def rows_of(text: str, name: str) -> list[list[str]]:
-    """The displayed body cells of one table, inner tags removed."""
-    table = text[text.index(f'<caption id="t-{name}">') :]
-    body = table[table.index("<tbody>") : table.index("</tbody>")]
-    rows = re.findall(r"<tr[^>]*>(.*?)</tr>", body, flags=re.DOTALL)
-    cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, flags=re.DOTALL) for row in rows]
-    return [[re.sub(r"<[^>]*>", "", cell).strip() for cell in row] for row in cells]
 
 
 @pytest.fixture(scope="module")
@@ -236,7 +188,7 @@ def test_several_datasets_and_an_unknown_method(build: Callable[..., str]) -> No
     text = build(cells)
     read(text)
     assert "A mirror&#39;s &lt;copy&gt;." in text
-    assert text.count("iadsr-theta=-0.5") > 8
+    assert text.count("IADSR, theta \u22120.5") > 8
     assert "On beauty the protocol alone" in text
     assert "On toys the protocol alone" in text
 

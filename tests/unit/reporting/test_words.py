@@ -77,3 +77,36 @@ def test_plain_spells_nested_settings_out() -> None:
 
 def test_slug_is_a_safe_name() -> None:
     assert words.slug("../x y", "IADSR-theta=-0.5") == "x-y-iadsr-theta-0-5"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("iadsr-defects=R4", "IADSR with R4 (one-sided Gumbel noise)"),
+        ("iadsr_released-repaired=R2", "IADSR as released, R2 repaired (no denoising at test time)"),
+        ("iadsr-temperature=0.5", "IADSR, temperature 0.5"),
+        ("iadsr-theta=-0.5", "IADSR, theta \u22120.5"),
+        ("iadsr-warm_start=True", "IADSR, warm start on"),
+        ("iadsr-mask=soft", "IADSR, mask soft"),
+        ("iadsr_some_variant", "IADSR, some variant"),
+        ("somebody-elses", "somebody-elses"),
+    ],
+)
+def test_labels_of_swept_methods(name: str, expected: str) -> None:
+    assert words.label(name) == expected
+
+
+def test_short_labels_are_told_apart() -> None:
+    names = ["none", "iadsr-theta=0.1", "iadsr_released-theta=0.1", "iadsr-mask=soft"]
+    assert list(words.short_labels(names).values()) == [
+        "none",
+        "IADSR, theta 0.1",
+        "IADSR as released, theta 0.1",
+        "mask soft",
+    ]
+
+
+def test_the_key_names_each_defect_once_and_in_order() -> None:
+    names = ["iadsr-defects=R10", "iadsr_released-repaired=R2", "iadsr-defects=R2", "iadsr-theta=0.1"]
+    assert words.defect_key(names) == "R2: no denoising at test time; R10: early stopping on the training loss"
+    assert words.defect_key(["none", "iadsr-theta=0.1"]) == ""

@@ -9,7 +9,18 @@ import pytest
 
 from iadsr.core.errors import DataError
 from iadsr.evaluation.runs import Address
-from iadsr.statistics.compare import COLUMNS, Scores, Side, compare_all, plan, scores_of, write_comparisons
+from iadsr.statistics import compare
+from iadsr.statistics.compare import (
+    COLUMNS,
+    Experiment,
+    Scores,
+    Side,
+    compare_all,
+    plan,
+    plan_experiment,
+    scores_of,
+    write_comparisons,
+)
 from iadsr.statistics.paired import holm
 
 USERS = 40
@@ -35,6 +46,25 @@ def run(
 ) -> Scores:
     values = [] if reason else [rank] * USERS if isinstance(rank, (int, float)) else rank
     return scores_of(Address("toys", protocol, backbone, method, seed), ranks(values), reason)
+
+
+def some_run(rng: np.random.Generator, method: str, seed: int = 0, **where: str) -> Scores:
+    """A run that ranks its targets at random."""
+    return run(method, seed, list(rng.integers(1, 30, USERS).astype(float)), **where)
+
+
+def write_run(
+    root: Path, method: str, seed: int, values: list[float] | np.ndarray, *, protocol: str = "paper", shift: int = 0
+) -> Path:
+    """A run's folder; it diverged when there are no `values`. `shift` gives the users other targets."""
+    folder = root / "toys" / protocol / "gru4rec" / method / f"seed{seed}"
+    folder.mkdir(parents=True)
+    table = ranks(values).astype({"user": "str"})
+    table.assign(target=table["target"] + shift).to_parquet(folder / "ranks.parquet")
+    cell = {"dataset": "toys", "protocol": protocol, "backbone": "gru4rec", "method": method, "seed": seed}
+    status = {"status": "done"} if len(values) else {"status": "diverged", "reason": "loss is NaN"}
+    (folder / "record.json").write_text(json.dumps({"cell": cell, **status}))
+    return folder
 
 
 def row(table: pd.DataFrame, metric: str = "HR@5", **where: str) -> pd.Series:
@@ -198,15 +228,8 @@ def test_nothing_to_compare_is_an_empty_table() -> None:
 
 
 def test_reads_runs_and_writes_the_table(tmp_path: Path) -> None:
-    folders = []
-    for method, rank in (("none", 9.0), ("iadsr", 1.0), ("broken", None)):
-        folder = tmp_path / "toys" / "paper" / "gru4rec" / method / "seed0"
-        folder.mkdir(parents=True)
-        ranks([] if rank is None else [rank] * USERS).astype({"user": "str"}).to_parquet(folder / "ranks.parquet")
-        cell = {"dataset": "toys", "protocol": "paper", "backbone": "gru4rec", "method": method, "seed": 0}
-        status = {"status": "done"} if rank else {"status": "diverged", "reason": "loss is NaN"}
-        (folder / "record.json").write_text(json.dumps({"cell": cell, **status}))
-        folders.append(folder)
+    ranked = {"none": [9.0] * USERS, "iadsr": [1.0] * USERS, "broken": []}
+    folders = [write_run(tmp_path, method, 0, values) for method, values in ranked.items()]
     out = tmp_path / "statistics" / "comparisons.parquet"
     write_comparisons(folders, out, **FAST)
     table = pd.read_parquet(out)
@@ -216,3 +239,143 @@ def test_reads_runs_and_writes_the_table(tmp_path: Path) -> None:
     (folders[0] / "ranks.parquet").unlink()
     with pytest.raises(DataError, match=r"has no ranks\.parquet"):
         write_comparisons(folders, out)
+
+
+def test_plan_of_an_experiment() -> None:
+    sides = [Side("d", p, b, m) for p in ("x", "y") for b in ("caser", "sasrec") for m in ("none", "iadsr", "soft")]
+    found = plan_experiment(sides, "iadsr")
+    assert all(kind == "method" and base == side._replace(method="iadsr") for kind, side, base in found)
+    assert [side for _, side, _ in found] == sorted(side for side in sides if side.method != "iadsr")
+    # a ladder: one method, several protocols, which are never tested against each other
+    assert plan_experiment([Side("d", p, "b", "none") for p in ("paper", "strong")], "none") == []
+
+
+def test_experiments_change_no_row_of_the_main_grid() -> None:
+    rng = np.random.default_rng(1)
+    main = [
+        some_run(rng, method, seed, protocol=protocol)
+        for protocol in ("paper", "strong")
+        for method in ("none", "iadsr", "random_drop")
+        for seed in range(2)
+    ]
+    more = [some_run(rng, method, seed) for method in ("soft", "mean") for seed in range(2)]
+    experiments = [
+        Experiment("first", [*main, *more], "none"),
+        Experiment("second", [*main[2:4], *more], "iadsr"),
+        Experiment("third", [run("soft", protocol="other", backbone="sasrec")], "none"),
+    ]
+    alone = compare_all(main, **FAST)
+    table = compare_all(main, experiments=experiments, **FAST)
+    pd.testing.assert_frame_equal(table.iloc[: len(alone)], alone, check_exact=True)
+    assert (alone["experiment"] == "").all() and alone["family"].str.match(r"(method|protocol) \| toys \| ").all()
+    assert (table["experiment"].iloc[len(alone) :] != "").all()
+    assert table["experiment"].unique().tolist() == ["", "first", "second", "third"]
+
+
+def test_families_of_experiments() -> None:
+    rng = np.random.default_rng(2)
+    methods = ("none", "iadsr", "soft", "random_drop")
+    runs = [some_run(rng, m, protocol=p, backbone=b) for p in ("a", "b") for b in ("caser", "sasrec") for m in methods]
+    table = compare_all([], experiments=[Experiment("one", runs, "none"), Experiment("two", runs, "iadsr")], **FAST)
+    sizes = table.groupby(["experiment", "family"]).size()
+    # 3 methods against the baseline for each of 2 backbones; 2 protocols x 2 rankings x 7 metrics
+    assert (sizes == 6).all() and len(sizes["one"]) == len(sizes["two"]) == 28
+    assert "experiment | one | toys | a | kept | NDCG@10" in sizes["one"]
+    assert (table["kind"] == "method").all() and (table["protocol"] == table["baseline_protocol"]).all()
+    assert table.groupby("experiment")["baseline_method"].unique().map(list).to_dict() == {
+        "one": ["none"],
+        "two": ["iadsr"],
+    }
+
+
+def test_holm_within_an_experiment_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    # each method differs from `none` for another number of users, by which its p value is known here
+    p_values = {3: 0.01, 5: 0.04, 7: 0.03, 9: 0.005}
+
+    def p_value(difference: np.ndarray, **_: object) -> float:
+        return p_values.get(int(np.count_nonzero(difference)), 1.0)
+
+    monkeypatch.setattr(compare.paired, "paired_test", p_value)
+    main = [run("none", rank=9.0), run("m3", rank=[1.0] * 3 + [9.0] * (USERS - 3))]
+    others = [run(f"m{count}", rank=[1.0] * count + [9.0] * (USERS - count)) for count in (5, 7, 9)]
+    small = Experiment("small", [*main, others[0]], "none")
+    table = compare_all(main, experiments=[Experiment("all", [*main, *others], "none"), small], **FAST)
+    hits = table[(table["metric"] == "HR@5") & (table["ranking"] == "kept")]
+    adjusted = {name: part.set_index("method")["p_holm"].to_dict() for name, part in hits.groupby("experiment")}
+    # sorted 0.005 0.01 0.03 0.04 times 4 3 2 1 is 0.02 0.03 0.06 0.04, of which the last must not fall
+    assert adjusted["all"] == pytest.approx({"m9": 0.02, "m3": 0.03, "m7": 0.06, "m5": 0.06})
+    assert adjusted["small"] == pytest.approx({"m3": 0.02, "m5": 0.04})
+    assert adjusted[""] == {"m3": 0.01}
+
+
+def test_a_pair_has_the_same_numbers_in_every_grid_with_the_same_seeds() -> None:
+    rng = np.random.default_rng(3)
+    runs = [some_run(rng, method, seed) for method in ("none", "iadsr") for seed in range(3)]
+    fewer = [scores for scores in runs if scores.address.seed < 2]
+    experiments = [Experiment("all", runs, "none"), Experiment("two", fewer, "none")]
+    table = compare_all(runs, experiments=experiments, **FAST)
+    apart = table.drop(columns=["experiment", "family"])
+    parts = {name: apart[table["experiment"] == name].reset_index(drop=True) for name in ("", "all", "two")}
+    pd.testing.assert_frame_equal(parts[""], parts["all"], check_exact=True)
+    assert (parts["two"]["seeds"] == 2).all() and (parts["all"]["seeds"] == 3).all()
+    again = compare_all([], experiments=experiments[1:], **FAST).drop(columns=["experiment", "family"])
+    pd.testing.assert_frame_equal(parts["two"], again, check_exact=True)
+
+
+def test_an_experiment_without_its_baseline_says_why() -> None:
+    main = [run("none"), run("iadsr", rank=9.0)]
+    lost = [run("base", reason="loss is NaN"), run("soft")]
+    table = compare_all(
+        main, experiments=[Experiment("gone", main, "base"), Experiment("lost", lost, "base")], **FAST
+    ).query("experiment != ''")
+    assert table[["p", "p_holm", "difference", "wins", "ci_low"]].isna().all(axis=None)
+    assert (table["seeds"] == 0).all() and (table["users"] == 0).all()
+    assert set(table.query("experiment == 'gone'")["status"]) == {"base: not in the grid"}
+    assert set(table.query("experiment == 'lost'")["status"]) == {"base seed 0: diverged (loss is NaN)"}
+
+
+def test_reads_experiments_each_run_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(5)
+
+    def folder(method: str, **where: str | int) -> Path:
+        return write_run(tmp_path, method, 0, rng.integers(1, 30, USERS).astype(float), **where)
+
+    main = [folder("none"), folder("iadsr")]
+    soft = folder("soft")
+    # the same users with other test items under each protocol, as when ties in time are broken at random
+    shuffled = [
+        folder(method, protocol=f"shuffled-{shift}", shift=shift) for shift in (1, 2) for method in ("none", "iadsr")
+    ]
+    read: list[Path] = []
+
+    def counting(found: compare.Run) -> Scores:
+        read.append(found.directory)
+        return scores_of(found.address, pd.read_parquet(found.directory / "ranks.parquet"))
+
+    monkeypatch.setattr(compare, "read_scores", counting)
+    out = tmp_path / "comparisons.parquet"
+    write_comparisons(main, out, **FAST)
+    alone = pd.read_parquet(out)
+    read.clear()
+    experiments = [
+        ("masks", [*main, soft], "iadsr"),
+        ("spread", [*map(str, shuffled), *main], "none"),
+    ]
+    write_comparisons(main, out, experiments=experiments, **FAST)
+    table = pd.read_parquet(out)
+    assert sorted(read) == sorted([*main, soft, *shuffled])
+    pd.testing.assert_frame_equal(table.iloc[: len(alone)], alone, check_exact=True)
+    masks = table.query("experiment == 'masks' and metric == 'MRR' and ranking == 'kept'")
+    assert masks[["method", "baseline_method"]].to_numpy().tolist() == [["none", "iadsr"], ["soft", "iadsr"]]
+    spread = table.query("experiment == 'spread' and metric == 'MRR' and ranking == 'kept'")
+    assert spread["protocol"].tolist() == ["paper", "shuffled-1", "shuffled-2"]
+    assert (spread["status"] == "ok").all() and (spread["seeds"] == 1).all()
+
+
+def test_one_address_in_two_folders_is_refused(tmp_path: Path) -> None:
+    main = [write_run(tmp_path / "here", "none", 0, [1.0] * USERS)]
+    other = write_run(tmp_path / "there", "none", 0, [2.0] * USERS)
+    with pytest.raises(DataError, match="given twice"):
+        write_comparisons(main, tmp_path / "out.parquet", experiments=[("x", [other], "none")])
+    with pytest.raises(DataError, match="given twice"):
+        write_comparisons(main * 2, tmp_path / "out.parquet")

@@ -11,7 +11,7 @@ from iadsr.methods.method import Context
 from iadsr.sequences.split import Sequences
 from iadsr.training.recommender import build_recommender
 from iadsr.training.score import Scorer, ndcg, noise_auc, place_targets
-from tests.helpers import N_ITEMS, context, small_cell, small_sequences
+from tests.helpers import N_ITEMS, USERS, context, small_cell, small_sequences
 
 
 def test_expected_rank_with_ties_and_without_the_history() -> None:
@@ -34,8 +34,9 @@ def test_a_score_that_is_not_a_number_never_looks_good() -> None:
 
 def test_a_broken_model_has_no_validation_score() -> None:
     sequences = small_sequences()
-    model = build_recommender(small_cell("gru4rec", "none", "all"), N_ITEMS, context())
-    scorer = Scorer(sequences, "validation", 8, torch.device("cpu"))
+    cell = small_cell("gru4rec", "none", "all")
+    model = build_recommender(cell, N_ITEMS, USERS, context())
+    scorer = Scorer(sequences, "validation", cell, torch.device("cpu"))
     assert 0 < scorer.validation(model, "kept", torch.Generator()) < 1
     model.backbone.project.bias.data[0] = torch.nan  # type: ignore[union-attr,operator,index]
     assert np.isnan(scorer.validation(model, "kept", torch.Generator()))
@@ -63,14 +64,14 @@ def test_ranks_equal_a_loop_over_users_and_items() -> None:
         ),
         backbone_options={"hidden": 8, "layers": 1}, method_options={},
     )  # fmt: skip
-    model = build_recommender(cell, 30, Context(8)).eval()
-    table, mask = Scorer(sequences, "test", 4, torch.device("cpu")).ranks(model, torch.Generator())
-    assert mask == {"test_keep_rate": None, "noise_auc": None}
+    model = build_recommender(cell, 30, USERS, Context(8, 8)).eval()
+    table, tally, auc = Scorer(sequences, "test", cell, torch.device("cpu")).ranks(model, torch.Generator())
+    assert (tally.inputs, auc) == (0, None)
     assert table["history_length"].tolist() == [4, 8, 13]
     for row, (begin, end) in enumerate(itertools.pairwise(sequences.offsets)):
         history, target = items[begin : end - 1], items[end - 1]
         inputs = torch.tensor(history[-4:]).long().unsqueeze(0)
-        state = model.backbone(model.table(inputs), torch.tensor([inputs.shape[1]]))[0, -1]
+        state = model.backbone(model.table(inputs), torch.tensor([inputs.shape[1]]), torch.tensor([row]))[0, -1]
         scores = (model.table.candidates @ state).detach().numpy()
         for ranking in ("kept", "excluded"):
             allowed = [i for i in range(1, 31) if ranking == "kept" or i not in history or i == target]

@@ -1,0 +1,78 @@
+"""R2: the released evaluation that takes a user's last *kept* item for the target. An inflated figure, never a result.
+
+The release scores SASRec on sequences from which a mask has removed items, the test item among them where the mask says
+so: then an easier item is predicted instead. What that adds is measured here, under its ranking rule (history kept);
+nothing reads it but the report's paragraph about it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from iadsr.core.config import Cell
+from iadsr.methods.method import Batch
+from iadsr.models.backbone import last_states
+from iadsr.sequences.samples import batches, whole_samples
+from iadsr.sequences.split import Sequences
+from iadsr.training.data import gather, left_padding
+from iadsr.training.recommender import Recommender
+from iadsr.training.score import ndcg, place_targets
+
+_BLOCK = 256
+
+
+def denoised_target(
+    model: Recommender, sequences: Sequences, cell: Cell, device: torch.device, noise: torch.Generator
+) -> dict[str, float] | None:
+    """HR and NDCG of each user's last kept item, and the share of users with another target; None without a mask."""
+    if not model.method.masks:
+        return None
+    items = torch.as_tensor(sequences.items, device=device).long()
+    samples = whole_samples(sequences, cell.settings.max_length)
+    left = left_padding(cell)
+    ranks, changed = [], []
+    model.eval()
+    with torch.inference_mode():
+        for chosen in batches(samples, _BLOCK, None):
+            batch, _ = gather(items, samples, chosen, left)
+            keep = model.method.sampled_keep(model.table, model.backbone, batch, noise) > 0.5
+            inputs, targets, last = split_kept(batch, keep & batch.valid, left)
+            states = model.backbone(model.table(inputs.items), inputs.lengths, inputs.users)
+            scores = model.scores(last_states(states, inputs.lengths))
+            nobody = torch.zeros(0, dtype=torch.long, device=device)
+            ranks.append(place_targets(scores, targets - model.table.first, nobody, nobody)["kept"].rank.double())
+            changed.append(targets != last)
+    rank = torch.cat(ranks)
+    figures = {f"HR@{k}": float((rank <= k).double().mean()) for k in (5, 20)}
+    figures |= {f"NDCG@{k}": float(ndcg(rank, k).mean()) for k in (5, 20)}
+    return {**figures, "changed": float(torch.cat(changed).double().mean())}
+
+
+def split_kept(batch: Batch, kept: Tensor, left: int | None) -> tuple[Batch, Tensor, Tensor]:
+    """Remove what is not kept; the last item left is the target, those before it are the input.
+
+    A user of whom fewer than two items are left keeps everything.
+
+    Args:
+        kept: (B, T).
+
+    Returns:
+        The inputs, padded as `batch` is; (B,) targets; (B,) the last items before anything was removed.
+    """
+    few = kept.sum(1, keepdim=True) < 2
+    kept = torch.where(few, batch.valid, kept)
+    packed = batch.items.gather(1, torch.argsort(~kept, dim=1, stable=True))  # kept items first, in order
+    count = kept.sum(1)
+    targets = packed.gather(1, (count - 1).unsqueeze(1)).squeeze(1)
+    steps = torch.arange(packed.shape[1], device=packed.device)
+    begin = torch.zeros_like(count) if left is None else left - (count - 1)
+    place = steps - begin.unsqueeze(1)
+    valid = (place >= 0) & (place < (count - 1).unsqueeze(1))
+    items = packed.gather(1, place.clamp(0, packed.shape[1] - 1)) * valid
+    lengths = count - 1 if left is None else torch.full_like(count, left)
+    places = torch.from_numpy(np.flatnonzero(valid.cpu().numpy())).to(packed.device)
+    ends = batch.valid.long().mul(steps + 1).argmax(1)
+    last = batch.items.gather(1, ends.unsqueeze(1)).squeeze(1)
+    return Batch(items, lengths, valid, places, batch.users), targets, last

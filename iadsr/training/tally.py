@@ -1,0 +1,94 @@
+"""What a mask did to its inputs: by item, and by whether an input is known noise."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from iadsr.core import columns as c
+
+_DECILES = 10
+
+
+class Tally:
+    """Sums over masked inputs, kept on the device.
+
+    Attributes:
+        kept, seen: (n_items + 1,) how much of each item's inputs was kept, and how many there were.
+        noise: (3,) dropped noise, all that was dropped, all noise; zeros where no noise is known.
+    """
+
+    def __init__(self, n_items: int, noise: Tensor | None, device: torch.device) -> None:
+        self.kept, self.seen = (torch.zeros(n_items + 1, dtype=torch.float64, device=device) for _ in range(2))
+        self.flags = noise
+        self.noise = torch.zeros(3, dtype=torch.float64, device=device)
+
+    def add(self, items: Tensor, keep: Tensor, positions: Tensor) -> None:
+        """Count (M,) inputs: their items, how much of each is kept, and where they stand among all interactions."""
+        keep = keep.double()
+        self.kept.index_add_(0, items, keep)
+        self.seen.index_add_(0, items, torch.ones_like(keep))
+        if self.flags is not None:
+            noisy, dropped = self.flags[positions].double(), 1 - keep
+            self.noise += torch.stack((noisy @ dropped, dropped.sum(), noisy.sum()))
+
+    @property
+    def inputs(self) -> float:
+        """How many were counted."""
+        return float(self.seen.sum())
+
+    @property
+    def keep_rate(self) -> float:
+        """Share of them kept."""
+        return float(self.kept.sum()) / self.inputs
+
+    def state(self) -> dict[str, Tensor]:
+        """What a checkpoint keeps."""
+        return {"kept": self.kept, "seen": self.seen, "noise": self.noise}
+
+    def precision_and_recall(self) -> tuple[float | None, float | None]:
+        """Share of what was dropped that is noise, and of noise that was dropped; None where there is none of it."""
+        hit, dropped, noisy = self.noise.tolist()
+        known = self.flags is not None
+        return (hit / dropped if known and dropped else None), (hit / noisy if known and noisy else None)
+
+    def by_group(self, train_counts: npt.NDArray[np.int64]) -> dict[str, dict[str, float | int | None]]:
+        """Share kept and number of inputs, of cold items and by popularity decile of the inputs.
+
+        Args:
+            train_counts: (n_items + 1,) training interactions of each item.
+        """
+        kept, seen = self.kept.cpu().numpy(), self.seen.cpu().numpy()
+        decile = input_deciles(train_counts, seen)
+        members = {"cold": train_counts <= c.COLD_LIMIT}
+        members |= {f"decile_{number}": decile == number for number in range(1, _DECILES + 1)}
+        groups: dict[str, dict[str, float | int | None]] = {}
+        for name, chosen in members.items():
+            inputs = float(seen[chosen].sum())
+            groups[name] = {"keep": float(kept[chosen].sum()) / inputs if inputs else None, "inputs": int(inputs)}
+        return groups
+
+
+def input_deciles(train_counts: npt.NDArray[np.int64], inputs: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """The decile (1 least popular .. 10) of each item's inputs, 0 for an item without any.
+
+    As for targets: inputs are ordered by their item's training count, and equal counts share their mean position.
+    """
+    counts, place = np.unique(train_counts, return_inverse=True)
+    mass = np.bincount(place, weights=inputs, minlength=len(counts))
+    middle = np.cumsum(mass) - mass / 2  # mean position less a half
+    decile = np.floor(_DECILES * middle / max(mass.sum(), 1.0)).astype(np.int64) + 1
+    return np.where(inputs > 0, np.minimum(decile, _DECILES)[place], 0)
+
+
+def mask_names() -> list[str]:
+    """The names of `mask_figures`, at test time and in training."""
+    return [f"{prefix}drop_{name}" for prefix in ("", "train_") for name in ("precision", "recall")]
+
+
+def mask_figures(tally: Tally, prefix: str = "") -> dict[str, float | None]:
+    """`drop_precision` and `drop_recall` for a record, their names led by `prefix`."""
+    precision, recall = tally.precision_and_recall()
+    return {f"{prefix}drop_precision": precision, f"{prefix}drop_recall": recall}
