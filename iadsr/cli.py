@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from pydantic import BaseModel
 
-from iadsr.core.config import Cell, Experiment, RunConfig, load_protocol, load_run, pick
+from iadsr.core.config import Cell, Experiment, RunConfig, load_protocol, load_run, pick, resolve_settings
 from iadsr.core.errors import ConfigError, IadsrError, suggest
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -193,21 +193,25 @@ def _settings(run: RunConfig, cells: list[Cell], main: list[Cell]) -> dict[str, 
     """What the report shows of the configuration: the run, and each protocol's settings by dataset and backbone."""
     protocols = {}
     for name in dict.fromkeys(cell.protocol for cell in cells):
-        own = [cell for cell in cells if cell.protocol == name]
-        protocols[name] = {
-            "description": load_protocol(CONFIG_FOLDER, name).description,
-            "cells": {
-                f"{cell.dataset}/{cell.backbone}": {**cell.settings.model_dump(), **cell.backbone_options}
-                for cell in own
-            },
-        }
+        protocol = load_protocol(CONFIG_FOLDER, name)
+        described = {}
+        for dataset, backbone in dict.fromkeys(
+            (cell.dataset, cell.backbone) for cell in cells if cell.protocol == name
+        ):
+            settings, options = resolve_settings(protocol, backbone, dataset, run.max_epochs)
+            described[f"{dataset}/{backbone}"] = {**settings.model_dump(), **options}
+        protocols[name] = {"description": protocol.description, "cells": described}
+    methods: dict[str, dict[str, object]] = {}
+    for cell in main:
+        read = {"encoder": cell.embeddings, "warm_start": cell.warm_start} if cell.encoder else {}
+        methods[f"{cell.protocol}, {cell.backbone}, {cell.method}"] = {"kind": cell.kind, **cell.method_options, **read}
     return {
         "name": run.name,
         "description": run.description,
         "encoder": run.encoder,
         "seeds": run.seeds,
         "protocols": protocols,
-        "methods": {cell.method: {"kind": cell.kind, **cell.method_options} for cell in main},
+        "methods": methods,
     }
 
 

@@ -364,6 +364,15 @@ class RunConfig(Strict):
             grids[name] = self._grid(folder, experiment)
             if experiment.baseline not in {cell.method for cell in grids[name]}:
                 raise ConfigError(f"experiment '{name}' lacks its own baseline '{experiment.baseline}'")
+        encoders: dict[str, dict[str, Any]] = {}
+        for cell in (cell for grid in grids.values() for cell in grid):
+            if cell.encoder is None or cell.embeddings is None:
+                continue
+            if encoders.setdefault(cell.embeddings, cell.encoder) != cell.encoder:
+                raise ConfigError(
+                    f"two encoders would write the same file, embeddings/<dataset>/{cell.embeddings}: "
+                    f"{encoders[cell.embeddings]} and {cell.encoder}"
+                )
         return grids
 
     def _grid(self, folder: Path, part: Experiment) -> list[Cell]:
@@ -373,7 +382,7 @@ class RunConfig(Strict):
         for dataset in part.datasets or self.datasets:
             for protocol_name, protocol in protocols.items():
                 for backbone in part.backbones or self.backbones:
-                    settings, options = _resolve(protocol, backbone, dataset, self.max_epochs)
+                    settings, options = resolve_settings(protocol, backbone, dataset, self.max_epochs)
                     for label, (kind, method_options) in methods.items():
                         given = {**protocol.methods.get(kind, {}), **method_options}
                         resolved, own = settle_method(kind, given, settings, backbone, label)
@@ -423,14 +432,13 @@ def _methods(folder: Path, labels: Sequence[str], sweeps: Sequence[Sweep]) -> di
 
 def _reading(kind: str, resolved: dict[str, Any], encoder: Mapping[str, Any]) -> dict[str, Any]:
     """Take what a method reads, and how it starts, out of its options: that is the run's business, not the method's."""
-    own, texts = resolved.pop("encoder", None), resolved.pop("texts", "names")
-    warm = resolved.pop("warm_start", False)
-    reads = kind in TEXT_METHODS and resolved.get("semantic", True)
-    return {
-        "encoder": dict(own or encoder) if reads else None,
-        "texts": texts if reads else "names",
-        "warm_start": warm,
-    }
+    own = {name: resolved.pop(name) for name in RUN_OPTIONS if name in resolved}
+    found: dict[str, Any] = {"encoder": None, "warm_start": own.get("warm_start", False)}
+    if kind in TEXT_METHODS and resolved.get("semantic", True):
+        found |= {"encoder": dict(own["encoder"] or encoder), "texts": own["texts"]}
+        if "kind" not in found["encoder"]:
+            raise ConfigError(f"an encoder needs its `kind`; found {found['encoder']}")
+    return found
 
 
 def load_protocol(folder: Path, name: str) -> Protocol:
@@ -506,6 +514,11 @@ def settle_method(
         raise ConfigError(f"method '{label}' both has and mends {', '.join(both)}")
     if "R7" in given and backbone != "caser":
         raise ConfigError(f"method '{label}': R7, the missing decoder, is a defect of the release's Caser alone")
+    there = (
+        own | given | {name for name, change in _SETTING_DEFECTS.items() if change.items() <= dict(settings).items()}
+    )
+    if absent := sorted(repaired - there):
+        raise ConfigError(f"method '{label}' mends {', '.join(absent)}, which it does not have with {backbone}")
     active = (own | given) - repaired
     resolved["defects"] = [name for name in _METHOD_DEFECTS if name in active]
     changes: dict[str, Any] = {}
@@ -517,10 +530,10 @@ def settle_method(
     return resolved, settings.model_copy(update=changes)
 
 
-def _resolve(
+def resolve_settings(
     protocol: Protocol, backbone: str, dataset: str, max_epochs: int | None
 ) -> tuple[Settings, dict[str, Any]]:
-    """Settings and backbone options of one (protocol, backbone, dataset)."""
+    """Settings and backbone options of one (protocol, backbone, dataset), before any method's own."""
     if backbone not in BACKBONES:
         raise ConfigError(f"unknown backbone '{backbone}'; {suggest(backbone, BACKBONES)}")
     merged = {**protocol.settings, **protocol.backbones.get(backbone, {}), **protocol.datasets.get(dataset, {})}

@@ -42,7 +42,7 @@ def sources(room: str, network: str | None = None, kind: str | None = None) -> t
     `network` and `kind` narrow `models` and `methods` to what one training cell can reach.
     """
     chosen = {"models": network, "methods": kind}
-    files: list[Path] = []
+    files: list[Path] = [PACKAGE / "cli.py"] if room == "reporting" else []  # it words the settings that a page shows
     for name in (room, *ALLOWED[room]):
         if name == "core":  # settings count through the cell's digest, and the rest only reads and writes
             files += [PACKAGE / "core" / f"{module}.py" for module in DECISIVE]

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from iadsr.core import columns as c
+from iadsr.core.config import embeddings_name
 from iadsr.core.errors import DataError
 from iadsr.core.files import write_parquet
 from iadsr.evaluation.metrics import summarise
@@ -147,15 +148,9 @@ def run_row(run: Run) -> dict[str, Any]:
         raise DataError(f"the record of run {run.directory} lacks {error}; train the run again") from error
 
 
-def encoder_name(encoder: Mapping[str, Any] | None, texts: str = NAMES) -> str | None:
-    """The name of a cell's embeddings; None for a method that reads no text.
-
-    It is the encoder's `name`, else its `kind`, then what it read, unless that is the items' own names.
-    """
-    if encoder is None:
-        return None
-    name = str(encoder["name"] if "name" in encoder else encoder["kind"])
-    return name if texts == NAMES else f"{name}-{texts}"
+def encoder_name(encoder: Mapping[str, Any] | None, texts: str = "names") -> str | None:
+    """The name of a cell's embeddings; None for a method that reads no text."""
+    return None if encoder is None else embeddings_name(str(encoder["kind"]), texts)
 
 
 def _stack(runs: Sequence[Run], tables: Sequence[pd.DataFrame]) -> pd.DataFrame:

@@ -7,8 +7,8 @@ with an option that tries another.
 
 A sequence whose long interests agree, cos > theta, passes the gate; each of its positions is then kept with
 probability sigmoid of the sum of three cosines (section 3.4). What one epoch drops is zeroed in the next epoch's
-input (progressive denoising, which the release never reaches: R1); at test time a position is kept where its score is
-positive, and the sequence is encoded again without the dropped ones. `defects` brings back, one by one, what the
+input (progressive denoising, which the release never reaches: R1); at test time a position is dropped where its score
+is negative, and the sequence is encoded again without the dropped ones. `defects` brings back, one by one, what the
 release does instead: each stands in the code under its number.
 """
 
@@ -120,7 +120,7 @@ class IADSR(Method):
         return Encoded(states, losses, mask.detach(), gate.expand_as(score), score.detach(), mask, traced)
 
     def denoise(self, table: nn.Module, backbone: nn.Module, batch: Batch, noise: torch.Generator) -> Encoded:
-        """See `Method`. Deterministic: a position past the gate is kept where its score is positive."""
+        """See `Method`. Deterministic: a position past the gate is dropped where its score is negative."""
         embedded: Tensor = table(batch.items)
         states = backbone(embedded, batch.lengths, batch.users)
         gate, score = self.judge(self.interests(backbone, embedded, states, batch), batch)
@@ -128,9 +128,9 @@ class IADSR(Method):
             return Encoded(states, score=score)
         if "R2" in self.defects:
             return Encoded(states, {}, torch.ones_like(score), gate.expand_as(score), score)
-        wanted = torch.sigmoid(score / self.temperature) if self.mask == "soft" else (score > 0).to(states.dtype)
-        keep = torch.where(gate, wanted, torch.ones_like(wanted))
-        changed = (batch.valid & (keep < 1)).any(1)
+        wanted = torch.sigmoid(score / self.temperature) if self.mask == "soft" else (score >= 0).to(states.dtype)
+        keep = torch.where(gate & batch.valid, wanted, torch.ones_like(wanted))
+        changed = (keep < 1).any(1)
         if bool(changed.any()):
             denoised = embedded[changed] * keep[changed].unsqueeze(-1)
             again = backbone(denoised, batch.lengths[changed], batch.users[changed])
@@ -145,11 +145,11 @@ class IADSR(Method):
 
     def interests(self, backbone: nn.Module, embedded: Tensor, states: Tensor, batch: Batch) -> Interests:
         """The four interests of each position; padding enters none of them, unless the network takes it for input."""
-        steps = torch.arange(states.shape[1], device=states.device)
-        reachable = states.masked_fill((steps >= batch.lengths.unsqueeze(1)).unsqueeze(-1), _NEVER)
         if isinstance(backbone, OwnInterests):
             near, far = backbone.interests(embedded, states)
         else:
+            steps = torch.arange(states.shape[1], device=states.device)
+            reachable = states.masked_fill((steps >= batch.lengths.unsqueeze(1)).unsqueeze(-1), _NEVER)
             near, far = states, reachable.cummax(1).values if self.causal else reachable.amax(1, keepdim=True)
         if not self.semantic:
             return Interests(None, None, near, far)
@@ -232,7 +232,10 @@ class IADSR(Method):
         return loss, _cosines(collaborative, semantic)
 
     def _threshold(self, score: Tensor, valid: Tensor) -> Tensor:
-        """(B, T), (B, 1) or (): what a score must exceed; under scope `causal`, from the positions so far."""
+        """(B, T), (B, 1) or (): what a score must reach; under scope `causal`, from the positions so far.
+
+        A quantile is one of the scores, so that an input with few positions loses none of them.
+        """
         if self.threshold == "zero":
             return score.new_zeros(())
         if self.threshold == "learned":
@@ -244,11 +247,11 @@ class IADSR(Method):
             return summed.sum(1, keepdim=True) / valid.sum(1, keepdim=True).clamp(min=1)
         hidden = score.masked_fill(~valid, torch.nan)
         if not self.causal:
-            return torch.nanquantile(hidden, self.quantile, dim=1, keepdim=True)
+            return torch.nanquantile(hidden, self.quantile, dim=1, keepdim=True, interpolation="lower")
         time = score.shape[1]
         later = torch.ones(time, time, dtype=torch.bool, device=score.device).triu(1)
         so_far = hidden.unsqueeze(1).expand(-1, time, -1).masked_fill(later, torch.nan)
-        return torch.nanquantile(so_far, self.quantile, dim=2).nan_to_num()
+        return torch.nanquantile(so_far, self.quantile, dim=2, interpolation="lower").nan_to_num()
 
     def _pooled(self, long: Tensor, valid: Tensor) -> Tensor:
         """The long semantic interest, (B, T, W) under scope `causal`, else (B, 1, W)."""

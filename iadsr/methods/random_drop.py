@@ -40,7 +40,8 @@ class RandomDrop(Method):
         self, table: nn.Module, backbone: nn.Module, batch: Batch, rate: float, noise: torch.Generator
     ) -> Encoded:
         embedded: Tensor = table(batch.items)
-        keep = torch.rand(batch.items.shape, generator=noise, device=embedded.device).lt(rate).to(embedded.dtype)
+        drawn = torch.rand(batch.items.shape, generator=noise, device=embedded.device).lt(rate)
+        keep = (drawn | ~batch.valid).to(embedded.dtype)  # padding stays: where the release encodes it, it is an input
         return Encoded(backbone(embedded * keep.unsqueeze(-1), batch.lengths, batch.users), keep=keep)
 
 

@@ -88,14 +88,16 @@ def history_bounds(sequences: Sequences, stage: Stage) -> tuple[Ints, Ints]:
     return sequences.offsets[:-1], sequences.offsets[1:] - HELD_OUT[stage]
 
 
-def batches(samples: Samples, batch_size: int, rng: np.random.Generator | None) -> Iterator[Ints]:
+def batches(
+    samples: Samples, batch_size: int, rng: np.random.Generator | None, by_length: bool = True
+) -> Iterator[Ints]:
     """Index arrays of at most `batch_size` samples, each sample once.
 
-    With a generator: shuffled, then sorted by length inside chunks of 50 batches so that a batch holds little
-    padding, and the batches shuffled. Without: in order.
+    Without a generator: in order. With one: shuffled; and with `by_length` then sorted by length inside chunks of 50
+    batches, so that a batch holds little padding, and the batches shuffled. Without, a batch is any samples.
     """
     order = np.arange(len(samples)) if rng is None else rng.permutation(len(samples))
-    if rng is None:
+    if rng is None or not by_length:
         cuts = np.arange(0, len(order), batch_size)
         yield from (order[cut : cut + batch_size] for cut in cuts)
         return

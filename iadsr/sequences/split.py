@@ -30,6 +30,7 @@ class Sequences:
         n_items: size of the catalogue.
         noise: (N,) planted noise flags, or None where nobody planted any.
         times: (N,) when each interaction happened, or None if that is unknown.
+        counts: (n_items + 1,) each item's training interactions, or None: count them.
     """
 
     items: npt.NDArray[np.int32]
@@ -38,6 +39,7 @@ class Sequences:
     n_items: int
     noise: npt.NDArray[np.bool_] | None = None
     times: Ints | None = None
+    counts: Ints | None = None
 
     @property
     def lengths(self) -> Ints:
@@ -50,6 +52,8 @@ class Sequences:
 
     def train_counts(self) -> Ints:
         """(n_items + 1,) training interactions of each item: everything before the validation target."""
+        if self.counts is not None:
+            return self.counts
         in_training = np.ones(len(self.items), dtype=bool)
         in_training[self.target_positions("validation")] = False
         in_training[self.target_positions("test")] = False

@@ -35,7 +35,8 @@ def inject_noise(sequences: Sequences, share: float) -> Sequences:
 
     A history of n items gets round(n share / (1 - share)) more, so that they make up `share` of it. They are drawn
     evenly from the catalogue, without those that the user has: a target that was also injected would be excluded from
-    its own ranking. The draw depends on nothing but the sequences and the share.
+    its own ranking. The draw depends on nothing but the sequences and the share. An item stays as popular as it was:
+    whether a target is cold is a matter of the data, not of the noise.
 
     Raises:
         DataError: a user has the whole catalogue.
@@ -56,6 +57,7 @@ def inject_noise(sequences: Sequences, share: float) -> Sequences:
         items=np.insert(sequences.items, place[order], items[order]),
         noise=np.insert(noise, place[order], True),
         times=None,
+        counts=sequences.train_counts(),
         offsets=np.concatenate(([0], np.cumsum(lengths + added))),
     )
 

@@ -217,7 +217,9 @@ def _epoch(
     totals = Totals()
     model.train()
     method.begin_epoch(number)
-    for chosen in batches(samples, settings.batch_size, generator(cell.seed, f"order/{number}")):
+    # as the release does, where padding costs the same anyway or it matters who shares a batch with whom (R5)
+    by_length = left is None and not method.mispairs
+    for chosen in batches(samples, settings.batch_size, generator(cell.seed, f"order/{number}"), by_length):
         step = training_step(items, samples, chosen, left, method.mispairs)
         # padding is never dropped: where the release encodes it, it is an input like any other
         previous = torch.where(step.batch.valid, keep[step.slots], 1.0) if method.remembers else keep[:1]

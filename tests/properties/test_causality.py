@@ -5,13 +5,16 @@ Random streams are reseeded before each pass, and shapes kept, so any difference
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
 
 from iadsr.core.config import BACKBONES, METHODS
-from iadsr.methods.method import Batch
+from iadsr.methods.method import Batch, Encoded
+from iadsr.sequences.samples import training_samples
+from iadsr.training.data import training_step
 from iadsr.training.recommender import Recommender, build_recommender
-from tests.helpers import N_ITEMS, USERS, context, small_cell
+from tests.helpers import N_ITEMS, USERS, context, small_cell, small_sequences
 
 GRID = list(itertools.product(BACKBONES, METHODS, ["last", "prefix", "all"]))
 
@@ -29,17 +32,20 @@ def batch_of(items: torch.Tensor, lengths: torch.Tensor) -> Batch:
 
 
 def states(model: Recommender, batch: Batch, mode: str) -> torch.Tensor:
-    """States in training (with dropout and sampled masks) or when denoising for a score."""
+    """The states of `encode`."""
+    return encode(model, batch, mode).states
+
+
+def encode(model: Recommender, batch: Batch, mode: str) -> Encoded:
+    """A pass in training (with dropout and sampled masks) or when denoising for a score."""
     torch.manual_seed(1)
     noise = torch.Generator().manual_seed(2)
     keep = (torch.rand(batch.items.shape, generator=torch.Generator().manual_seed(3)) > 0.3).float()
     with torch.no_grad():
         if mode == "train":
-            encoded = model.train().method(model.table, model.backbone, batch, keep, noise)
-        else:
-            encoded = model.eval().method.denoise(model.table, model.backbone, batch, noise)
-    result: torch.Tensor = encoded.states
-    return result
+            encoded: Encoded = model.train().method(model.table, model.backbone, batch, keep, noise)
+            return encoded
+        return model.eval().method.denoise(model.table, model.backbone, batch, noise)
 
 
 @pytest.mark.parametrize("mode", ["train", "score"])
@@ -67,6 +73,38 @@ def test_a_target_and_what_follows_never_change_the_state_that_predicts_it(
         torch.testing.assert_close(after[rows, lengths - 1], whole[rows, lengths - 1], rtol=0, atol=1e-6)
 
 
+OPTIONS = [
+    {"mask": "soft"},
+    {"mask": "none"},
+    {"semantic": False},
+    {"threshold": "mean"},
+    {"threshold": "quantile", "quantile": 0.4},
+    {"threshold": "learned"},
+    {"short": "window"},
+    {"long": "max"},
+    {"shared_projection": True},
+    {"defects": ["R3", "R4", "R6"]},
+]
+
+
+@pytest.mark.parametrize("mode", ["train", "score"])
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_no_option_of_iadsr_looks_ahead_under_all(options: dict[str, object], mode: str) -> None:
+    """Each in turn: neither the states nor the mask at t know what follows t."""
+    cell = small_cell("gru4rec", "iadsr", "all", {"theta": -2.0, **options})
+    model = build_recommender(cell, N_ITEMS, USERS, context())
+    items = torch.randint(1, N_ITEMS + 1, (4, 8), generator=torch.Generator().manual_seed(4))
+    whole = encode(model, batch_of(items, torch.full((4,), 8)), mode)
+    for t in range(7):
+        changed = items.clone()
+        changed[:, t + 1 :] = changed[:, t + 1 :] % N_ITEMS + 1
+        after = encode(model, batch_of(changed, torch.full((4,), 8)), mode)
+        torch.testing.assert_close(after.states[:, : t + 1], whole.states[:, : t + 1], rtol=0, atol=1e-6)
+        if whole.keep is not None:
+            assert after.keep is not None
+            torch.testing.assert_close(after.keep[:, : t + 1], whole.keep[:, : t + 1], rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize(("backbone", "kind", "objective"), GRID)
 def test_padding_never_leaks(backbone: str, kind: str, objective: str) -> None:
     """More padding, and other values in it, leave every valid state as it was."""
@@ -92,3 +130,22 @@ def test_garbage_in_padding_never_reaches_a_valid_state(backbone: str) -> None:
         expected, found = (model.backbone(x, lengths, torch.arange(2)) for x in (embedded, garbage))
     for row, length in enumerate(lengths.tolist()):
         torch.testing.assert_close(found[row, :length], expected[row, :length], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("backbone", list(BACKBONES))
+def test_padding_that_a_network_encodes_is_never_dropped(backbone: str) -> None:
+    """The release pads on the left and masks nothing: a method drops items, not padding."""
+    sequences = small_sequences()
+    items = torch.as_tensor(sequences.items).long()
+    for kind in ("iadsr", "random_drop"):
+        options = {"alignment": 1.0, "reconstruction": 1.0, "theta": -2.0} if kind == "iadsr" else {}
+        cell = small_cell(backbone, kind, "last", options, networks="released")
+        model = build_recommender(cell, N_ITEMS, USERS, context(128)).eval()
+        model.method.begin_epoch(2)
+        samples = training_samples(sequences, "last", 8, np.random.default_rng(0))
+        batch = training_step(items, samples, np.arange(12), 8).batch
+        encoded = model.method.denoise(model.table, model.backbone, batch, torch.Generator().manual_seed(0))
+        assert encoded.keep is not None
+        assert not batch.valid.all()
+        assert (encoded.keep[~batch.valid] == 1).all()
+        assert (encoded.keep[batch.valid] < 1).any(), "the case must drop something to test anything"

@@ -1,5 +1,6 @@
 """Whole training runs: determinism, resuming, a closed gate, divergence, learning."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -101,6 +102,10 @@ def test_killed_and_resumed_equals_never_killed(
     resumed, rest = run(cell, checkpoint=path)
     assert curve(rest) == curve(whole)
     assert same_weights(resumed, straight)
+    assert rest.tally is not None
+    assert whole.tally is not None
+    for name, sums in whole.tally.state().items():
+        assert torch.equal(rest.tally.state()[name], sums), name
 
 
 def test_the_average_of_the_weights_is_what_is_scored_and_kept() -> None:
@@ -112,6 +117,55 @@ def test_the_average_of_the_weights_is_what_is_scored_and_kept() -> None:
         torch.testing.assert_close(value, initial.state_dict()[name])
     assert len({row.validation for row in slow[1].curve}) == 1
     assert not same_weights(slow[0], plain[0])
+
+
+def test_stopping_on_the_training_loss_keeps_the_epoch_of_the_lowest() -> None:
+    """R10. The rate is high enough for validation to prefer another epoch."""
+    cells = [
+        small_cell("gru4rec", "none", "last", epochs=12, patience=12, learning_rate=0.05, stopping=stopping)
+        for stopping in ("training", "validation")
+    ]
+    (_, by_loss), (_, by_validation) = (run(cell) for cell in cells)
+    losses = [row.loss for row in by_loss.curve]
+    assert losses == [row.loss for row in by_validation.curve], "it decides which epoch is kept and nothing else"
+    assert by_loss.best_epoch == 1 + losses.index(min(losses))
+    assert by_loss.best_validation == by_loss.curve[by_loss.best_epoch - 1].validation
+    assert by_loss.best_epoch != by_validation.best_epoch
+
+
+def test_patience_counts_epochs_without_a_better_training_loss() -> None:
+    cell = small_cell("gru4rec", "none", "last", epochs=60, patience=2, learning_rate=0.5, stopping="training")
+    _, outcome = run(cell)
+    assert len(outcome.curve) == outcome.best_epoch + 2 < 60
+
+
+@pytest.mark.parametrize("optimiser", ["adamw", "adam"])
+def test_weight_decay_is_apart_from_the_gradient_or_part_of_it(optimiser: str) -> None:
+    """An item that nobody has gets no gradient: what moves its embedding is decay alone, as torch has it."""
+    rate, decay, steps = 0.01, 0.5, 3
+    cell = small_cell(
+        "gru4rec",
+        "none",
+        "last",
+        epochs=1,
+        learning_rate=rate,
+        weight_decay=decay,
+        optimiser=optimiser,
+        loss="in_batch",
+    )
+    sequences = small_sequences()
+    before = build_recommender(cell, N_ITEMS + 1, USERS, Context(8, 8))
+    absent = before.table.embedding.weight[-1].detach().clone()  # type: ignore[union-attr,index]
+    model = build_recommender(cell, N_ITEMS + 1, USERS, Context(8, 8))
+    train(model, replace(sequences, n_items=N_ITEMS + 1), cell, CPU)
+    after = model.table.embedding.weight[-1].detach()  # type: ignore[union-attr,index]
+    alone = torch.nn.Parameter(absent)
+    kinds = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
+    reference = kinds[optimiser]([alone], rate, weight_decay=decay)
+    for _ in range(steps):
+        alone.grad = torch.zeros_like(alone)
+        reference.step()
+    torch.testing.assert_close(after, alone.detach())
 
 
 def test_divergence_is_an_outcome_with_a_reason() -> None:

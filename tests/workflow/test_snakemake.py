@@ -83,6 +83,16 @@ def grid(tmp_path_factory: pytest.TempPathFactory) -> Grid:
         "backbones": ["gru4rec"],
         "max_epochs": 2,
         "encoder": {"kind": "tfidf"},
+        "experiments": {
+            "texts": {
+                "title": "Text quality",
+                "question": "Does it matter what the item names say?",
+                "baseline": "iadsr",
+                "protocols": ["paper"],
+                "methods": ["iadsr", "iadsr_released"],
+                "sweeps": [{"method": "iadsr", "option": "texts", "values": ["shuffled"]}],
+            }
+        },
     }
     (folder / "grid.json").write_text(json.dumps(run))
     made = Grid(folder)
@@ -95,13 +105,17 @@ def test_the_report_and_every_record_are_there(grid: Grid) -> None:
     page = (results / "report" / "index.html").read_text()
     assert "random_drop" in page
     records = [json.loads(path.read_text()) for path in results.glob("runs/*/*/*/*/*/record.json")]
-    assert len(records) == 6
+    assert len(records) == 6 + 2, "what the experiment shares with the main grid is trained once"
     assert {record["status"] for record in records} == {"done"}
     aucs = [record["mask"]["noise_auc"] for record in records if record["cell"]["kind"] == "iadsr"]
     assert all(0 <= auc <= 1 for auc in aucs)
     metrics = pd.read_parquet(results / "evaluation" / "metrics.parquet")
     assert set(metrics["ranking"]) == {"excluded", "kept"}
-    assert len(pd.read_parquet(results / "evaluation" / "runs.parquet")) == 6
+    assert len(pd.read_parquet(results / "evaluation" / "runs.parquet")) == 8
+    assert "Text quality" in page
+    compared = pd.read_parquet(results / "statistics" / "comparisons.parquet")
+    assert set(compared.loc[compared["experiment"] == "texts", "method"]) == {"iadsr-texts=shuffled", "iadsr_released"}
+    assert (results / "embeddings/planted/tfidf-shuffled.safetensors").is_file()
     assert not list((results / "scratch").glob("*.pt")), "finished runs leave no state behind"
 
 
@@ -118,6 +132,7 @@ def test_nothing_is_left_to_do(grid: Grid) -> None:
         ("iadsr/evaluation/metrics.py", {"evaluation", "statistics", "reporting"}, {"training"}),
         ("iadsr/methods/iadsr.py", {"training"}, {"datasets", "embeddings"}),
         ("iadsr/models/caser.py", set(), {"training", "evaluation"}),
+        ("iadsr/models/released.py", set(), {"training", "evaluation"}),
     ],
 )
 def test_an_edit_repeats_what_it_can_change_and_nothing_else(

@@ -12,6 +12,7 @@ shell.prefix(f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(HERE))}; ")
 from iadsr.core import config as schema
 from iadsr.core.errors import IadsrError
 from iadsr.core.identity import source_digest, sources
+from iadsr.embeddings.spec import parse_encoder
 from snakemake.exceptions import WorkflowError
 
 CONFIG_FOLDER = HERE / "workflow" / "config"
@@ -19,13 +20,16 @@ CONFIG_FOLDER = HERE / "workflow" / "config"
 try:
     RUN = schema.parse(schema.RunConfig, config, "the run's configuration")
     GRIDS = RUN.grids(CONFIG_FOLDER)
-    CELLS = {cell.address: cell for grid in GRIDS.values() for cell in grid}
+    CELLS = {cell.address: cell for cell in RUN.cells(CONFIG_FOLDER)}
+    for cell in CELLS.values():
+        if cell.encoder:
+            parse_encoder(cell.encoder)
+    ENCODER = parse_encoder(RUN.encoder).kind
 except IadsrError as error:
     raise WorkflowError(str(error)) from None
 
 ROOT = RUN.results
 SETTINGS = f"{ROOT}/settings.json"
-ENCODER = RUN.encoder["kind"]
 # every (dataset, embeddings) that some cell reads, and what the encoder is
 EMBEDDINGS = {
     (cell.dataset, cell.embeddings): cell.encoder
@@ -37,7 +41,6 @@ RECORDS = [f"{ROOT}/runs/{address}/record.json" for address in CELLS]
 
 wildcard_constraints:
     dataset="|".join(RUN.all_datasets),
-    embedding=r"[^/]+",
     address=r"[^/]+/[^/]+/[^/]+/[^/]+/seed\d+",
 
 

@@ -1,4 +1,3 @@
-# LLM2Vec needs old transformers, hence an environment of its own: --use-conda's, or the Python that the run file names.
 rule embeddings:
     input:
         settings=ancient(SETTINGS),
@@ -7,20 +6,30 @@ rule embeddings:
         f"{ROOT}/embeddings/{{dataset}}/{{embedding}}.safetensors",
     log:
         f"{ROOT}/logs/embeddings/{{dataset}}/{{embedding}}.log",
+    wildcard_constraints:
+        embedding=r"(?!llm2vec)[^/]+",
     conda:
-        "../../envs/llm2vec.yaml" if ENCODER == "llm2vec" else "../../envs/core.yaml"
-    resources:
-        gpu=1 if ENCODER == "llm2vec" and RUN.device != "cpu" else 0,
+        "../../envs/core.yaml"
     params:
         source=source("embeddings"),
         encoder=lambda wildcards: EMBEDDINGS[wildcards.dataset, wildcards.embedding],
-        python=(
-            RUN.llm2vec_python
-            if ENCODER == "llm2vec" and RUN.llm2vec_python
-            else "python"
-        ),
+        python="python",
     message:
         "Encoding the item names of {wildcards.dataset}: {wildcards.embedding}"
     shell:
         "{params.python} -m iadsr embeddings --config {input.settings} --dataset {wildcards.dataset}"
         " --name {wildcards.embedding} 2>&1 | tee {log} >&2"
+
+
+# LLM2Vec needs old transformers, hence an environment of its own: --use-conda's, or the Python that the run file names.
+use rule embeddings as embeddings_llm2vec with:
+    wildcard_constraints:
+        embedding=r"llm2vec[^/]*",
+    conda:
+        "../../envs/llm2vec.yaml"
+    resources:
+        gpu=0 if RUN.device == "cpu" else 1,
+    params:
+        source=source("embeddings"),
+        encoder=lambda wildcards: EMBEDDINGS[wildcards.dataset, wildcards.embedding],
+        python=RUN.llm2vec_python or "python",

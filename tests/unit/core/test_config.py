@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from iadsr.core.config import RunConfig, load_run, parse, pick
+from iadsr.core.config import Cell, RunConfig, load_run, parse, pick
 from iadsr.core.errors import ConfigError
 
 FOLDER = Path(__file__).resolve().parents[3] / "workflow" / "config"
@@ -112,3 +112,136 @@ def test_missing_and_broken_files(tmp_path: Path) -> None:
     broken.write_text("- 1")
     with pytest.raises(ConfigError, match="mapping"):
         load_run(broken)
+
+
+def iadsr_cells(method: dict[str, object], protocol: str = "paper", backbone: str = "gru4rec") -> list[Cell]:
+    sweeps = [{"method": "iadsr", "option": option, "values": [value]} for option, value in method.items()]
+    made = run(protocols=[protocol], backbones=[backbone], methods=["iadsr", "iadsr_released"], sweeps=sweeps)
+    return made.cells(FOLDER)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "defects", "alignment"),
+    [
+        ("gru4rec", ["R1", "R2", "R3", "R4", "R5"], 1.0),
+        ("sasrec", ["R1", "R2", "R3", "R4", "R5", "R6"], 1.0),
+        ("caser", ["R1", "R2", "R3", "R4", "R5", "R6", "R7"], 0.0),
+    ],
+)
+def test_the_released_variant_has_the_defects_of_its_backbone(
+    backbone: str, defects: list[str], alignment: float
+) -> None:
+    paper, released = iadsr_cells({}, backbone=backbone)
+    assert paper.method_options["defects"] == []
+    assert released.method_options["defects"] == defects
+    assert released.method_options["alignment"] == alignment
+    assert released.settings == paper.settings
+
+
+@pytest.mark.parametrize(
+    ("defect", "change"), [("R8", {"bounded": True}), ("R9", {"rank_padding": True}), ("R10", {"stopping": "training"})]
+)
+def test_a_defect_of_training_is_a_setting_of_that_method_alone(defect: str, change: dict[str, object]) -> None:
+    plain, _, defective = iadsr_cells({"defects": defect})
+    assert defective.settings == plain.settings.model_copy(update=change)
+    assert {**defective.method_options} == plain.method_options
+    released, _, repaired = iadsr_cells({"repaired": defect}, protocol="released")
+    ((name, _),) = change.items()
+    assert getattr(repaired.settings, name) != getattr(released.settings, name) == change[name]
+
+
+def test_a_repair_takes_one_defect_away() -> None:
+    made = run(
+        protocols=["paper"],
+        methods=["iadsr_released"],
+        sweeps=[{"method": "iadsr_released", "option": "repaired", "values": ["R4"]}],
+    )
+    assert made.cells(FOLDER)[1].method_options["defects"] == ["R1", "R2", "R3", "R5"]
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [({"defects": "R7"}, "Caser alone"), ({"defects": "R11"}, "R1"), ({"texts": "upside down"}, "shuffled")],
+)
+def test_impossible_defects_and_texts_are_refused(method: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        iadsr_cells(method)
+
+
+def test_what_a_method_reads_and_how_it_starts_is_the_cells_business() -> None:
+    cells = iadsr_cells({"texts": "shuffled", "warm_start": True, "semantic": False})
+    found = {cell.method: (cell.embeddings, cell.warm_start) for cell in cells}
+    assert found == {
+        "iadsr": ("minilm", False),
+        "iadsr_released": ("minilm", False),
+        "iadsr-texts=shuffled": ("minilm-shuffled", False),
+        "iadsr-warm_start=True": ("minilm", True),
+        "iadsr-semantic=False": (None, False),
+    }
+    assert not {"texts", "encoder", "warm_start", "variant", "repaired"} & set(cells[0].method_options)
+
+
+def test_a_protocol_extends_another_key_by_key(tmp_path: Path) -> None:
+    shutil.copytree(FOLDER, tmp_path / "config")
+    folder = tmp_path / "config/protocols"
+    (folder / "mine.yaml").write_text(
+        "name: mine\nextends: strong\ndescription: d\nsettings: {epochs: 3}\nbackbones: {gru4rec: {hidden: 9}}\n"
+    )
+    mine = run(protocols=["mine"]).cells(tmp_path / "config")[0]
+    strong = run().cells(FOLDER)[0]
+    assert mine.settings == strong.settings.model_copy(update={"epochs": 3})
+    assert mine.backbone_options == {**strong.backbone_options, "hidden": 9}
+    (folder / "mine.yaml").write_text("name: mine\nextends: mine\ndescription: d\n")
+    with pytest.raises(ConfigError, match="extends itself"):
+        run(protocols=["mine"]).cells(tmp_path / "config")
+
+
+def test_networks_that_look_ahead_are_refused_where_every_position_is_a_target(tmp_path: Path) -> None:
+    shutil.copytree(FOLDER, tmp_path / "config")
+    (tmp_path / "config/protocols/mine.yaml").write_text(
+        "name: mine\nextends: released\ndescription: d\nsettings: {objective: all}\n"
+    )
+    assert run(protocols=["mine"], methods=["none"]).cells(tmp_path / "config")
+    for backbone in ("sasrec", "caser"):
+        with pytest.raises(ConfigError, match="would see its target"):
+            run(protocols=["mine"], methods=["none"], backbones=[backbone]).cells(tmp_path / "config")
+
+
+EXPERIMENT = {"title": "t", "question": "q", "baseline": "iadsr", "methods": ["iadsr", "none"], "protocols": ["paper"]}
+
+
+def test_experiments_are_grids_of_their_own_and_each_run_is_trained_once() -> None:
+    made = run(
+        seeds=[0, 1], experiments={"parts": {**EXPERIMENT, "seeds": [1]}, "same": {**EXPERIMENT, "protocols": None}}
+    )
+    grids = made.grids(FOLDER)
+    assert {name: len(grid) for name, grid in grids.items()} == {"": 6, "parts": 2, "same": 4}
+    assert {cell.protocol for cell in grids["same"]} == {"strong"}
+    assert len(made.cells(FOLDER)) == 6 + 2
+    assert run(experiments={"x": {**EXPERIMENT, "datasets": ["planted"]}}).all_datasets == ["movielens-100k", "planted"]
+
+
+def test_an_experiment_needs_its_baseline() -> None:
+    with pytest.raises(ConfigError, match="lacks its own baseline"):
+        run(experiments={"parts": {**EXPERIMENT, "methods": ["none"]}}).grids(FOLDER)
+
+
+@pytest.mark.parametrize(("repaired", "protocol"), [("R6", "paper"), ("R8", "paper"), ("R7", "released")])
+def test_only_what_is_there_can_be_mended(repaired: str, protocol: str) -> None:
+    with pytest.raises(ConfigError, match=f"mends {repaired}, which it does not have"):
+        run(
+            protocols=[protocol],
+            methods=["iadsr_released"],
+            sweeps=[{"method": "iadsr_released", "option": "repaired", "values": [repaired]}],
+        ).cells(FOLDER)
+
+
+def test_two_encoders_never_share_a_file(tmp_path: Path) -> None:
+    shutil.copytree(FOLDER, tmp_path / "config")
+    other = tmp_path / "config/methods/other.yaml"
+    other.write_text("kind: iadsr\nencoder: {kind: tfidf, seed: 3}\n")
+    with pytest.raises(ConfigError, match="would write the same file"):
+        run(methods=["none", "iadsr_tfidf", "other"]).cells(tmp_path / "config")
+    other.write_text("kind: iadsr\nencoder: {seed: 3}\n")
+    with pytest.raises(ConfigError, match="needs its `kind`"):
+        run(methods=["none", "other"]).cells(tmp_path / "config")

@@ -169,7 +169,6 @@ def test_refusals_name_the_run(make_run: Make, table: Table, tmp_path: Path) -> 
 def test_encoder_name() -> None:
     assert encoder_name(None) is None
     assert encoder_name({"kind": "minilm", "dimension": 384}) == "minilm"
-    assert encoder_name({"name": "llm2vec", "kind": "other"}) == "llm2vec"
     assert encoder_name({"kind": "minilm"}, "names") == "minilm"
     assert encoder_name({"kind": "minilm"}, "empty") == "minilm-empty"
     assert encoder_name(None, "empty") is None

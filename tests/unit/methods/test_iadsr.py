@@ -1,6 +1,7 @@
 """IADSR's terms against loop-by-loop computations."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 from torch import nn
 
 from iadsr.core.config import RUN_OPTIONS, Settings, settle_method
-from iadsr.methods.iadsr import IADSR, build, project_texts
+from iadsr.methods.iadsr import IADSR, _recent_mean, build, project_texts
 from iadsr.methods.method import Batch, Context
 from iadsr.models.backbone import ItemTable
 
@@ -45,7 +46,7 @@ def make(scope: str = "sequence", **options: object) -> tuple[IADSR, ItemTable, 
 
 
 def cosine(a: torch.Tensor, b: torch.Tensor) -> float:
-    return float(a @ b / (a.norm() * b.norm()))
+    return float((a @ b / (a.norm() * b.norm())).detach())
 
 
 @pytest.mark.parametrize("scope", ["sequence", "causal"])
@@ -114,7 +115,7 @@ def test_denoising_at_test_time_is_deterministic_and_encodes_again_without_the_d
     torch.testing.assert_close(first.states, again.states, rtol=0, atol=0)
     assert first.keep is not None
     assert first.score is not None
-    assert torch.equal(first.keep.bool(), first.score > 0)
+    assert torch.equal(first.keep.bool(), (first.score >= 0) | ~batch.valid), "padding stays"
     assert 0 < first.keep[batch.valid].mean() < 1, "the case must drop something to test anything"
     torch.testing.assert_close(
         first.states, backbone(table(batch.items) * first.keep.unsqueeze(-1), batch.lengths, batch.users)
@@ -141,3 +142,114 @@ def test_gradient_reaches_the_mask_through_reconstruction() -> None:
 def test_text_is_required() -> None:
     with pytest.raises(ValueError, match="text"):
         method_of(Context(4, 4))
+
+
+def judged(scope: str = "sequence", **options: object) -> tuple[torch.Tensor, torch.Tensor, Batch]:
+    """Gates and scores of the shared batch."""
+    method, table, backbone, batch = make(scope, **options)
+    embedded = table(batch.items)
+    states = backbone(embedded, batch.lengths, batch.users)
+    gate, score = method.judge(method.interests(backbone, embedded, states, batch), batch)
+    return gate.expand_as(score), score.detach(), batch
+
+
+@pytest.mark.parametrize("scope", ["sequence", "causal"])
+@pytest.mark.parametrize(
+    ("threshold", "reduce"), [("mean", np.mean), ("quantile", lambda x: np.quantile(x, 0.3, method="lower"))]
+)
+def test_a_threshold_is_taken_from_the_scores_in_reach(scope: str, threshold: str, reduce: Any) -> None:
+    _, plain, batch = judged(scope)
+    _, found, _ = judged(scope, threshold=threshold, quantile=0.3)
+    for row, length in enumerate(batch.lengths.tolist()):
+        for t in range(length):
+            reach = plain[row, : t + 1 if scope == "causal" else length].numpy()
+            assert float(found[row, t]) == pytest.approx(float(plain[row, t]) - float(reduce(reach)), abs=1e-5)
+
+
+def test_a_learned_threshold_starts_at_zero_and_gets_a_gradient() -> None:
+    method, table, backbone, batch = make(threshold="learned", alignment=0.0)
+    torch.testing.assert_close(judged(threshold="learned")[1], judged()[1])
+    method(table, backbone, batch, torch.ones(3, 4), torch.Generator().manual_seed(1)).losses[
+        "reconstruction"
+    ].backward()
+    assert method.bias.grad is not None
+    assert float(method.bias.grad.abs()) > 0
+
+
+def test_without_text_the_score_is_collaborative_and_nothing_is_aligned() -> None:
+    method = method_of(Context(4, 4), semantic=False)
+    _, table, backbone, batch = make()
+    embedded = table(batch.items)
+    states = backbone(embedded, batch.lengths, batch.users)
+    gate, score = method.judge(method.interests(backbone, embedded, states, batch), batch)
+    assert bool(gate.all())
+    for row, length in enumerate(batch.lengths.tolist()):
+        long = states[row, :length].amax(0)
+        for t in range(length):
+            assert float(score[row, t]) == pytest.approx(cosine(long, states[row, t]), abs=1e-5)
+    encoded = method(table, backbone, batch, torch.ones(3, 4), torch.Generator().manual_seed(0))
+    assert set(encoded.losses) == {"reconstruction"}
+
+
+@pytest.mark.parametrize("scope", ["sequence", "causal"])
+def test_other_ways_to_a_semantic_interest(scope: str) -> None:
+    for options in ({"long": "max"}, {"short": "window"}, {"shared_projection": True}):
+        method, table, backbone, batch = make(scope, **options)
+        embedded = table(batch.items)
+        found = method.interests(backbone, embedded, backbone(embedded, batch.lengths, batch.users), batch)
+        assert found.semantic_long is not None
+        assert found.semantic_short is not None
+        maps = method.project.weight if "shared_projection" in options else None
+        short_map, long_map = (maps, maps) if maps is not None else method.project.weight.chunk(2)
+        for row, length in enumerate(batch.lengths.tolist()):
+            for t in range(length):
+                texts = TEXT[batch.items[row, : t + 1 if scope == "causal" else length]] @ long_map.T
+                long = texts.amax(0) if options.get("long") == "max" else texts.mean(0)
+                place = t if scope == "causal" else 0
+                torch.testing.assert_close(found.semantic_long[row, place], long)
+                near = (
+                    TEXT[batch.items[row, max(0, t - 4) : t + 1]] if "short" in options else TEXT[batch.items[row, [t]]]
+                )
+                torch.testing.assert_close(found.semantic_short[row, t], (near @ short_map.T).mean(0))
+
+
+def test_a_window_forgets_what_is_older_than_five_items() -> None:
+    ones = torch.ones(1, 8, dtype=torch.bool)
+    x = torch.arange(8.0).view(1, 8, 1)
+    found = _recent_mean(x, ones).flatten().tolist()
+    assert found == [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0]
+
+
+def test_a_soft_mask_is_the_sample_behind_the_hard_one() -> None:
+    masks = {}
+    for kind in ("hard", "soft"):
+        method, table, backbone, batch = make(mask=kind)
+        encoded = method(table, backbone, batch, torch.ones(3, 4), torch.Generator().manual_seed(0))
+        assert encoded.keep is not None
+        masks[kind] = encoded.keep[batch.valid]
+    assert ((masks["soft"] > 0) & (masks["soft"] < 1)).all()
+    assert torch.equal((masks["soft"] > 0.5).float(), masks["hard"].round())
+
+
+def test_without_a_mask_only_the_auxiliary_losses_are_left() -> None:
+    method, table, backbone, batch = make(mask="none")
+    dropped = torch.zeros(3, 4)
+    encoded = method(table, backbone, batch, dropped, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(encoded.states, backbone(table(batch.items), batch.lengths, batch.users))
+    assert encoded.keep is None
+    assert set(encoded.losses) == {"alignment", "reconstruction"}
+    assert method.denoise(table, backbone, batch, torch.Generator()).keep is None
+    assert not method.remembers
+
+
+def test_cosines_of_matched_and_unmatched_pairs() -> None:
+    method, table, backbone, batch = make()
+    embedded = table(batch.items)
+    interests = method.interests(backbone, embedded, backbone(embedded, batch.lengths, batch.users), batch)
+    _, traced = method.align(interests, batch, torch.Generator())
+    assert interests.semantic_short is not None
+    left, right = interests.collaborative_short[batch.valid], interests.semantic_short[batch.valid]
+    table_of = np.array([[cosine(a, b) for b in right] for a in left])
+    assert float(traced["cosine_matched"]) == pytest.approx(np.diag(table_of).mean(), abs=1e-5)
+    off = table_of[~np.eye(len(table_of), dtype=bool)]
+    assert float(traced["cosine_unmatched"]) == pytest.approx(off.mean(), abs=1e-5)

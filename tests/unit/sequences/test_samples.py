@@ -71,3 +71,14 @@ def test_batches_hold_every_sample_once(seed: int | None) -> None:
     if seed is not None:
         widths = [np.ptp(samples.length[batch]) for batch in batches(samples, 7, np.random.default_rng(seed))]
         assert np.mean(widths) < 2, "a batch should hold samples of like length"
+
+
+def test_batches_are_alike_in_length_or_any_samples() -> None:
+    sequences = make([9 + user % 17 for user in range(200)])
+    samples = training_samples(sequences, "last", 50, np.random.default_rng(0))
+    spread = {}
+    for by_length in (True, False):
+        cut = list(batches(samples, 8, np.random.default_rng(1), by_length))
+        assert sorted(np.concatenate(cut).tolist()) == list(range(len(samples)))
+        spread[by_length] = np.mean([np.ptp(samples.length[chosen]) for chosen in cut])
+    assert spread[True] < 2 < 10 < spread[False]

@@ -36,3 +36,23 @@ def test_a_step_is_what_the_loops_say(objective: Objective) -> None:
     assert step.batch.inside.tolist() == inside
     assert step.supervised.tolist() == supervised
     assert step.targets.tolist() == targets
+
+
+def test_padding_on_the_left_moves_inputs_to_the_end_and_changes_nothing_else() -> None:
+    sequences = small_sequences()
+    items = torch.as_tensor(sequences.items).long()
+    samples = training_samples(sequences, "last", 8, np.random.default_rng(0))
+    chosen = np.arange(6)
+    right, left = (training_step(items, samples, chosen, width) for width in (None, 8))
+    assert left.batch.items.shape == (6, 8)
+    assert left.batch.lengths.tolist() == [8] * 6, "the network takes padding for inputs"
+    assert torch.equal(left.targets, right.targets)
+    for step in (left, right):
+        assert torch.equal(
+            step.batch.items.flatten()[step.batch.inside], items[step.positions.flatten()[step.batch.inside]]
+        )
+    assert torch.equal(left.slots.flatten()[left.batch.inside], right.slots.flatten()[right.batch.inside])
+    assert left.supervised.tolist() == [8 * row + 7 for row in range(6)]
+    for row, length in enumerate(right.batch.lengths.tolist()):
+        assert left.batch.items[row, 8 - length :].tolist() == right.batch.items[row, :length].tolist()
+        assert left.batch.items[row, : 8 - length].tolist() == [0] * (8 - length)

@@ -6,12 +6,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from safetensors.numpy import save_file
 
 from iadsr.core.config import Cell
 from iadsr.core.errors import DataError, IadsrError
 from iadsr.evaluation.collect import collect
 from iadsr.sequences.split import save_sequences
+from iadsr.training import run
+from iadsr.training.loop import Outcome
+from iadsr.training.recommender import Recommender
 from iadsr.training.run import choose_device, run_cell
 from tests.helpers import N_ITEMS, small_cell, small_sequences
 
@@ -81,8 +85,68 @@ def test_missing_inputs_and_devices_are_named(root: Path) -> None:
     with pytest.raises(DataError, match=r"random\.safetensors"):
         run_cell(cell("iadsr"), root, "cpu", 1)
     assert choose_device("cpu").type == "cpu"
-    import torch
-
     if not torch.cuda.is_available():
         with pytest.raises(IadsrError, match="device: auto"):
             choose_device("cuda")
+
+
+def test_the_second_stage_starts_from_what_the_backbone_learned_alone(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first stage is the run of `none`, epoch by epoch."""
+    started: list[dict[str, torch.Tensor]] = []
+    real = run.train
+
+    def watched(model: Recommender, *rest: object) -> Outcome:
+        started.append({name: value.clone() for name, value in model.backbone.state_dict().items()})
+        outcome = real(model, *rest)  # type: ignore[arg-type]
+        curves.append([row.loss for row in outcome.curve])
+        started.append({name: value.clone() for name, value in model.backbone.state_dict().items()})
+        return outcome
+
+    curves: list[list[float]] = []
+    monkeypatch.setattr(run, "train", watched)
+    warm = cell("iadsr").model_copy(update={"warm_start": True})
+    run_cell(warm, root, "cpu", 1)
+    assert len(curves) == 2
+    for name, value in started[1].items():
+        assert torch.equal(started[2][name], value)
+    assert any(not torch.equal(started[0][name], value) for name, value in started[1].items())
+    record = record_of(root, warm)
+    assert record["seconds"]["stage_one"] > 0  # type: ignore[index]
+    run_cell(cell("none"), root, "cpu", 1)
+    alone = pd.read_csv(root / "runs" / cell("none").address / "curve.csv")["loss"].tolist()
+    assert alone == pytest.approx(curves[0])
+    assert not list((root / "scratch").glob("*.pt"))
+
+
+def test_casers_missing_decoder_is_a_recorded_failure(root: Path) -> None:
+    made = small_cell(
+        "caser", "iadsr", "last", {"variant": "released"}, networks="released", max_length=4, stopping="training"
+    ).model_copy(update={"encoder": {"kind": "random"}})
+    run_cell(made, root, "cpu", 1)
+    record = record_of(root, made)
+    assert record["status"] == "diverged"
+    assert "R7" in str(record["reason"])
+
+
+def test_a_record_says_what_the_mask_did(root: Path) -> None:
+    made = cell("iadsr")
+    run_cell(made, root, "cpu", 1)
+    record = record_of(root, made)
+    assert record["cell"]["texts"] == "names"  # type: ignore[index]
+    mask, groups, inflated = (record[name] for name in ("mask", "keep_by_group", "denoised_target"))
+    assert isinstance(mask, dict)
+    assert 0 < mask["train_drop_precision"] < 1  # the ring's sequences carry noise flags
+    assert 0 < mask["train_drop_recall"] < 1
+    assert isinstance(groups, dict)
+    kept = groups["train"]
+    deciles = [kept[f"decile_{number}"] for number in range(1, 11)]
+    total = sum(group["inputs"] for group in deciles)
+    rate = sum(group["keep"] * group["inputs"] for group in deciles if group["inputs"]) / total
+    assert rate == pytest.approx(mask["train_keep_rate"])
+    assert isinstance(inflated, dict)
+    assert set(inflated) == {"HR@5", "NDCG@5", "changed"}
+    run_cell(cell("none"), root, "cpu", 1)
+    plain = record_of(root, cell("none"))
+    assert plain["mask"] is plain["keep_by_group"] is plain["denoised_target"] is None
