@@ -41,7 +41,10 @@ def test_the_required_grids() -> None:
     paper = load_run(FOLDER / "paper.yaml")
     assert len(paper.datasets) == 4
     assert len(paper.seeds) == 5
-    assert [round(value * 10) for value in paper.sweeps[0].values] == list(range(-10, 10))  # type: ignore[operator]
+    assert len(paper.cells(FOLDER)) == 4 * 2 * 3 * (3 + 20) * 5
+    for name in ("paper", "diagnostics"):
+        (sweep,) = load_run(FOLDER / f"{name}.yaml").experiments["theta"].sweeps
+        assert [round(value * 10) for value in sweep.values] == list(range(-10, 10))  # type: ignore[operator]
     assert paper.encoder["kind"] == "llm2vec"
 
 
