@@ -72,7 +72,7 @@ def methods_table(
     caption = (
         f"{backbone_text}{experiment.context(dataset, [protocol])} Mean ± standard deviation over seeds. Gains are "
         f"relative to {label(experiment.baseline)}; {TEST_NOTE} Kept: share of inputs that the mask keeps; past the "
-        f"gate: share of users whose similarity exceeds theta."
+        f"gate: share of sequences whose similarity exceeds theta."
     )
     if len(masks) > len(_MASK_BASICS):
         caption += f" {DROP_NOTE}"

@@ -336,7 +336,7 @@ MASK_PARTS = {"keep_rate": "kept", "gate_share": "users past the gate"}
 
 
 def mask_figure(results: Results, dataset: str, number: int) -> Figure:
-    """Keep rate and share of users past the gate by epoch, a panel a protocol and backbone."""
+    """Keep rate and share of sequences past the gate by epoch, a panel a protocol and backbone."""
     wanted = [(method, part) for method in main_methods(results, dataset) if method != "none" for part in MASK_PARTS]
     look = styles([f"{label(method)}: {MASK_PARTS[part]}" for method, part in wanted])
     panels = part_panels(results, dataset, f"f{number}", wanted, MASK_PARTS, look, "Share", log=False)

@@ -591,8 +591,8 @@ def mask_table(cells: pd.DataFrame) -> Table:
         frame.append({**dict(zip(keys, key, strict=True)), **flat, "note": cell_notes(group)})
     caption = (
         "Mask statistics, mean ± standard deviation over seeds. Kept: share of input interactions whose "
-        "mask is 1. Past the gate: share of users whose cross-modal similarity exceeds theta. Noise AUC: how well the "
-        "score ranks planted noise below true interactions (0.5 is chance); planted data only."
+        "mask is 1. Past the gate: share of sequences whose cross-modal similarity exceeds theta. Noise AUC: how well "
+        "the score ranks known noise below true interactions (0.5 is chance)."
     )
     if len(names) > 4:
         caption += f" {DROP_NOTE}"

@@ -35,7 +35,11 @@ class Diverged(IadsrError):
 
 @dataclass
 class Epoch:
-    """One row of curve.csv. None where a term does not apply to the method."""
+    """One row of curve.csv. None where a term does not apply to the method.
+
+    `keep_rate` is the share of inputs that the mask keeps, `gate_share` the share of sequences past the gate (where
+    each position has a gate of its own: the mean over sequences of the share of their positions).
+    """
 
     epoch: int
     loss: float
@@ -247,7 +251,8 @@ def _epoch(
             totals.add("keep_rate", kept.sum(), len(inside))
             tally.add(step.batch.items.flatten()[inside], kept, step.positions.flatten()[inside])
         if encoded.gate is not None:
-            totals.add("gate_share", encoded.gate.flatten()[inside].sum(), len(inside))
+            past = (encoded.gate & step.batch.valid).sum(1) / step.batch.valid.sum(1)
+            totals.add("gate_share", past.sum(), len(past))
     if not math.isfinite(totals.mean("loss") or 0.0):
         parts = {name: totals.mean(name) for name in totals.sums}
         raise Diverged(f"the training loss is not finite ({parts}); lower the learning rate")
