@@ -12,7 +12,6 @@ if (
 
 
 include: "workflow/rules/common.smk"
-include: "workflow/rules/settings.smk"
 include: "workflow/rules/datasets.smk"
 include: "workflow/rules/embeddings.smk"
 include: "workflow/rules/sequences.smk"

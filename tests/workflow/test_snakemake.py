@@ -150,6 +150,12 @@ def test_an_edit_repeats_what_it_can_change_and_nothing_else(
     assert not spared & rules
 
 
+def test_a_changed_run_file_is_carried_out_in_one_call(grid: Grid) -> None:
+    """One seed more: its runs, and everything that reads them, are planned at once."""
+    plan = grid.snakemake("-n", "--config", "seeds=[0,1]")
+    assert planned_rules(plan) == {"training", "evaluation", "statistics", "reporting"}
+
+
 def test_a_lost_run_is_made_again_to_the_same_ranks(grid: Grid) -> None:
     results = grid.results
     folder = results / "runs/planted/strong/gru4rec/none/seed0"

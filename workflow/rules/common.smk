@@ -11,6 +11,7 @@ shell.prefix(f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(HERE))}; ")
 
 from iadsr.core import config as schema
 from iadsr.core.errors import IadsrError
+from iadsr.core.files import write_json
 from iadsr.core.identity import source_digest, sources
 from iadsr.embeddings.spec import parse_encoder
 from snakemake.exceptions import WorkflowError
@@ -96,3 +97,8 @@ def announce() -> None:
 
 if workflow.is_main_process:
     announce()
+
+
+# No job's output: one that must be made anew hides everything behind it from the plan, if it is ancient to that.
+onstart:
+    write_json(SETTINGS, RUN.model_dump())

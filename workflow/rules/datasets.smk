@@ -1,6 +1,5 @@
 rule datasets:
     input:
-        settings=ancient(SETTINGS),
         spec=f"{os.path.relpath(CONFIG_FOLDER)}/datasets/{{dataset}}.yaml",
     output:
         interactions=f"{ROOT}/data/{{dataset}}/interactions.parquet",
@@ -11,8 +10,9 @@ rule datasets:
     conda:
         "../../envs/core.yaml"
     params:
+        settings=SETTINGS,
         source=source("datasets"),
     message:
         "Obtaining and verifying {wildcards.dataset}"
     shell:
-        "python -m iadsr datasets --config {input.settings} --dataset {wildcards.dataset} 2>&1 | tee {log} >&2"
+        "python -m iadsr datasets --config {params.settings} --dataset {wildcards.dataset} 2>&1 | tee {log} >&2"

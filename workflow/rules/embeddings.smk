@@ -1,6 +1,5 @@
 rule embeddings:
     input:
-        settings=ancient(SETTINGS),
         catalogue=rules.datasets.output.catalogue,
     output:
         f"{ROOT}/embeddings/{{dataset}}/{{embedding}}.safetensors",
@@ -11,13 +10,14 @@ rule embeddings:
     conda:
         "../../envs/core.yaml"
     params:
+        settings=SETTINGS,
         source=source("embeddings"),
         encoder=lambda wildcards: EMBEDDINGS[wildcards.dataset, wildcards.embedding],
         python="python",
     message:
         "Encoding the item names of {wildcards.dataset}: {wildcards.embedding}"
     shell:
-        "{params.python} -m iadsr embeddings --config {input.settings} --dataset {wildcards.dataset}"
+        "{params.python} -m iadsr embeddings --config {params.settings} --dataset {wildcards.dataset}"
         " --name {wildcards.embedding} 2>&1 | tee {log} >&2"
 
 
@@ -30,6 +30,7 @@ use rule embeddings as embeddings_llm2vec with:
     resources:
         gpu=0 if RUN.device == "cpu" else 1,
     params:
+        settings=SETTINGS,
         source=source("embeddings"),
         encoder=lambda wildcards: EMBEDDINGS[wildcards.dataset, wildcards.embedding],
         python=RUN.llm2vec_python or "python",

@@ -1,6 +1,5 @@
 rule evaluation:
     input:
-        settings=ancient(SETTINGS),
         # a record is written last and stands for its run's three files: listing all of them costs seconds to plan
         records=RECORDS,
         catalogues=expand(rules.datasets.output.catalogue, dataset=RUN.all_datasets),
@@ -14,9 +13,10 @@ rule evaluation:
     conda:
         "../../envs/core.yaml"
     params:
+        settings=SETTINGS,
         source=source("evaluation"),
         cells=list(CELLS),
     message:
         "Scoring every run's ranks"
     shell:
-        "python -m iadsr evaluate --config {input.settings} 2>&1 | tee {log} >&2"
+        "python -m iadsr evaluate --config {params.settings} 2>&1 | tee {log} >&2"

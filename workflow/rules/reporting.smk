@@ -1,6 +1,5 @@
 rule reporting:
     input:
-        settings=ancient(SETTINGS),
         metrics=rules.evaluation.output,
         comparisons=rules.statistics.output,
         summaries=expand(rules.datasets.output.summary, dataset=RUN.all_datasets),
@@ -24,9 +23,10 @@ rule reporting:
     conda:
         "../../envs/core.yaml"
     params:
+        settings=SETTINGS,
         source=source("reporting"),
         run=RUN.model_dump(),
     message:
         f"Drawing {ROOT}/report/index.html"
     shell:
-        "python -m iadsr report --config {input.settings} 2>&1 | tee {log} >&2"
+        "python -m iadsr report --config {params.settings} 2>&1 | tee {log} >&2"

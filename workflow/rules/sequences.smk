@@ -1,6 +1,5 @@
 rule sequences:
     input:
-        settings=ancient(SETTINGS),
         interactions=rules.datasets.output.interactions,
         catalogue=rules.datasets.output.catalogue,
     output:
@@ -10,11 +9,12 @@ rule sequences:
     conda:
         "../../envs/core.yaml"
     params:
+        settings=SETTINGS,
         source=source("sequences"),
     message:
         "Sorting {wildcards.dataset} into user sequences"
     shell:
-        "python -m iadsr sequences --config {input.settings} --dataset {wildcards.dataset} 2>&1 | tee {log} >&2"
+        "python -m iadsr sequences --config {params.settings} --dataset {wildcards.dataset} 2>&1 | tee {log} >&2"
 
 
 rule all_sequences:

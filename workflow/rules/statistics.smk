@@ -1,6 +1,5 @@
 rule statistics:
     input:
-        settings=ancient(SETTINGS),
         # follows every run: a second list of the records costs seconds to plan
         runs=rules.evaluation.output.runs,
     output:
@@ -10,10 +9,11 @@ rule statistics:
     conda:
         "../../envs/core.yaml"
     params:
+        settings=SETTINGS,
         source=source("statistics"),
         cells={name: [cell.address for cell in grid] for name, grid in GRIDS.items()},
         baselines={name: part.baseline for name, part in RUN.experiments.items()},
     message:
         "Testing methods against their baselines"
     shell:
-        "python -m iadsr compare --config {input.settings} 2>&1 | tee {log} >&2"
+        "python -m iadsr compare --config {params.settings} 2>&1 | tee {log} >&2"

@@ -1,6 +1,5 @@
 rule training:
     input:
-        settings=ancient(SETTINGS),
         sequences=lambda wildcards: f"{ROOT}/sequences/{cell_of(wildcards).dataset}/sequences.npz",
         embeddings=embeddings_of,
         matched=matched_of,
@@ -14,6 +13,7 @@ rule training:
         "../../envs/core.yaml"
     threads: RUN.threads
     params:
+        settings=SETTINGS,
         cell=lambda wildcards: cell_of(wildcards).digest,
         source=lambda wildcards: source(
             "training", cell_of(wildcards).network, cell_of(wildcards).kind
@@ -21,5 +21,5 @@ rule training:
     message:
         "Training {wildcards.address}"
     shell:
-        "OMP_NUM_THREADS={threads} python -m iadsr train {wildcards.address:q} --config {input.settings} > {log} 2>&1"
+        "OMP_NUM_THREADS={threads} python -m iadsr train {wildcards.address:q} --config {params.settings} > {log} 2>&1"
         " || {{ tail -n 5 {log} >&2; exit 1; }}"
