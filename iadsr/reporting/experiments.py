@@ -250,6 +250,6 @@ def _diagnostics(experiment: Experiment, numbers: Iterator[int]) -> list[Block]:
         inflated = diagnostics.inflated_methods(results, dataset, methods)
         if inflated:
             name = diagnostics.table_name(experiment.name, "denoised-target", dataset)
-            table = diagnostics.inflated_table(results, scores, settings, dataset, inflated, name)
+            table = diagnostics.inflated_table(results, scores, dataset, inflated, name)
             made.append(Block(table=table, folded=f"The release's inflated evaluation (R2): {dataset}"))
     return made

@@ -204,7 +204,7 @@ def _mask_blocks(
         inflated = diagnostics.inflated_methods(results, dataset, results.methods(dataset=dataset))
         if inflated:
             name = diagnostics.table_name("", "denoised-target", dataset)
-            blocks.append(Block(table=diagnostics.inflated_table(results, scores, settings, dataset, inflated, name)))
+            blocks.append(Block(table=diagnostics.inflated_table(results, scores, dataset, inflated, name)))
     return blocks
 
 

@@ -82,6 +82,19 @@ def test_the_inflated_evaluation_stands_beside_the_honest_one(text: str) -> None
     assert "which never feeds a verdict" in text
 
 
+def test_the_honest_side_is_ranked_as_the_inflated_one(tmp_path: Path) -> None:
+    """With the history kept, also where the protocol's own rule excludes it."""
+    cells = grid(protocols=["strong"], backbones=["gru4rec"], seeds=[1, 2])
+    make_tree(tmp_path, cells, epochs=2, experiments={})
+    build_report(tmp_path, cells, SETTINGS, TEMPLATES, tmp_path / "report" / "index.html")
+    stored = pd.read_csv(tmp_path / "report" / "tables" / f"denoised-target-{ML}.csv").set_index("method")
+    metrics = pd.read_parquet(tmp_path / "evaluation" / "metrics.parquet")
+    own = metrics.query("method == 'iadsr' and group == 'all' and metric == 'HR@5'")
+    by_ranking = own.groupby("ranking")["value"].mean()
+    assert by_ranking["kept"] != by_ranking["excluded"]
+    assert stored.loc["iadsr", "HR@5 honest mean"] == pytest.approx(by_ranking["kept"])
+
+
 def test_cold_inputs_are_set_against_popular_ones(text: str, root: Path) -> None:
     keep = pd.read_parquet(root / "evaluation" / "keep.parquet")
     keep = keep.query("backbone == 'gru4rec' and method == 'iadsr' and stage == 'train'")
