@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from pydantic import BaseModel
 
-from iadsr.core.config import Cell, Experiment, RunConfig, load_protocol, load_run, pick, resolve_settings
+from iadsr.core.config import Cell, Experiment, RunConfig, distinct, load_protocol, load_run, pick, resolve_settings
 from iadsr.core.errors import ConfigError, IadsrError, suggest
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -130,7 +130,7 @@ def report(config: ConfigOption = DEFAULT) -> None:
     run = _read(config)
     root = Path(run.results)
     grids = run.grids(CONFIG_FOLDER)
-    settings = _settings(run, run.cells(CONFIG_FOLDER), grids[""])
+    settings = _settings(run, distinct(grids), grids[""])
     experiments = {name: _experiment(run.experiments[name], grid) for name, grid in grids.items() if name}
     out = root / "report" / "index.html"
     build_report(root, _addresses(grids[""]), settings, TEMPLATES, out, experiments)

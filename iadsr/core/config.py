@@ -351,7 +351,7 @@ class RunConfig(Strict):
 
     def cells(self, folder: Path) -> list[Cell]:
         """Every training run, of the main grid and of the experiments, each once."""
-        return list({cell.address: cell for grid in self.grids(folder).values() for cell in grid}.values())
+        return distinct(self.grids(folder))
 
     def grids(self, folder: Path) -> dict[str, list[Cell]]:
         """The main grid under the name "" and each experiment's, in path order; `folder` is `workflow/config`.
@@ -408,6 +408,11 @@ class RunConfig(Strict):
                                 )
                             )
         return cells
+
+
+def distinct(grids: Mapping[str, Sequence[Cell]]) -> list[Cell]:
+    """The cells of several grids, each once."""
+    return list({cell.address: cell for grid in grids.values() for cell in grid}.values())
 
 
 def embeddings_name(kind: str, texts: str) -> str:

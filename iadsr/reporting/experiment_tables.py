@@ -30,6 +30,7 @@ VALUE_METRICS = ("HR@5", "NDCG@5", "HR@20", "NDCG@20")
 TEST_METRICS = ("HR@5", "NDCG@10")
 RUNG_METRICS = ("NDCG@10", "HR@5")
 _MASK_BASICS = MASK_COLUMNS[:3]
+_At = tuple[str, str, str, str]  # dataset, protocol, backbone, method
 TEST_NOTE = (
     "95 % interval: hierarchical bootstrap, seeds then users; p: paired test, Holm-adjusted within this experiment, "
     "dataset, protocol, ranking rule and metric; n.s.: no significant difference."
@@ -60,11 +61,11 @@ def methods_table(
     for backbone in backbones:
         methods = experiment.methods(**where, backbone=backbone)
         for method in methods:
-            own = select(cells, backbone=backbone, method=method)
+            own, at = select(cells, backbone=backbone, method=method), (dataset, protocol, backbone, method)
             heads = [*(row_heads(label(backbone)) if several else []), method_head(method)]
-            body = _method_cells(experiment, dataset, protocol, backbone, method, own, masks)
+            body = _method_cells(experiment, at, own, masks)
             rows.append(Row([*heads, *body], opens=several and method == methods[0]))
-            frame.append(_method_record(experiment, dataset, protocol, backbone, method, own, masks))
+            frame.append(_method_record(experiment, at, own, masks))
     against = [f"{metric} vs {titled(experiment.baseline)[0]}" for metric in TEST_METRICS]
     titles = [*VALUE_METRICS, *against, *(MASK_COLUMN_TITLES[name] for name in masks)]
     columns = [*columns_of((*(["Backbone"] if several else []), "Method"), titles), Column("Seeds", numeric=False)]
@@ -80,21 +81,13 @@ def methods_table(
     return Table(name, caption, columns, rows, pd.DataFrame(frame))
 
 
-def _method_cells(
-    experiment: Experiment,
-    dataset: str,
-    protocol: str,
-    backbone: str,
-    method: str,
-    own: pd.DataFrame,
-    masks: Sequence[str],
-) -> list[Cell]:
+def _method_cells(experiment: Experiment, at: _At, own: pd.DataFrame, masks: Sequence[str]) -> list[Cell]:
     """What follows a method's header: the reason alone if no run of it is done."""
     width = len(VALUE_METRICS) + len(TEST_METRICS) + len(masks)
     done = own["status"] == DONE
     if not done.any():
         return [Cell(cell_notes(own), span=width, tone="missing"), Cell(seed_note(own))]
-    at = (dataset, protocol, backbone, method)
+    method = at[-1]
     gains = [
         Cell(NOTHING) if method == experiment.baseline else gain_cell(experiment.against(*at, metric), with_p=True)
         for metric in TEST_METRICS
@@ -107,16 +100,8 @@ def _method_cells(
     ]
 
 
-def _method_record(
-    experiment: Experiment,
-    dataset: str,
-    protocol: str,
-    backbone: str,
-    method: str,
-    own: pd.DataFrame,
-    masks: Sequence[str],
-) -> dict[str, Any]:
-    at = (dataset, protocol, backbone, method)
+def _method_record(experiment: Experiment, at: _At, own: pd.DataFrame, masks: Sequence[str]) -> dict[str, Any]:
+    dataset, protocol, backbone, method = at
     record: dict[str, Any] = {
         DATASET: dataset,
         PROTOCOL: protocol,

@@ -21,22 +21,21 @@ CONFIG_FOLDER = HERE / "workflow" / "config"
 try:
     RUN = schema.parse(schema.RunConfig, config, "the run's configuration")
     GRIDS = RUN.grids(CONFIG_FOLDER)
-    CELLS = {cell.address: cell for cell in RUN.cells(CONFIG_FOLDER)}
-    for cell in CELLS.values():
-        if cell.encoder:
-            parse_encoder(cell.encoder)
+    CELLS = {cell.address: cell for cell in schema.distinct(GRIDS)}
+    # every (dataset, embeddings) that some cell reads, and what the encoder is
+    EMBEDDINGS = {
+        (cell.dataset, cell.embeddings): cell.encoder
+        for cell in CELLS.values()
+        if cell.encoder
+    }
     ENCODER = parse_encoder(RUN.encoder).kind
+    for encoder in EMBEDDINGS.values():
+        parse_encoder(encoder)
 except IadsrError as error:
     raise WorkflowError(str(error)) from None
 
 ROOT = RUN.results
 SETTINGS = f"{ROOT}/settings.json"
-# every (dataset, embeddings) that some cell reads, and what the encoder is
-EMBEDDINGS = {
-    (cell.dataset, cell.embeddings): cell.encoder
-    for cell in CELLS.values()
-    if cell.encoder
-}
 RECORDS = [f"{ROOT}/runs/{address}/record.json" for address in CELLS]
 
 
