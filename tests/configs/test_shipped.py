@@ -48,6 +48,19 @@ def test_the_required_grids() -> None:
     assert paper.encoder["kind"] == "llm2vec"
 
 
+def test_beauty_is_laid_over_the_diagnostics() -> None:
+    below, above = (load_yaml(FOLDER / name) for name in ("diagnostics.yaml", "additions/beauty.yaml"))
+    merged = {**below, **above, "experiments": {**below["experiments"], **above["experiments"]}}
+    cells = parse(RunConfig, merged, "both").cells(FOLDER)
+    alone = {cell.address for cell in load_run(FOLDER / "diagnostics.yaml").cells(FOLDER)}
+    added = [cell for cell in cells if cell.address not in alone]
+    assert len(cells) == len(alone) + len(added), "MovieLens-100K loses nothing"
+    assert {cell.dataset for cell in added} == {"beauty"}
+    assert len(added) == 2 * 4 * 3 + 2
+    objectives = {cell.protocol: cell.settings.objective for cell in added}
+    assert objectives == {"paper": "last", "strong": "prefix", "strong_all": "all"}
+
+
 def test_every_dataset_protocol_and_method_file() -> None:
     for path in (FOLDER / "datasets").glob("*.yaml"):
         load_spec(path)

@@ -24,7 +24,7 @@ ML, SEEDS, ONE = "movielens-100k", (1, 2), ["gru4rec"]
 MAIN = grid(backbones=["gru4rec", "sasrec"], methods=["none", "iadsr"], seeds=SEEDS)
 THETA = {"iadsr-theta=0.5": 0.5, "iadsr-theta=-0.5": -0.5, "iadsr-theta=0.0": 0.0}
 DEFECTS = [f"iadsr-defects={name}" for name in ("R2", "R4", "R9", "R10")]
-LADDER, TIES = ["paper", "ladder_all", "strong"], ["strong", "strong_ties1", "strong_ties2"]
+LADDER, TIES = ["paper", "ladder_all", "strong"], ["strong", "paper_ties1", "paper_ties2"]
 EXPERIMENTS = {
     "defects": experiment(
         "table", grid(protocols=["paper"], backbones=ONE, methods=[*DEFECTS, "iadsr"], seeds=SEEDS), baseline="iadsr"
@@ -49,7 +49,7 @@ BAD = [
 ]
 GONE = [
     *((ML, "paper", "gru4rec", "iadsr-defects=R10", seed) for seed in SEEDS),
-    (ML, "strong_ties1", "gru4rec", "none", 2),
+    (ML, "paper_ties1", "gru4rec", "none", 2),
 ]
 RUNGS = {
     "ladder_all": {
@@ -246,7 +246,7 @@ def ties_experiment(root: Path) -> tuple[Experiment, Any]:
 
 def test_the_spread_is_over_protocols_of_means_over_seeds(root: Path, metric: Any, part: str) -> None:
     means = pd.Series({name: metric(name, "gru4rec", "none", "HR@5", "excluded").mean() for name in TIES})
-    inner = [metric(name, "gru4rec", "none", "HR@5", "excluded") for name in ("strong", "strong_ties2")]
+    inner = [metric(name, "gru4rec", "none", "HR@5", "excluded") for name in ("strong", "paper_ties2")]
     pooled = (sum(series.std() ** 2 for series in inner) / 2) ** 0.5
     row = table(root, f"ties-spread-{ML}").query("metric == 'HR@5' and method == 'none'").iloc[0]
     assert row["mean"] == pytest.approx(means.mean())
@@ -255,14 +255,14 @@ def test_the_spread_is_over_protocols_of_means_over_seeds(root: Path, metric: An
     assert row["seed_sd"] == pytest.approx(pooled)
     shown = rows_of(part, f"experiment-ties-spread-{ML}")[0]
     assert shown[3:5] == [fixed(means.mean()), fixed(means.std())]
-    assert shown[-1].endswith("strong_ties1: seed 2 missing: no run record in the results tree")
+    assert shown[-1].endswith("paper_ties1: seed 2 missing: no run record in the results tree")
 
 
 def test_a_difference_s_spread_is_taken_within_each_protocol(root: Path, metric: Any) -> None:
     experiment_, _ = ties_experiment(root)
     found = spread_of(experiment_, ML, "gru4rec", "iadsr", "HR@5", minus="none")
-    own, base = (metric("strong_ties1", "gru4rec", name, "HR@5", "excluded") for name in ("iadsr", "none"))
-    assert found.means["strong_ties1"] == pytest.approx(own[1] - base[1])
+    own, base = (metric("paper_ties1", "gru4rec", name, "HR@5", "excluded") for name in ("iadsr", "none"))
+    assert found.means["paper_ties1"] == pytest.approx(own[1] - base[1])
 
 
 def scaled(root: Path, tmp_path: Path, factor: float) -> Path:
