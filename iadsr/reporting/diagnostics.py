@@ -116,7 +116,7 @@ def _traces(name: str, title: str, means: Means, look: Look) -> list[Panel]:
         return []
     short = short_labels(list(means))
     draws = [_trace(quantity, means, look, short, first=quantity is drawn[0]) for quantity in drawn]
-    frame = line_frame(len(means), *([0.82] * len(drawn)))
+    frame = line_frame([short[method] for method in means], *([0.82] * len(drawn)))
     parts = []
     for method, found in means.items():
         ends = [
@@ -135,9 +135,9 @@ def _trace(
     def draw(axes: Axes) -> None:
         if quantity.scale == "log":
             axes.set_yscale("log")
-            axes.yaxis.set_major_locator(LogLocator(numticks=4))
+            axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 3.0), numticks=4))
             axes.yaxis.set_minor_locator(NullLocator())
-            axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:.0e}".replace("e-0", "e-")))
         for method, found in means.items():
             style = {"color": look[method]["color"], "marker": look[method]["marker"], "markersize": 3}
             for place, column in enumerate(quantity.columns):
@@ -212,7 +212,7 @@ def _kept_panel(name: str, title: str, lines: Mapping[tuple[str, str], Sequence[
         for (method, stage), values in lines.items()
     )
     alt = f"Share kept by popularity of the input item, {title}. {said}."
-    return draw_panel(name, alt, title, line_frame(len(methods), 1.2, 1.2), *draws)
+    return draw_panel(name, alt, title, line_frame([short[method] for method in methods], 1.2, 1.2), *draws)
 
 
 def _kept_drawing(

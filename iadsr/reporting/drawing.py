@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,7 +46,7 @@ _DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 _MARKS = ("o", "s", "^", "D", "v", "P", "X")
 _WIDTH = 4.1  # inches; panels are scaled to their column, so this sets the size of the text against the panel
 TIMES = "\u00d7"
-_LEGEND_COLUMNS = 2
+_LEGEND_NAME = 26  # characters that half of a panel holds beside a line's sample
 MOST_LINES = len(_COLOURS)
 
 
@@ -200,19 +200,25 @@ def forest_frame(lines: Sequence[Bar | str]) -> Frame:
     return Frame(left=0.2 + 0.072 * max(longest, 8), top=0.42, heights=(0.21 * len(lines),))
 
 
-def line_frame(entries: int, *heights: float, bottom: float = 0.48) -> Frame:
-    """Room for a legend of `entries` between title and axes, where it hides no data."""
-    top = 0.36 + 0.19 * math.ceil(entries / _LEGEND_COLUMNS)
+def line_frame(names: Collection[str], *heights: float, bottom: float = 0.48) -> Frame:
+    """Room for a legend of `names` between title and axes, where it hides no data."""
+    top = 0.36 + 0.19 * math.ceil(len(names) / _legend_columns(names))
     return Frame(left=0.74, top=top, heights=heights or (1.9,), bottom=bottom)
+
+
+def _legend_columns(names: Collection[str]) -> int:
+    """Two, unless a name would be cut off."""
+    return 2 if max(map(len, names), default=0) <= _LEGEND_NAME else 1
 
 
 def draw_legend(axes: Axes, handles: Sequence[Line2D] | None = None) -> None:
     """The legend of `line_frame`, of what is drawn or of `handles`."""
+    drawn = axes.get_legend_handles_labels()[0] if handles is None else list(handles)
     axes.legend(
-        handles=handles,
+        handles=drawn,
         loc="lower left",
         bbox_to_anchor=(-0.2, 1.0),
-        ncols=_LEGEND_COLUMNS,
+        ncols=_legend_columns([str(handle.get_label()) for handle in drawn]),
         borderaxespad=0.2,
         columnspacing=1.2,
         handlelength=2.6,

@@ -175,7 +175,7 @@ def _sweep_panel(experiment: Experiment, dataset: str, protocol: str, name: str)
     said = "; ".join(_sweep_said(label(backbone), found[backbone], none[backbone]) for backbone in backbones)
     title = f"{dataset}, {protocol}"
     alt = f"HR@5 by {_option(experiment)}, {title}. {said}."
-    return draw_panel(name, alt, title, line_frame(len(keys), 1.8, 0.9), values, shares)
+    return draw_panel(name, alt, title, line_frame([str(key.get_label()) for key in keys], 1.8, 0.9), values, shares)
 
 
 def _line(style: Mapping[str, Any]) -> dict[str, Any]:
@@ -272,7 +272,7 @@ def _ladder_panel(experiment: Experiment, dataset: str, backbone: str, metric: s
 
     longest = max(len(_rung_label(number, protocol)) for number, protocol in enumerate(protocols, start=1))
     title = f"{label(backbone)}: {metric}"
-    frame = line_frame(len(methods), 1.5, 1.1, bottom=0.2 + _SLANT * longest)
+    frame = line_frame([short[method] for method in methods], 1.5, 1.1, bottom=0.2 + _SLANT * longest)
     frame = replace(frame, left=max(frame.left, _SLANT * len(_rung_label(1, protocols[0]))))
     said = "; ".join(
         _ladder_said(label(method), protocols, points, gains.get(method)) for method, points in levels.items()

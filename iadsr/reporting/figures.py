@@ -199,7 +199,9 @@ def _popularity(name: str, title: str, means: Mapping[str, pd.Series], look: Loo
         f"{label(method)}: cold {fixed(series.iloc[0])}, D1 {fixed(series.iloc[1])}, D10 {fixed(series.iloc[-1])}"
         for method, series in means.items()
     )
-    return draw_panel(name, f"NDCG@10 by popularity, {title}. {said}.", title, line_frame(len(look)), draw)
+    return draw_panel(
+        name, f"NDCG@10 by popularity, {title}. {said}.", title, line_frame([label(method) for method in look]), draw
+    )
 
 
 def validation_figure(results: Results, dataset: str, number: int) -> Figure:
@@ -329,10 +331,10 @@ def _curves(name: str, title: str, lines: Lines, ylabel: str, top: float, log: b
         f"{fixed(table.iloc[-1].mean())} at epoch {table.index[-1]}"
         for text, (table, _) in lines.items()
     )
-    return draw_panel(name, f"{ylabel} by epoch, {title}. {said}.", title, line_frame(len(lines)), draw)
+    return draw_panel(name, f"{ylabel} by epoch, {title}. {said}.", title, line_frame(lines), draw)
 
 
-MASK_PARTS = {"keep_rate": "kept", "gate_share": "users past the gate"}
+MASK_PARTS = {"keep_rate": "kept", "gate_share": "past the gate"}
 
 
 def mask_figure(results: Results, dataset: str, number: int) -> Figure:

@@ -1,8 +1,11 @@
 import re
 from xml.etree import ElementTree
 
+import matplotlib as mpl
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure as MatplotlibFigure
 
 from iadsr.reporting import drawing, figures
 from iadsr.reporting.drawing import Bar, Frame
@@ -56,6 +59,26 @@ def test_stacked_axes_fill_their_panel_from_the_top_down() -> None:
     assert height == 4.25
     assert [box[1] * height for box in boxes] == pytest.approx([1.75, 0.5])
     assert [box[3] * height for box in boxes] == pytest.approx([2.0, 1.0])
+
+
+@pytest.mark.parametrize(
+    "name", ["IADSR as released: kept", "IADSR as released: past gate", "IADSR threshold=quantile, long"]
+)
+def test_no_legend_is_cut_off(name: str) -> None:
+    names = [f"{name} {n}" for n in range(3)]
+    size, (box, *_) = drawing.line_frame(names).place()
+    figure = MatplotlibFigure(figsize=size)
+    FigureCanvasSVG(figure)
+    axes = figure.add_axes(box)
+    with mpl.rc_context(dict(drawing._RC)):
+        for label in names:
+            axes.plot([0, 1], [0, 1], label=label)
+        drawing.draw_legend(axes)
+    legend = axes.get_legend()
+    assert legend is not None
+    extent = legend.get_window_extent()
+    assert extent.x1 <= figure.bbox.x1
+    assert extent.y1 <= figure.bbox.y1 - 0.2 * figure.dpi, "and the title stands free above it"
 
 
 def test_scales_are_shared_unless_one_is_squeezed() -> None:
