@@ -45,7 +45,6 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#
 _DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 _MARKS = ("o", "s", "^", "D", "v", "P", "X")
 _WIDTH = 4.1  # inches; panels are scaled to their column, so this sets the size of the text against the panel
-TIMES = "\u00d7"
 _LEGEND_NAME = 26  # characters that half of a panel holds beside a line's sample
 MOST_LINES = len(_COLOURS)
 

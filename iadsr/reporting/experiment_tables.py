@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +23,7 @@ from iadsr.reporting.tables import (
     known_columns,
     seed_note,
 )
-from iadsr.reporting.words import NOTHING, fixed, integer, label, listed, outcome, percent, slug, spread, titled
+from iadsr.reporting.words import NOTHING, TIMES, fixed, integer, label, listed, outcome, slug, spread, titled
 
 VALUE_METRICS = ("HR@5", "NDCG@5", "HR@20", "NDCG@20")
 TEST_METRICS = ("HR@5", "NDCG@10")
@@ -155,7 +154,7 @@ def rungs_table(experiment: Experiment, dataset: str) -> Table:
             [
                 *row_heads(str(row["rung"]), str(row[PROTOCOL])),
                 Cell(label(str(row["ranking"]))),
-                Cell(re.sub("`(.*?)`", r"“\1”", str(row["description"])) or NOTHING),
+                Cell(str(row["description"]) or NOTHING),
             ]
         )
         for row in frame
@@ -165,15 +164,17 @@ def rungs_table(experiment: Experiment, dataset: str) -> Table:
     return Table(slug("experiment", experiment.name, "rungs", dataset), caption, columns, rows, pd.DataFrame(frame))
 
 
-def own_gain(experiment: Experiment, dataset: str, protocol: str, backbone: str, metric: str) -> float:
-    """What a rung does to the baseline: its value there over its value on the first rung, less 1, on common seeds."""
-    first = experiment.protocols(dataset)[0]
-    if protocol == first:
+def rung_factor(experiment: Experiment, dataset: str, protocol: str, backbone: str, metric: str) -> float:
+    """What a rung does to the baseline: its value there over its value on the rung before, on common seeds."""
+    protocols = experiment.protocols(dataset)
+    rung = protocols.index(protocol)
+    if rung == 0:
         return math.nan
-    here, there = (
-        experiment.values(dataset, name, backbone, experiment.baseline, metric) for name in (protocol, first)
+    here, before = (
+        experiment.values(dataset, name, backbone, experiment.baseline, metric)
+        for name in (protocol, protocols[rung - 1])
     )
-    return relative(here, there)
+    return 1 + relative(here, before)
 
 
 def ladder_table(experiment: Experiment, dataset: str) -> Table:
@@ -194,12 +195,12 @@ def ladder_table(experiment: Experiment, dataset: str) -> Table:
                 rows.append(Row([*heads, *_rung_cells(experiment, *at, own)], opens=opens))
                 frame.append({"rung": rung, **_rung_record(experiment, *at, own)})
     base = titled(experiment.baseline)[0]
-    titles = [title for metric in RUNG_METRICS for title in (metric, f"vs {base}, same rung", f"{base} vs rung 1")]
+    titles = [title for metric in RUNG_METRICS for title in (metric, f"vs {base}, same rung", f"{base} vs rung before")]
     columns = [*columns_of(("Backbone", "Rung", "Method"), titles), Column("Seeds", numeric=False)]
     caption = (
         f"{experiment.context(dataset, experiment.protocols(dataset))} Mean ± standard deviation over seeds, under "
-        f"each rung's own ranking rule. Gains over {base} are within a rung; {TEST_NOTE} {base} vs rung 1: what the "
-        "protocol itself changes, a ratio of means without an interval; a change of ranking rule is part of it."
+        f"each rung's own ranking rule. Gains over {base} are within a rung; {TEST_NOTE} {base} vs rung before: "
+        "what the protocol itself changes, a ratio of means without an interval, a change of ranking rule included."
     )
     return Table(slug("experiment", experiment.name, "ladder", dataset), caption, columns, rows, pd.DataFrame(frame))
 
@@ -215,11 +216,11 @@ def _rung_cells(
         base = method == experiment.baseline
         values = experiment.values(dataset, protocol, backbone, method, metric)
         gain = experiment.against(dataset, protocol, backbone, method, metric)
-        own_text = percent(own_gain(experiment, dataset, protocol, backbone, metric)) if base else NOTHING
+        factor = rung_factor(experiment, dataset, protocol, backbone, metric) if base else math.nan
         cells += [
             _numbers(list(values.values())),
             Cell(NOTHING) if base else gain_cell(gain, with_p=True),
-            Cell(own_text),
+            Cell(f"{TIMES}{fixed(factor, 2)}" if math.isfinite(factor) else NOTHING),
         ]
     return [*cells, Cell(seed_note(own), tone="" if done.all() else "missing")]
 
@@ -240,7 +241,7 @@ def _rung_record(
         record[f"{metric} mean"], record[f"{metric} sd"] = mean_and_sd(values)
         record |= _test_record(experiment, dataset, protocol, backbone, method, metric)
         if method == experiment.baseline:
-            record[f"{metric} gain over rung 1"] = own_gain(experiment, dataset, protocol, backbone, metric)
+            record[f"{metric} times the rung before"] = rung_factor(experiment, dataset, protocol, backbone, metric)
     return {**record, **_seed_record(own)}
 
 

@@ -9,7 +9,7 @@ from iadsr.core.columns import BACKBONE, PROTOCOL
 from iadsr.reporting import diagnostics, experiment_figures, experiment_tables
 from iadsr.reporting.answer import Evidence, tally
 from iadsr.reporting.experiment import Experiment
-from iadsr.reporting.experiment_tables import TEST_METRICS, spread_of
+from iadsr.reporting.experiment_tables import RUNG_METRICS, TEST_METRICS, spread_of
 from iadsr.reporting.layout import Block
 from iadsr.reporting.load import DIVERGED, DONE, MISSING, Results, Scores, mean_and_sd, own_ranking
 from iadsr.reporting.tables import dataset_table, protocol_table
@@ -49,6 +49,7 @@ def _findings(experiment: Experiment, main: Results) -> list[str]:
     if experiment.view == "spread":
         return spread_sentences(experiment, main)
     base, found = label(experiment.baseline), []
+    told = ladder_sentences(experiment) if experiment.view == "ladder" else []
     for metric in TEST_METRICS:
         items = [
             Evidence(dataset, protocol, backbone, metric, experiment.ranking(protocol), row)
@@ -61,7 +62,53 @@ def _findings(experiment: Experiment, main: Results) -> list[str]:
         ]
         if items:
             found.append(f"{metric} against {base}: {tally(items)}.")
-    return [" ".join(found)] if found else []
+    return [*told, " ".join(found)] if found else told
+
+
+def ladder_sentences(experiment: Experiment) -> list[str]:
+    """How far the baseline goes up a ladder, and how far any method departs from it on one rung."""
+    said = [
+        _ladder_sentence(experiment, dataset, backbone, metric)
+        for dataset in experiment.datasets()
+        for backbone in experiment.backbones(dataset)
+        for metric in RUNG_METRICS
+    ]
+    return [sentence for sentence in said if sentence]
+
+
+def _ladder_sentence(experiment: Experiment, dataset: str, backbone: str, metric: str) -> str:
+    """Nothing unless the baseline has two rungs."""
+    by_rung = {
+        method: {
+            rung: values
+            for rung, protocol in enumerate(experiment.protocols(dataset), start=1)
+            if (values := experiment.values(dataset, protocol, backbone, method, metric))
+        }
+        for method in experiment.methods(dataset=dataset, backbone=backbone)
+    }
+    none = by_rung.pop(experiment.baseline, {})
+    if len(none) < 2:
+        return ""
+    first, last = min(none), max(none)
+    begin, end = (mean_and_sd(none[rung].values())[0] for rung in (first, last))
+    base = label(experiment.baseline)
+    text = (
+        f"{dataset}, {label(backbone)}, {metric}: from rung {first} to rung {last}, {base} goes from {fixed(begin)} to "
+        f"{fixed(end)}, a difference of {signed(end - begin)} that no method made."
+    )
+    parts = []
+    for method, rungs in by_rung.items():
+        gains = {
+            rung: mean_and_sd(values[seed] - none[rung][seed] for seed in values.keys() & none[rung].keys())[0]
+            for rung, values in rungs.items()
+            if rung in none and values.keys() & none[rung].keys()
+        }
+        if gains:
+            most, final = max(gains, key=lambda rung: gains[rung]), max(gains)
+            parts.append(
+                f"{label(method)} {signed(gains[most])} on rung {most} and {signed(gains[final])} on rung {final}"
+            )
+    return f"{text} Against {base} on the same rung, at most and at last: {'; '.join(parts)}." if parts else text
 
 
 def spread_sentences(experiment: Experiment, main: Results) -> list[str]:

@@ -15,7 +15,6 @@ from iadsr.core.columns import BACKBONE, METHOD, PROTOCOL, SEED
 from iadsr.reporting.answer import Comparisons
 from iadsr.reporting.drawing import (
     MOST_LINES,
-    TIMES,
     Bar,
     Figure,
     Look,
@@ -35,7 +34,7 @@ from iadsr.reporting.drawing import (
 )
 from iadsr.reporting.load import Results, own_ranking, select
 from iadsr.reporting.tables import GROUPS, group_label, shown_pairs
-from iadsr.reporting.words import CLAIM_HIGH, CLAIM_METRICS, fixed, label
+from iadsr.reporting.words import CLAIM_HIGH, CLAIM_METRICS, TIMES, fixed, label
 
 
 def main_methods(results: Results, dataset: str) -> list[str]:

@@ -15,6 +15,7 @@ CLAIM_LOW, CLAIM_HIGH = (
 CLAIM_METRICS = ("HR@5", "NDCG@5")
 NOTHING = "\u2013"
 MINUS = "\u2212"
+TIMES = "\u00d7"
 
 Outcome = Literal["gain", "loss", "none", "missing"]
 OUTCOME_WORDS: Mapping[str, str] = {

@@ -1,5 +1,6 @@
 """The section of the experiments, on a tree with one of each view."""
 
+import math
 import re
 import subprocess
 import sys
@@ -12,11 +13,12 @@ import pytest
 
 from iadsr.core.errors import ConfigError
 from iadsr.reporting.experiment import Experiment, experiments_of
+from iadsr.reporting.experiment_figures import chance
 from iadsr.reporting.experiment_tables import spread_of
 from iadsr.reporting.experiments import spread_sentences
 from iadsr.reporting.load import load_all
 from iadsr.reporting.page import build_report
-from iadsr.reporting.words import NOTHING, fixed, percent
+from iadsr.reporting.words import NOTHING, fixed, percent, signed
 from tests.unit.reporting.reading import read, rows_of, section_of
 from tests.unit.reporting.synthetic import SETTINGS, TEMPLATES, experiment, grid, make_tree
 
@@ -53,7 +55,7 @@ GONE = [
 ]
 RUNGS = {
     "ladder_all": {
-        "description": "Every `position` a target.",
+        "description": "Every “position” a target.",
         "ranking": "excluded",
         "objective": "all",
         "length": 31,
@@ -220,15 +222,38 @@ def test_a_ladder_goes_up_in_the_order_given(root: Path, part: str) -> None:
     assert label and "ladder_all no value (seeds 1 and 2 diverged" in label.group(1)
 
 
-def test_a_rung_s_own_gain_is_none_over_none_under_its_own_ranking(root: Path, metric: Any) -> None:
+def test_a_rung_s_own_factor_is_none_over_none_of_the_rung_before(root: Path, metric: Any) -> None:
     stored = table(root, f"ladder-ladder-{ML}").set_index(["protocol", "method"])
-    first = metric("paper", "gru4rec", "none", "NDCG@10", "kept").mean()
+    before = metric("paper", "gru4rec", "none", "NDCG@10", "kept").mean()
     for protocol in ("ladder_all", "strong"):
         here = metric(protocol, "gru4rec", "none", "NDCG@10", "excluded").mean()
-        assert stored.loc[(protocol, "none"), "NDCG@10 gain over rung 1"] == pytest.approx(here / first - 1, rel=1e-9)
-    assert pd.isna(stored.loc[("paper", "none"), "NDCG@10 gain over rung 1"])
+        assert stored.loc[(protocol, "none"), "NDCG@10 times the rung before"] == pytest.approx(here / before, rel=1e-9)
+        before = here
+    assert pd.isna(stored.loc[("paper", "none"), "NDCG@10 times the rung before"])
     test = comparison(root, "ladder", protocol="strong", method="iadsr", ranking="excluded", metric="HR@5")
     assert stored.loc[("strong", "iadsr"), "HR@5 relative_gain"] == test["relative_gain"]
+
+
+def test_a_ladder_says_what_the_protocol_adds_and_what_a_method_does(part: str, metric: Any) -> None:
+    none = {name: metric(name, "gru4rec", "none", "HR@5", "kept" if name == "paper" else "excluded") for name in LADDER}
+    gains = {
+        rung: (metric(name, "gru4rec", "iadsr", "HR@5", "kept" if name == "paper" else "excluded") - none[name]).mean()
+        for rung, name in enumerate(LADDER, 1)
+        if name != "ladder_all"  # there it diverged
+    }
+    begin, end = none["paper"].mean(), none["strong"].mean()
+    most = max(gains, key=lambda rung: gains[rung])
+    assert (
+        f"{ML}, GRU4Rec, HR@5: from rung 1 to rung 3, none goes from {fixed(begin)} to {fixed(end)}, a difference of "
+        f"{signed(end - begin)} that no method made. Against none on the same rung, at most and at last: "
+        f"IADSR {signed(gains[most])} on rung {most} and {signed(gains[3])} on rung 3."
+    ) in " ".join(part.split())
+
+
+def test_a_random_order_is_worth_its_share_of_places() -> None:
+    assert chance("HR@5", 1682) == pytest.approx(5 / 1682)
+    assert chance("NDCG@2", 100) == pytest.approx((1 + 1 / math.log2(3)) / 100)
+    assert chance("HR@10", 4) == 1.0
 
 
 def test_protocols_are_told_apart_by_what_differs(part: str) -> None:
