@@ -95,10 +95,11 @@ def train(
 
 @app.command()
 def evaluate(config: ConfigOption = DEFAULT) -> None:
-    """Turn every run's ranks into metrics."""
+    """Turn every run's ranks into metrics, and find those of the most popular items."""
     import pandas as pd
 
     from iadsr.evaluation.collect import collect
+    from iadsr.evaluation.popularity import write_popularity
 
     run = _read(config)
     root = Path(run.results)
@@ -107,6 +108,7 @@ def evaluate(config: ConfigOption = DEFAULT) -> None:
         for name in run.all_datasets
     }
     collect(_run_folders(run, root), sizes, root / "evaluation")
+    write_popularity({name: root / "sequences" / name / "sequences.npz" for name in sizes}, root / "evaluation")
 
 
 @app.command()

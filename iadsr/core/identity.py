@@ -22,8 +22,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "models": ("core",),
     "methods": ("core", "models"),
     "training": ("core", "sequences", "models", "methods"),
-    "evaluation": ("core",),
-    "statistics": ("core", "evaluation"),
+    "evaluation": ("core", "sequences"),
+    "statistics": ("core", "sequences", "evaluation"),
     "reporting": ("core",),
 }
 DECISIVE = ("columns", "seeding")  # modules of core that decide outcomes

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from iadsr.core.columns import BACKBONE, DATASET, METHOD, PROTOCOL, RANKINGS, SEED
+from iadsr.core.columns import BACKBONE, DATASET, METHOD, PROTOCOL, RANKINGS, SEED, VALUE
 from iadsr.reporting.load import DIVERGED, DONE, MISSING, Results, own_ranking, records, select
 from iadsr.reporting.words import (
     CLAIM_HIGH,
@@ -51,6 +51,8 @@ NUMBERS = (
 _CONTROLS = ("none", "random_drop", "popularity_drop", "aux_only")
 _KEEP_RATE_SLACK = 0.05
 _FEW_SEEDS = 3
+_REFERENCE_METRIC = "NDCG@10"
+_SIDES = {"none": "without a denoiser", "iadsr": "with IADSR"}
 _IDLE = 0.99  # a mask that keeps this much at test time denoises no test history worth speaking of
 
 
@@ -191,7 +193,10 @@ def answer(results: Results, compared: Comparisons, settings: Mapping[str, Any])
         {block: evidence(results, compared, settings, *block, baseline=name) for block in blocks}
         for name in ("none", "random_drop")
     )
-    points = [_point(*block, backbone[block], control[block], _has_control(results, *block)) for block in blocks]
+    points = [
+        _point(*block, backbone[block], control[block], _has_control(results, *block)) + _beside_popular(results, items)
+        for block, items in backbone.items()
+    ]
     effects = [_protocol_effect(results, compared, settings, dataset) for dataset in results.values(DATASET)]
     effects = [text for text in effects if text]
     lead = [_opening([item for items in backbone.values() for item in items])]
@@ -273,6 +278,21 @@ def _point(
     if all(outcome(item.row) == "missing" for item in controls):
         return f"{text} It could not be compared with random dropping ({_reasons(controls)})."
     return f"{text} Against random dropping: {tally(controls)}."
+
+
+def _beside_popular(results: Results, items: Sequence[Evidence]) -> str:
+    """How many backbones stand above the most popular items, without IADSR and with it, in NDCG@10."""
+    dataset, protocol, ranking = items[0].dataset, items[0].protocol, items[0].ranking
+    popular = results.popular(dataset, ranking, _REFERENCE_METRIC)
+    if not is_number(popular):
+        return ""
+    values = select(results.metrics, dataset=dataset, protocol=protocol, ranking=ranking, group="all")
+    values = select(values, metric=_REFERENCE_METRIC)
+    counts = []
+    for method in ("none", "iadsr"):
+        means = select(values, method=method).groupby(BACKBONE)[VALUE].mean().dropna()
+        counts.append(f"{int((means > popular).sum())} of {counted(len(means), 'backbone')} {_SIDES[method]}")
+    return f" The most popular items alone reach {_REFERENCE_METRIC} {fixed(popular)}; above that are {listed(counts)}."
 
 
 def _means(items: Sequence[Evidence], made: Sequence[Evidence]) -> str:

@@ -30,11 +30,10 @@ from iadsr.reporting.drawing import (
 from iadsr.reporting.experiment import Experiment
 from iadsr.reporting.experiment_tables import RUNG_METRICS, TEST_METRICS, Spread, spread_of
 from iadsr.reporting.load import DONE, mean_and_sd, select
-from iadsr.reporting.words import compared, fixed, is_number, label, percent, percent_interval, share, titled
+from iadsr.reporting.words import POPULAR, compared, fixed, is_number, label, percent, percent_interval, share, titled
 
 _BAD = "#8a1c1c"
 _GREY = "#667"
-_CHANCE = "random order"
 _SLANT = 0.042  # inches that a character of a slanted tick label takes, either way
 _LOG_FROM = 20  # a positive setting that varies by this factor is drawn on a log scale
 
@@ -240,13 +239,6 @@ def ladder_figure(experiment: Experiment, dataset: str, number: int) -> Figure:
     return Figure("ladder", f"figure-{number}", f"From rung to rung: {dataset}", caption, panels)
 
 
-def chance(metric: str, items: int) -> float:
-    """What a random order of `items` candidates reaches in HR@k or NDCG@k, one of them relevant."""
-    name, _, cutoff = metric.partition("@")
-    ranks = range(1, min(int(cutoff), items) + 1)
-    return sum(1 / math.log2(rank + 1) if name == "NDCG" else 1.0 for rank in ranks) / items
-
-
 def _ladder_panel(experiment: Experiment, dataset: str, backbone: str, metric: str, name: str) -> Panel:
     protocols = experiment.protocols(dataset)
     methods = experiment.methods(dataset=dataset, backbone=backbone)
@@ -257,7 +249,7 @@ def _ladder_panel(experiment: Experiment, dataset: str, backbone: str, metric: s
         for method in methods
         if method != experiment.baseline
     }
-    by_chance = chance(metric, int(experiment.results.summaries[dataset]["counts"]["items"]))
+    popular = [experiment.results.popular(dataset, experiment.ranking(name), metric) for name in protocols]
     # side by side within a rung, or their error bars would hide each other
     shift = {method: 0.09 * (place - (len(methods) - 1) / 2) for place, method in enumerate(methods)}
 
@@ -265,7 +257,7 @@ def _ladder_panel(experiment: Experiment, dataset: str, backbone: str, metric: s
         for method, points in levels.items():
             _error_line(axes, points, shift[method], look[method], short[method])
             _crosses(axes, [point.x + shift[method] for point in points if point.note], look[method])
-        axes.axhline(by_chance, color=_GREY, linestyle=":", linewidth=1, label=_CHANCE)
+        axes.plot(range(len(popular)), popular, color=_GREY, linestyle=":", linewidth=1.2, label=POPULAR)
         axes.set_ylim(bottom=0)
         axes.set_ylabel(metric)
         _rung_axis(axes, protocols)
@@ -282,7 +274,7 @@ def _ladder_panel(experiment: Experiment, dataset: str, backbone: str, metric: s
 
     longest = max(len(_rung_label(number, protocol)) for number, protocol in enumerate(protocols, start=1))
     title = f"{label(backbone)}: {metric}"
-    frame = line_frame([*(short[method] for method in methods), _CHANCE], 1.5, 1.1, bottom=0.2 + _SLANT * longest)
+    frame = line_frame([*(short[method] for method in methods), POPULAR], 1.5, 1.1, bottom=0.2 + _SLANT * longest)
     frame = replace(frame, left=max(frame.left, _SLANT * len(_rung_label(1, protocols[0]))))
     said = "; ".join(
         _ladder_said(label(method), protocols, points, gains.get(method)) for method, points in levels.items()

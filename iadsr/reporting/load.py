@@ -62,6 +62,7 @@ class Results:
     comparisons: pd.DataFrame
     curves: pd.DataFrame
     keep: pd.DataFrame
+    popularity: pd.DataFrame
     summaries: Mapping[str, Mapping[str, Any]]
     encoders: pd.DataFrame
     records: Mapping[Address, Mapping[str, Any]]
@@ -76,6 +77,11 @@ class Results:
     def methods(self, **where: object) -> list[str]:
         """The expected methods; `none` leads because every other one is read against it."""
         return sorted(self.values(METHOD, **where), key=lambda name: name != "none")
+
+    def popular(self, dataset: str, ranking: str, metric: str) -> float:
+        """What the most popular items alone reach; NaN if a tree does not say."""
+        found = select(self.popularity, dataset=dataset, ranking=ranking, metric=metric)[VALUE]
+        return float(found.iloc[0]) if len(found) else math.nan
 
 
 def select(frame: pd.DataFrame, **where: object) -> pd.DataFrame:
@@ -194,6 +200,9 @@ class _Tree:
             self._comparisons["experiment"] = ""
         kept = root / "evaluation" / "keep.parquet"
         self._kept = pd.read_parquet(kept) if kept.is_file() else pd.DataFrame(columns=list(_KEEP_COLUMNS))
+        popular = root / "evaluation" / "popularity.parquet"
+        columns = [DATASET, RANKING, METRIC, VALUE]
+        self._popularity = pd.read_parquet(popular) if popular.is_file() else pd.DataFrame(columns=columns)
         self._records: dict[Address, Mapping[str, Any] | None] = {}
 
     def cut(self, cells: Sequence[Sequence[Any]], experiment: str, unexpected: int) -> Results:
@@ -212,6 +221,7 @@ class _Tree:
             comparisons=_keep_comparisons(select(self._comparisons, experiment=experiment), expected),
             curves=_keep(self._curves, expected),
             keep=_keep(self._kept, expected),
+            popularity=self._popularity[self._popularity[DATASET].isin(datasets)],
             summaries={name: _summary(self._root / "data" / name / "summary.json") for name in datasets},
             encoders=_encoders(self._root, datasets, merged, found),
             records=found,

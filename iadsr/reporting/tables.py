@@ -15,6 +15,7 @@ from iadsr.reporting.load import DONE, Results, own_ranking, protocol_values, re
 from iadsr.reporting.words import (
     CLAIM_METRICS,
     NOTHING,
+    POPULAR,
     counted,
     disagreement,
     fixed,
@@ -262,7 +263,10 @@ def overall_table(results: Results, settings: Mapping[str, Any], dataset: str, p
     where = {DATASET: dataset, PROTOCOL: protocol}
     values = select(results.metrics, **where, ranking=ranking, group="all")
     seeds = _seed_values(values)
-    rows, frame = [], []
+    popular = {metric: results.popular(dataset, ranking, metric) for metric in METRICS}
+    known = any(is_number(value) for value in popular.values())
+    rows = [_popular_row(popular)] if known else []
+    frame = [_popular_record(where, ranking, popular)] if known else []
     for backbone in results.values(BACKBONE, **where):
         methods = results.methods(**where, backbone=backbone)
         found = {method: _method_numbers(seeds, backbone, method) for method in methods}
@@ -282,7 +286,20 @@ def overall_table(results: Results, settings: Mapping[str, Any], dataset: str, p
         f"{context(results, settings, dataset, protocol, ranking)} {what}; the best mean of each backbone is bold (a "
         "mark, not a test). Gains over none are ratios of means over the seeds that both have."
     )
+    if known:
+        caption += " Most popular: everybody is shown the items with most training interactions; nothing is trained."
     return Table(slug("overall", dataset, protocol, ranking), caption, columns, rows, pd.DataFrame(frame))
+
+
+def _popular_row(values: Mapping[str, float]) -> Row:
+    """The reference that knows nothing of a user but what to leave out."""
+    numbers = [Cell(fixed(values[metric])) for metric in METRICS]
+    return Row([*row_heads(NOTHING, POPULAR), *numbers, *(Cell(NOTHING) for _ in GAIN_METRICS), Cell(NOTHING)])
+
+
+def _popular_record(where: Mapping[str, str], ranking: str, values: Mapping[str, float]) -> dict[str, Any]:
+    means = {f"{metric} mean": value for metric, value in values.items()}
+    return {**where, "ranking": ranking, BACKBONE: "", METHOD: "most_popular", **means}
 
 
 SeedValues = dict[tuple[str, str, str], dict[int, float]]

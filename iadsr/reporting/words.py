@@ -16,6 +16,7 @@ CLAIM_METRICS = ("HR@5", "NDCG@5")
 NOTHING = "\u2013"
 MINUS = "\u2212"
 TIMES = "\u00d7"
+POPULAR = "most popular"
 
 Outcome = Literal["gain", "loss", "none", "missing"]
 OUTCOME_WORDS: Mapping[str, str] = {

@@ -3,11 +3,13 @@ rule evaluation:
         # a record is written last and stands for its run's three files: listing all of them costs seconds to plan
         records=RECORDS,
         catalogues=expand(rules.datasets.output.catalogue, dataset=RUN.all_datasets),
+        sequences=expand(rules.sequences.output, dataset=RUN.all_datasets),
     output:
         metrics=f"{ROOT}/evaluation/metrics.parquet",
         runs=f"{ROOT}/evaluation/runs.parquet",
         curves=f"{ROOT}/evaluation/curves.parquet",
         keep=f"{ROOT}/evaluation/keep.parquet",
+        popularity=f"{ROOT}/evaluation/popularity.parquet",
     log:
         f"{ROOT}/logs/evaluation.log",
     conda:

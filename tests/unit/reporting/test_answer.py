@@ -6,6 +6,7 @@ import pytest
 
 from iadsr.reporting.answer import Answer, Comparisons, answer
 from iadsr.reporting.load import load
+from iadsr.reporting.words import fixed
 from tests.unit.reporting.synthetic import SETTINGS, make_tree
 
 CELLS = [("ml", protocol, "sasrec", method, 1) for protocol in ("paper", "strong") for method in ("none", "iadsr")]
@@ -31,6 +32,24 @@ def say(tmp_path: Path) -> Callable[[float, float, float], Answer]:
         return answer(results, Comparisons(results), SETTINGS)
 
     return said
+
+
+def test_both_sides_are_set_against_the_most_popular_items(tmp_path: Path) -> None:
+    make_tree(tmp_path, CELLS, epochs=2)
+    metrics = pd.read_parquet(tmp_path / "evaluation" / "metrics.parquet")
+    means = metrics.query("group == 'all' and metric == 'NDCG@10' and protocol == 'paper' and ranking == 'kept'")
+    none, iadsr = (float(means.loc[means["method"] == name, "value"].iloc[0]) for name in ("none", "iadsr"))
+    assert none != iadsr
+    between = (none + iadsr) / 2
+    columns = ["dataset", "ranking", "metric", "value", "users"]
+    rows = [("ml", ranking, "NDCG@10", between, 9) for ranking in ("kept", "excluded")]
+    pd.DataFrame(rows, columns=columns).to_parquet(tmp_path / "evaluation" / "popularity.parquet")
+    results = load(tmp_path, CELLS)
+    said = answer(results, Comparisons(results), SETTINGS).points[0]
+    assert said.endswith(
+        f"The most popular items alone reach NDCG@10 {fixed(between)}; above that are {int(none > between)} of 1 "
+        f"backbone without a denoiser and {int(iadsr > between)} of 1 backbone with IADSR."
+    )
 
 
 def test_gain(say: Callable[..., Answer]) -> None:

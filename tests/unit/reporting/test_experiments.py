@@ -1,6 +1,5 @@
 """The section of the experiments, on a tree with one of each view."""
 
-import math
 import re
 import subprocess
 import sys
@@ -13,7 +12,6 @@ import pytest
 
 from iadsr.core.errors import ConfigError
 from iadsr.reporting.experiment import Experiment, experiments_of
-from iadsr.reporting.experiment_figures import chance
 from iadsr.reporting.experiment_tables import spread_of
 from iadsr.reporting.experiments import spread_sentences
 from iadsr.reporting.load import load_all
@@ -250,10 +248,15 @@ def test_a_ladder_says_what_the_protocol_adds_and_what_a_method_does(part: str, 
     ) in " ".join(part.split())
 
 
-def test_a_random_order_is_worth_its_share_of_places() -> None:
-    assert chance("HR@5", 1682) == pytest.approx(5 / 1682)
-    assert chance("NDCG@2", 100) == pytest.approx((1 + 1 / math.log2(3)) / 100)
-    assert chance("HR@10", 4) == 1.0
+def test_the_overall_tables_open_with_the_most_popular_items(text: str, root: Path) -> None:
+    row = rows_of(text, f"overall-{ML}-paper-kept")[0]
+    assert row == [NOTHING, "most popular", *["0.0301"] * 7, *[NOTHING] * 4]
+    stored = pd.read_csv(root / "report" / "tables" / f"overall-{ML}-paper-kept.csv").iloc[0]
+    assert (stored["method"], stored["HR@5 mean"]) == ("most_popular", 0.0301)
+
+
+def test_a_ladder_shows_the_most_popular_items(part: str) -> None:
+    assert part.count("most popular</text>") == 2, "a line in either panel"
 
 
 def test_protocols_are_told_apart_by_what_differs(part: str) -> None:

@@ -1,0 +1,64 @@
+"""What the most popular items alone would reach: the mark below which nothing was learned of a user's sequence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from iadsr.core import columns as c
+from iadsr.core.files import write_parquet
+from iadsr.evaluation.metrics import per_user
+from iadsr.sequences.split import HELD_OUT, Sequences, load_sequences
+
+POPULARITY_FILE = "popularity.parquet"
+
+
+def popularity_ranks(sequences: Sequences) -> pd.DataFrame:
+    """Where each user's test target stands if everybody is shown the items with most training interactions.
+
+    Returns:
+        The rank columns of ranks.parquet, under both rules, a row a user. Equally popular items are in random order.
+    """
+    counts = sequences.train_counts()
+    targets = sequences.items[sequences.target_positions("test")]
+    wanted = counts[targets]
+    ordered = np.sort(counts[1:])
+    better = len(ordered) - np.searchsorted(ordered, wanted, side="right")
+    ties = len(ordered) - better - np.searchsorted(ordered, wanted, side="left") - 1
+
+    # the history: every (user, item) once, without the target
+    users = np.repeat(np.arange(len(targets)), sequences.lengths - HELD_OUT["test"])
+    inside = np.ones(len(sequences.items), dtype=bool)
+    inside[sequences.target_positions("test")] = False
+    items = sequences.items[inside].astype(np.int64)
+    other = items != targets[users]
+    users, items = np.divmod(np.unique(users[other] * len(counts) + items[other]), len(counts))
+    seen_better, seen_ties = (
+        np.bincount(users[above], minlength=len(targets))
+        for above in (counts[items] > wanted[users], counts[items] == wanted[users])
+    )
+    return pd.DataFrame(
+        {
+            c.rank_column("kept"): 1 + better + ties / 2,
+            c.rank_column("excluded"): 1 + better - seen_better + (ties - seen_ties) / 2,
+        }
+    )
+
+
+def write_popularity(sequences: Mapping[str, Path], out: Path) -> None:
+    """Write popularity.parquet (dataset, ranking, metric, value, users) to `out`; `sequences` maps dataset to file.
+
+    Raises:
+        DataError: see `load_sequences`.
+    """
+    rows = []
+    for dataset, path in sequences.items():
+        ranks = popularity_ranks(load_sequences(path))
+        for ranking in c.RANKINGS:
+            means = per_user(ranks, ranking).mean()
+            rows += [(dataset, ranking, name, value, len(ranks)) for name, value in means.items()]
+    columns = [c.DATASET, c.RANKING, c.METRIC, c.VALUE, c.USERS]
+    write_parquet(out / POPULARITY_FILE, pd.DataFrame(rows, columns=columns))
