@@ -124,12 +124,15 @@ def _method_record(experiment: Experiment, at: _At, own: pd.DataFrame, masks: Se
 def _test_record(
     experiment: Experiment, dataset: str, protocol: str, backbone: str, method: str, metric: str
 ) -> dict[str, Any]:
-    """A comparison with the baseline as CSV columns; nothing for the baseline itself."""
+    """A comparison with the baseline as CSV columns; nothing for the baseline itself.
+
+    Without its `mean`, which is over the seeds that both have, or none: the table's own is over all that are done.
+    """
     if method == experiment.baseline:
         return {}
     row = experiment.against(dataset, protocol, backbone, method, metric)
     numbers = {**comparison_numbers(row), "family": row.get("family"), "outcome": outcome(row)}
-    return {f"{metric} {key}": value for key, value in numbers.items()}
+    return {f"{metric} {key}": value for key, value in numbers.items() if key != "mean"}
 
 
 def _seed_record(own: pd.DataFrame) -> dict[str, Any]:

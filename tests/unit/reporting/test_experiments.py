@@ -206,6 +206,17 @@ def test_a_sweep_s_table_is_folded_and_holds_the_swept_values(root: Path, part: 
     assert before.count("<details>") == before.count("</details>") + 1
 
 
+def test_a_mean_in_a_csv_is_that_of_the_runs_and_not_of_a_comparison(root: Path, metric: Any) -> None:
+    stored = table(root, f"defects-methods-{ML}-paper-gru4rec").set_index("method")
+    for name in ("iadsr", "iadsr-defects=R4"):
+        for measure in ("HR@5", "NDCG@5"):
+            expected = metric("paper", "gru4rec", name, measure, "kept").mean()
+            assert stored.loc[name, f"{measure} mean"] == pytest.approx(expected), (name, measure)
+    rungs = table(root, f"ladder-ladder-{ML}").set_index(["protocol", "method"])
+    expected = metric("strong", "gru4rec", "iadsr", "NDCG@10", "excluded").mean()
+    assert rungs.loc[("strong", "iadsr"), "NDCG@10 mean"] == pytest.approx(expected)
+
+
 def test_a_ladder_goes_up_in_the_order_given(root: Path, part: str) -> None:
     rows = rows_of(part, f"experiment-ladder-rungs-{ML}")
     assert rows == [
