@@ -22,7 +22,7 @@ class GRU4Rec(nn.Module):
 
     def forward(self, embedded: Tensor, lengths: Tensor, users: Tensor) -> Tensor:
         """See `Backbone`. Recurrence runs forward, so padding on the right cannot reach a valid state."""
-        hidden = run_gru(self.gru, self.dropout(embedded), self.dropout)
+        hidden = run_gru(self.gru, self.dropout(embedded), lengths, self.dropout)
         states: Tensor = self.project(self.dropout(hidden))
         return states
 

@@ -53,7 +53,7 @@ class ReleasedGRU4Rec(nn.Module):
 
     def forward(self, embedded: Tensor, lengths: Tensor, users: Tensor) -> Tensor:
         """(B, T, D) to (B, T, H)."""
-        return run_gru(self.gru, embedded, self.between)
+        return run_gru(self.gru, embedded, lengths, self.between)
 
 
 class ReleasedSASRec(nn.Module):

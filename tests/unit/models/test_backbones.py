@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from iadsr.core.config import BACKBONES
 from iadsr.models.backbone import ItemTable, build_backbone, last_states
@@ -71,25 +72,29 @@ def test_item_table_pads_with_zero_and_offers_every_item_but_padding() -> None:
 
 
 @pytest.mark.parametrize("layers", [1, 2])
-def test_gru_states_and_gradients_equal_those_of_torch(layers: int) -> None:
+@pytest.mark.parametrize("lengths", [[6, 6, 6], [2, 6, 1], [3, 1, 4]])
+def test_gru_states_and_gradients_equal_those_of_torch(layers: int, lengths: list[int]) -> None:
     torch.manual_seed(0)
     model = GRU4Rec(5, dropout=0.0, hidden=7, layers=layers).double()
     for weight in model.parameters():
         torch.nn.init.normal_(weight, std=0.7)
     x = torch.randn(3, 6, 5, dtype=torch.float64, requires_grad=True)
     outer = torch.randn(3, 6, 7, dtype=torch.float64)
+    given = torch.tensor(lengths)
+    packed = pack_padded_sequence(x, given, batch_first=True, enforce_sorted=False)
+    reference = pad_packed_sequence(model.gru(packed)[0], batch_first=True, total_length=6)[0]
     results = []
-    for hidden in (run_gru(model.gru, x, model.dropout), model.gru(x)[0]):
+    for hidden in (run_gru(model.gru, x, given, model.dropout), reference):
         wanted = [x, *model.gru.parameters()]
         results.append((hidden, torch.autograd.grad((hidden * outer).sum(), wanted)))
     (ours, gradients), (theirs, expected) = results
     torch.testing.assert_close(ours, theirs)
-    for gradient, reference in zip(gradients, expected, strict=True):
-        torch.testing.assert_close(gradient, reference)
+    for gradient, wanted_gradient in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(gradient, wanted_gradient)
 
 
 def test_gru_gradients_equal_finite_differences() -> None:
     torch.manual_seed(1)
     model = GRU4Rec(3, dropout=0.0, hidden=4, layers=1).double()
     x = torch.randn(2, 3, 3, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda given: run_gru(model.gru, given, model.dropout), (x,))
+    assert torch.autograd.gradcheck(lambda given: run_gru(model.gru, given, torch.tensor([3, 2]), model.dropout), (x,))
