@@ -240,17 +240,28 @@ class Settings(Strict):
 
 
 class Protocol(Strict):
-    """A protocol file: settings for all, then by backbone, then by dataset (later ones win); defaults of methods."""
+    """A protocol file: settings for all, by backbone, by dataset, by both (later ones win); defaults of methods."""
 
     name: str
     description: str = Field(description="one sentence for the report")
     extends: str | None = Field(None, description="a protocol whose file this one changes, key by key")
     settings: dict[str, Any] = Field(default_factory=dict, description="settings of every cell")
     backbones: dict[str, dict[str, Any]] = Field(default_factory=dict, description="options and overrides by backbone")
-    datasets: dict[str, dict[str, Any]] = Field(default_factory=dict, description="overrides by dataset")
+    datasets: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="overrides by dataset, then by `dataset/backbone`"
+    )
     methods: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="by kind of method: options that hold where a method's file leaves them out"
     )
+
+    @field_validator("datasets")
+    @classmethod
+    def _of_known_backbones(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        for key in value:
+            _, both, backbone = key.partition("/")
+            if both and backbone not in BACKBONES:
+                raise ValueError(f"unknown backbone in '{key}'; {suggest(backbone, BACKBONES)}")
+        return value
 
 
 class Sweep(Strict):
@@ -541,7 +552,9 @@ def resolve_settings(
     """Settings and backbone options of one (protocol, backbone, dataset), before any method's own."""
     if backbone not in BACKBONES:
         raise ConfigError(f"unknown backbone '{backbone}'; {suggest(backbone, BACKBONES)}")
-    merged = {**protocol.settings, **protocol.backbones.get(backbone, {}), **protocol.datasets.get(dataset, {})}
+    merged = protocol.settings | protocol.backbones.get(backbone, {})
+    for key in (dataset, f"{dataset}/{backbone}"):
+        merged |= protocol.datasets.get(key, {})
     where = f"protocol '{protocol.name}' for {backbone} on {dataset}"
     released = merged.get("networks") == "released"
     if released and backbone != "gru4rec" and merged.get("objective") == "all":

@@ -77,6 +77,20 @@ def test_a_protocol_gives_what_a_method_leaves_open_and_nothing_else() -> None:
     }
 
 
+def test_a_line_for_dataset_and_backbone_wins_over_both(tmp_path: Path) -> None:
+    folder = tmp_path / "config"
+    shutil.copytree(FOLDER, folder)
+    lines = "backbones: {gru4rec: {epochs: 5}}\n"
+    lines += "datasets: {movielens-100k: {epochs: 6}, movielens-100k/gru4rec: {epochs: 7}}\n"
+    mine = folder / "protocols/mine.yaml"
+    mine.write_text(f"name: mine\nextends: paper\ndescription: d\n{lines}")
+    cells = run(protocols=["mine"], backbones=["gru4rec", "sasrec"]).cells(folder)
+    assert {(cell.backbone, cell.settings.epochs) for cell in cells} == {("gru4rec", 7), ("sasrec", 6)}
+    mine.write_text(mine.read_text().replace("movielens-100k/gru4rec", "movielens-100k/gru4re"))
+    with pytest.raises(ConfigError, match="did you mean 'gru4rec'"):
+        run(protocols=["mine"]).cells(folder)
+
+
 def test_an_unknown_method_in_a_protocol_is_refused(tmp_path: Path) -> None:
     shutil.copytree(FOLDER, tmp_path / "config")
     strong = tmp_path / "config/protocols/strong.yaml"
