@@ -460,10 +460,10 @@ def _idle_masks(results: Results) -> list[str]:
         rates = cells.groupby(BACKBONE, sort=False)[["train_keep_rate", "test_keep_rate"]].mean().astype(float)
         idle = rates[rates["test_keep_rate"] >= _IDLE]
         if len(idle):
-            low, high = idle["train_keep_rate"].min(), idle["train_keep_rate"].max()
+            ends = dict.fromkeys(share(end) for end in idle["train_keep_rate"].agg(["min", "max"]))
             found.append(
                 f"{dataset}, {protocol}: at test time IADSR keeps at least {share(_IDLE, 0)} of the interactions with "
-                f"{listed([label(str(name)) for name in idle.index])} (in training {share(low)} to {share(high)}), so "
+                f"{listed([label(str(name)) for name in idle.index])} (in training {' to '.join(ends)}), so "
                 "whatever it changes there comes from training, not from denoised test histories."
             )
     return found

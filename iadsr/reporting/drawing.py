@@ -78,7 +78,7 @@ class Frame:
     left: float
     top: float
     heights: Sequence[float]
-    right: float = 0.12
+    right: float = 0.24  # half of the widest label of a tick that stands at the edge
     bottom: float = 0.48
     gap: float = 0.16
 
