@@ -37,12 +37,12 @@ def slow_losses(model: Recommender, step: Step, keep: Tensor, noise: torch.Gener
         for t in range(length):
             collaborative = torch.maximum(collaborative, states[t])
             semantic = semantic + long_map @ method.text[items[user, t]] / length
-        pairs_long.append((collaborative, semantic))
+        pairs_long.append((collaborative, semantic, int(step.batch.users[user])))
         mine = []
         gate = _cosine(semantic, collaborative) > method.theta
         for t in range(length):
             short = short_map @ method.text[items[user, t]]
-            pairs_short.append((states[t], short))
+            pairs_short.append((states[t], short, int(items[user, t])))
             score = _cosine(semantic, states[t]) + _cosine(collaborative, short) + _cosine(states[t], short)
             soft = torch.sigmoid((score + random[user, t]) / method.temperature)
             mask = (soft > 0.5).float() + soft - soft.detach() if gate else torch.ones(())
@@ -63,10 +63,15 @@ def _cosine(left: Tensor, right: Tensor) -> Tensor:
     return left @ right / (left.norm() * right.norm())
 
 
-def _info_nce(pairs: list[tuple[Tensor, Tensor]], method: IADSR) -> Tensor:
-    right = torch.stack([F.normalize(b, dim=0) for _, b in pairs])
+def _info_nce(pairs: list[tuple[Tensor, Tensor, int]], method: IADSR) -> Tensor:
+    """Pairs and what each is about; others about the same are negatives only with `equal_negatives`."""
     terms = []
-    for index, (left, _) in enumerate(pairs):
-        logits = right @ F.normalize(left, dim=0) / method.alignment_temperature
-        terms.append(torch.logsumexp(logits, 0) - logits[index])
+    for index, (left, _, about) in enumerate(pairs):
+        logits = []
+        for other, (_, right, its) in enumerate(pairs):
+            if other == index or its != about or method.equal_negatives:
+                logits.append(_cosine(left, right) / method.alignment_temperature)
+            if other == index:
+                own = logits[-1]
+        terms.append(torch.logsumexp(torch.stack(logits), 0) - own)
     return torch.stack(terms).mean()

@@ -18,7 +18,8 @@ from iadsr.core.errors import ConfigError, suggest
 from iadsr.core.files import value_digest
 
 Objective = Literal["last", "prefix", "all"]
-Defect = Literal["R1", "R2", "R3", "R4", "R5", "R6", "R7", "R8", "R9", "R10"]
+Defect = Literal["R1", "R2", "R3", "R4", "R5", "R6", "R7", "R8", "R9", "R10", "R11"]
+Remove = Literal["zero", "pack"]
 Texts = Literal["names", "shuffled", "random", "empty"]
 Ranking = Literal["excluded", "kept"]
 
@@ -78,19 +79,31 @@ class GRU4RecOptions(Strict):
 
 
 class SASRecOptions(Strict):
-    """Kang and McAuley, ICDM 2018: causal self-attention."""
+    """Causal self-attention after Kang and McAuley, ICDM 2018, whose own network is `norm: pre`, `activation: relu`,
+    `attention_dropout` as high as `dropout`, two layers, one head, `inner` as wide as the embeddings."""
 
     layers: int = Field(2, ge=1, description="attention blocks")
     heads: int = Field(2, ge=1, description="attention heads; must divide the dimension")
     inner: int = Field(256, ge=1, description="width inside the position-wise network")
+    norm: Literal["post", "pre"] = Field(
+        "post", description="layer norm after each residual connection, or before each sub-layer as published"
+    )
+    activation: Literal["gelu", "relu"] = Field("gelu", description="of the position-wise network; relu as published")
+    attention_dropout: float = Field(0.0, ge=0, lt=1, description="on the attention weights")
 
 
 class CaserOptions(Strict):
-    """Tang and Wang, WSDM 2018: convolutions over a window of recent items (no user embedding here)."""
+    """Convolutions over a window of recent items after Tang and Wang, WSDM 2018.
+
+    Their output layer reads a user embedding. The default here reads the last item's embedding in its place.
+    """
 
     window: int = Field(5, ge=1, description="how many recent items a position sees")
     horizontal: int = Field(16, ge=1, description="horizontal filters for each height 1..window")
     vertical: int = Field(4, ge=1, description="vertical filters")
+    user_embedding: bool = Field(
+        False, description="the output layer reads a user embedding, as published, instead of the last item's"
+    )
 
 
 class ReleasedGRU4RecOptions(Strict):
@@ -127,13 +140,14 @@ class IADSROptions(Strict):
     R2 no denoising at test time; R3 the gate is always open; R4 one Gumbel sample instead of two; R5 semantic and
     collaborative positions of long histories are paired wrongly; R6 the reconstruction terms of a batch are added up
     instead of averaged; R7 Caser has no decoder, so that training stops with an error; R8 tanh-bounded scores; R9
-    padding can be recommended; R10 early stopping on the training loss. R8-R10 change the cell's training settings.
+    padding can be recommended; R10 early stopping on the training loss; R11 in training the long semantic interest
+    includes the target's text. R8-R10 change the cell's training settings.
     """
 
     variant: Literal["paper", "released"] = Field(
         "paper",
-        description="released: defects R1-R5, with SASRec and Caser R6, with Caser R7 and no alignment; R8-R10 are the "
-        "protocol's, or named in `defects`",
+        description="released: defects R1-R5, with SASRec and Caser R6, with Caser R7 and no alignment, and "
+        "`equal_negatives`; R8-R10 are the protocol's, R11 is named in `defects`",
     )
     defects: tuple[Defect, ...] = Field((), description="defects beyond the variant's own; one name or a list")
     repaired: tuple[Defect, ...] = Field((), description="defects of variant or protocol that are mended here")
@@ -142,11 +156,31 @@ class IADSROptions(Strict):
     alignment: float = Field(1.0, ge=0, description="weight of the two InfoNCE terms")
     alignment_temperature: float = Field(0.1, gt=0, description="of InfoNCE")
     alignment_rows: int = Field(512, ge=2, description="at most so many rows, drawn at random, enter an InfoNCE term")
+    long_rows: Literal["sequence", "position"] = Field(
+        "sequence",
+        description="rows of the long InfoNCE term under scope `causal`: each sequence's last position, as everywhere "
+        "else, or every drawn position",
+    )
+    equal_negatives: bool = Field(
+        False,
+        description="negatives of an InfoNCE row may be the very same item (short) or user (long), as released; "
+        "otherwise these rows are left out of its denominator",
+    )
     reconstruction: float = Field(1.0, ge=0, description="weight of the reconstruction term")
     mask: Literal["hard", "soft", "none"] = Field(
         "hard", description="0/1 samples, the soft samples behind them, or no mask at all: auxiliary losses only"
     )
+    remove: Remove = Field(
+        "zero",
+        description="what becomes of a dropped input: its embedding is zeroed and keeps its place, or the inputs "
+        "behind it move up",
+    )
     semantic: bool = Field(True, description="false: no text at all; the score is the cosine of the two collaborative")
+    interest_text: Literal["items", "prefixes"] = Field(
+        "items",
+        description="semantic interests from the vectors of single item names, or as in the recovered script from "
+        "vectors of the names so far, joined",
+    )
     threshold: Literal["zero", "mean", "quantile", "learned"] = Field(
         "zero", description="what a score must exceed: 0, the input's mean score, a quantile of it, or a learned bias"
     )
@@ -173,6 +207,7 @@ class RandomDropOptions(Strict):
     """A control: drops inputs at random, as many as another method's run dropped."""
 
     match: str = Field("iadsr", description="the method whose keep rates are copied, epoch by epoch and at test time")
+    remove: Remove = Field("zero", description="what becomes of a dropped input; see `iadsr`")
 
 
 BACKBONES: dict[str, type[Strict]] = {"gru4rec": GRU4RecOptions, "sasrec": SASRecOptions, "caser": CaserOptions}
@@ -184,7 +219,7 @@ RELEASED: dict[str, type[Strict]] = {
     "caser": ReleasedCaserOptions,
 }
 RUN_OPTIONS = ("encoder", "texts", "warm_start")  # what a method reads and how it starts: the run sees to that
-_METHOD_DEFECTS = ("R1", "R2", "R3", "R4", "R5", "R6", "R7")
+_METHOD_DEFECTS = ("R1", "R2", "R3", "R4", "R5", "R6", "R7", "R11")
 _SETTING_DEFECTS: dict[str, dict[str, Any]] = {
     "R8": {"bounded": True},
     "R9": {"rank_padding": True},
@@ -206,6 +241,11 @@ class Settings(Strict):
     dimension: int = Field(64, ge=1, description="width of item embeddings and of the states that score them")
     dropout: float = Field(ge=0, lt=1, description="on the item embeddings and inside the backbone")
     batch_size: int = Field(ge=1, description="sequences in a step")
+    batching: Literal["length", "shuffled"] = Field(
+        "length",
+        description="which samples share a batch: those of like length, so that little is padding, or any. A loss with "
+        "in-batch negatives depends on it",
+    )
     learning_rate: float = Field(gt=0, description="learning rate of AdamW")
     weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay of AdamW")
     average: float = Field(
@@ -517,14 +557,20 @@ def settle_method(
             f"method '{label}' with scope 'sequence' would see its target under objective 'all', where every position "
             "predicts the next one: use scope 'causal', or objective 'prefix' or 'last'"
         )
+    if settings.networks == "released" and resolved.get("remove") == "pack":
+        raise ConfigError(
+            f"method '{label}' with `remove: pack` needs `networks: ours`: the released ones mask no padding"
+        )
     if "variant" not in resolved:
         return resolved, settings
+    _check_iadsr(resolved, settings, label)
     own: set[str] = set()
     if resolved.pop("variant") == "released":
         own = {"R1", "R2", "R3", "R4", "R5", *({"R6"} if backbone != "gru4rec" else ())}
         if backbone == "caser":
             own.add("R7")
             resolved["alignment"] = 0.0
+        resolved["equal_negatives"] = True
     given, repaired = set(resolved["defects"]), set(resolved.pop("repaired"))
     if both := sorted(given & repaired):
         raise ConfigError(f"method '{label}' both has and mends {', '.join(both)}")
@@ -546,6 +592,33 @@ def settle_method(
     return resolved, settings.model_copy(update=changes)
 
 
+def _check_iadsr(options: Mapping[str, Any], settings: Settings, label: str) -> None:
+    """Refuse combinations of IADSR's options that contradict each other.
+
+    Raises:
+        ConfigError: naming the options.
+    """
+    if options["mask"] == "soft" and options["remove"] == "pack":
+        raise ConfigError(f"method '{label}': a soft mask removes nothing, so `remove: pack` has nothing to move up")
+    if options["interest_text"] == "prefixes":
+        other = {name for name, value in (("short", "item"), ("long", "mean")) if options[name] != value}
+        if other:
+            raise ConfigError(
+                f"method '{label}': with `interest_text: prefixes` the text is joined, not pooled: leave out "
+                f"{' and '.join(f'`{name}`' for name in sorted(other))}"
+            )
+        if settings.injected_noise or settings.tie_break:
+            raise ConfigError(
+                f"method '{label}': `interest_text: prefixes` is encoded from the sequences as they are, so it has "
+                "no text for `injected_noise` or `tie_break`; use `interest_text: items`"
+            )
+    if "R11" in options["defects"] and settings.objective == "all":
+        raise ConfigError(
+            f"method '{label}': R11 puts the target into a sample's long text, and under objective 'all' every "
+            "position is a target; use objective 'last' or 'prefix'"
+        )
+
+
 def resolve_settings(
     protocol: Protocol, backbone: str, dataset: str, max_epochs: int | None
 ) -> tuple[Settings, dict[str, Any]]:
@@ -557,6 +630,10 @@ def resolve_settings(
         merged |= protocol.datasets.get(key, {})
     where = f"protocol '{protocol.name}' for {backbone} on {dataset}"
     released = merged.get("networks") == "released"
+    if released and backbone not in RELEASED:
+        raise ConfigError(
+            f"{where}: the release has no {backbone}; use `networks: ours` or one of {', '.join(RELEASED)}"
+        )
     if released and backbone != "gru4rec" and merged.get("objective") == "all":
         raise ConfigError(
             f"{where}: the release's {backbone} sees what follows a position, so it would see its target under "
@@ -564,7 +641,7 @@ def resolve_settings(
         )
     # a protocol that extends another may change its networks: the options of the other networks then fall away
     model = (RELEASED if released else BACKBONES)[backbone]
-    theirs = {*BACKBONES[backbone].model_fields, *RELEASED[backbone].model_fields}
+    theirs = {name for one in (BACKBONES, RELEASED) if backbone in one for name in one[backbone].model_fields}
     options = parse(model, {key: merged[key] for key in merged if key in model.model_fields}, where).model_dump()
     unknown = [key for key in merged if key not in theirs and key not in Settings.model_fields]
     if unknown:

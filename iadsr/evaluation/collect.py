@@ -17,19 +17,18 @@ from iadsr.evaluation.metrics import summarise
 from iadsr.evaluation.runs import CURVE, Run, read_ranks, read_runs, run_file
 
 METRICS_FILE, RUNS_FILE, CURVES_FILE, KEEP_FILE = "metrics.parquet", "runs.parquet", "curves.parquet", "keep.parquet"
-CURVE_COLUMNS = (
-    "epoch",
-    "loss",
+CURVE_COLUMNS = ("epoch", "loss", "validation", "seconds")  # of every curve
+# what the report draws; NaN where a run has no such figure. A curve's other columns are carried along.
+DRAWN_CURVE_COLUMNS = (
     "loss_recommendation",
     "loss_alignment",
     "loss_reconstruction",
-    "validation",
     "keep_rate",
     "gate_share",
-    "seconds",
+    "cosine_matched",
+    "cosine_unmatched",
+    "mask_gradient",
 )
-# measured later than the rest: a curve without them is read all the same
-ADDED_CURVE_COLUMNS = ("cosine_matched", "cosine_unmatched", "mask_gradient")
 MASK_COLUMNS = (
     "train_keep_rate",
     "test_keep_rate",
@@ -87,12 +86,14 @@ def metric_rows(run: Run, items: int) -> pd.DataFrame:
 
 
 def read_curve(run: Run) -> pd.DataFrame:
-    """A run's learning curve: `epoch` whole, every other column a float, NaN where it does not apply."""
+    """A run's learning curve: `epoch` whole, every other column of the file a float, NaN where it does not apply."""
     path = run_file(run.directory, CURVE)
     try:
         curve = pd.read_csv(path)
-        known = curve[list(CURVE_COLUMNS)].join(curve.reindex(columns=list(ADDED_CURVE_COLUMNS)))
-        return known.astype(np.float64).astype({"epoch": np.int64})
+        names = dict.fromkeys((*CURVE_COLUMNS, *DRAWN_CURVE_COLUMNS, *curve.columns))
+        if missing := [name for name in CURVE_COLUMNS if name not in curve]:
+            raise KeyError(", ".join(missing))
+        return curve.reindex(columns=list(names)).astype(np.float64).astype({"epoch": np.int64})
     except (ValueError, KeyError) as error:
         raise DataError(f"{path} is not a learning curve ({error}); train the run again") from error
 

@@ -1,9 +1,10 @@
 """IADSR (arXiv 2510.04239): drop inputs on which text and behaviour disagree.
 
-Interests (B, T, W). Semantic: the projected text embedding at t (short) and its mean over the input (long).
-Collaborative: the backbone's state at t (short) and its maximum over the input (long). The paper leaves their
-construction open and the release lacks the step that made the semantic ones: these are this project's assumptions, each
-with an option that tries another.
+Interests (B, T, W). Semantic: the projected embedding of the item's name at t (short) and its mean over the input
+(long); with `interest_text: prefixes`, as in a script recovered from a third party, that of the names up to t joined
+(short) and of all the input's names joined (long). Collaborative: the backbone's state at t (short) and its maximum
+over the input (long). The paper leaves their construction open and the release lacks the step that made the semantic
+ones: these are assumptions, each with an option that tries another.
 
 A sequence whose long interests agree, cos > theta, passes the gate; each of its positions is then kept with
 probability sigmoid of the sum of three cosines (section 3.4). What one epoch drops is zeroed in the next epoch's
@@ -21,8 +22,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from iadsr.methods.masks import gumbel_noise, harden, info_nce, logistic_noise, soft_sample
+from iadsr.core.config import Remove
+from iadsr.methods.masks import encode_kept, gumbel_noise, harden, info_nce, logistic_noise, soft_sample
 from iadsr.methods.method import Batch, Context, Encoded, Method, Untrainable
+from iadsr.models.backbone import last_states
 
 _NEVER = -1e9  # below every state: a padded position never wins a maximum
 _RECENT = 5  # items in a short interest that is a window
@@ -64,9 +67,13 @@ class IADSR(Method):
         alignment: float,
         alignment_temperature: float,
         alignment_rows: int,
+        long_rows: Literal["sequence", "position"],
+        equal_negatives: bool,
         reconstruction: float,
         mask: Literal["hard", "soft", "none"],
+        remove: Remove,
         semantic: bool,
+        interest_text: Literal["items", "prefixes"],
         threshold: Literal["zero", "mean", "quantile", "learned"],
         quantile: float,
         short: Literal["item", "window"],
@@ -81,12 +88,15 @@ class IADSR(Method):
         self.theta, self.temperature = theta, temperature
         self.alignment, self.alignment_temperature = alignment if semantic else 0.0, alignment_temperature
         self.alignment_rows, self.reconstruction = alignment_rows, reconstruction
-        self.mask, self.threshold, self.quantile = mask, threshold, quantile
+        self.long_rows, self.equal_negatives = long_rows, equal_negatives
+        self.mask, self.remove, self.threshold, self.quantile = mask, remove, threshold, quantile
+        self.joined = interest_text == "prefixes"
         self.semantic, self.short, self.long, self.shared_projection = semantic, short, long, shared_projection
         self.causal = scope == "causal"
         self.masks = mask != "none"
         self.remembers = self.masks and "R1" not in self.defects
         self.mispairs = semantic and "R5" in self.defects
+        self.sees_target = semantic and "R11" in self.defects
         width = context.width
         if semantic:
             assert context.text is not None
@@ -103,7 +113,11 @@ class IADSR(Method):
         """See `Method`."""
         embedded: Tensor = table(batch.items)
         entering = embedded * keep.unsqueeze(-1) if self.remembers else embedded
-        states = backbone(entering, batch.lengths, batch.users)
+        states = (
+            encode_kept(backbone, embedded, keep, batch, self.remove)
+            if self.remembers
+            else backbone(embedded, batch.lengths, batch.users)
+        )
         interests = self.interests(backbone, entering, states, batch)
         gate, score = self.judge(interests, batch)
         mask = self.sample(gate, score, noise)
@@ -132,8 +146,7 @@ class IADSR(Method):
         keep = torch.where(gate & batch.valid, wanted, torch.ones_like(wanted))
         changed = (keep < 1).any(1)
         if bool(changed.any()):
-            denoised = embedded[changed] * keep[changed].unsqueeze(-1)
-            again = backbone(denoised, batch.lengths[changed], batch.users[changed])
+            again = encode_kept(backbone, embedded[changed], keep[changed], batch.select(changed), self.remove)
             states = states.index_put((changed,), again)
         return Encoded(states, {}, keep, gate.expand_as(score), score)
 
@@ -153,17 +166,18 @@ class IADSR(Method):
             near, far = states, reachable.cummax(1).values if self.causal else reachable.amax(1, keepdim=True)
         if not self.semantic:
             return Interests(None, None, near, far)
-        paired = None
-        if batch.judged is None or batch.paired is None:
-            short, long = self._projected(batch.items)
-        else:  # one product for all three
-            places = batch.items.numel()
-            shorts, longs = self._projected(torch.cat((batch.items.flatten(), batch.judged.flatten(), batch.paired)))
-            short, long = shorts[places : 2 * places].view_as(states), longs[:places].view_as(states)
-            paired = shorts[2 * places :]
+        wanted = {"own": batch.text_rows.flatten()}
+        if batch.judged is not None and batch.paired is not None:
+            wanted |= {"judged": batch.judged.flatten(), "paired": batch.paired}
+        if batch.target_text is not None:
+            wanted["target"] = batch.target_text
+        projected = self._projected(torch.cat(list(wanted.values())))  # one product for all
+        sizes = [len(rows) for rows in wanted.values()]
+        shorts, longs = (dict(zip(wanted, torch.split(part, sizes), strict=True)) for part in projected)
+        short, long = shorts.get("judged", shorts["own"]).view_as(near), longs["own"].view_as(near)
         if self.short == "window":
             short = _recent_mean(short * batch.valid.unsqueeze(-1), batch.valid)
-        return Interests(short, self._pooled(long, batch.valid), near, far, paired)
+        return Interests(short, self._long_text(long, longs.get("target"), batch), near, far, shorts.get("paired"))
 
     def judge(self, interests: Interests, batch: Batch) -> tuple[Tensor, Tensor]:
         """Gate, (B, T) or (B, 1) bool, and score, (B, T): the sum of three cosines (section 3.4) less a threshold."""
@@ -218,17 +232,20 @@ class IADSR(Method):
         if len(chosen) > self.alignment_rows:
             chosen = torch.randperm(len(chosen), generator=noise, device=chosen.device)[: self.alignment_rows]
         rows = batch.inside[chosen]
-        if interests.semantic_paired is None:
-            semantic = interests.semantic_short.flatten(0, 1)[rows]
+        if interests.semantic_paired is None or batch.paired is None:
+            semantic, texts = interests.semantic_short.flatten(0, 1)[rows], batch.text_rows.flatten()[rows]
         else:
-            semantic = interests.semantic_paired[chosen]
+            semantic, texts = interests.semantic_paired[chosen], batch.paired[chosen]
         collaborative = interests.collaborative_short.flatten(0, 1)[rows]
+        by_position = self.causal and self.long_rows == "position"
         far, far_semantic = (
-            long.flatten(0, 1)[rows] if self.causal else long.squeeze(1)
+            long.flatten(0, 1)[rows] if by_position else last_states(long, batch.lengths.clamp(max=long.shape[1]))
             for long in (interests.collaborative_long, interests.semantic_long)
         )
-        loss = info_nce(collaborative, semantic, self.alignment_temperature)
-        loss = loss + info_nce(far, far_semantic, self.alignment_temperature)
+        users = batch.users[rows // batch.items.shape[1]] if by_position else batch.users
+        same = (None, None) if self.equal_negatives else (texts, users)
+        loss = info_nce(collaborative, semantic, self.alignment_temperature, same[0])
+        loss = loss + info_nce(far, far_semantic, self.alignment_temperature, same[1])
         return loss, _cosines(collaborative, semantic)
 
     def _threshold(self, score: Tensor, valid: Tensor) -> Tensor:
@@ -253,9 +270,21 @@ class IADSR(Method):
         so_far = hidden.unsqueeze(1).expand(-1, time, -1).masked_fill(later, torch.nan)
         return torch.nanquantile(so_far, self.quantile, dim=2, interpolation="lower").nan_to_num()
 
-    def _pooled(self, long: Tensor, valid: Tensor) -> Tensor:
-        """The long semantic interest, (B, T, W) under scope `causal`, else (B, 1, W)."""
-        inside = valid.unsqueeze(-1)
+    def _long_text(self, long: Tensor, target: Tensor | None, batch: Batch) -> Tensor:
+        """The long semantic interest, (B, T, W) under scope `causal`, else (B, 1, W).
+
+        Args:
+            long: (B, T, W) projected text of each position.
+            target: (B, W) that of each sample's target, which belongs to the long text under R11; else None.
+        """
+        if self.joined:  # a position's text holds all names up to it, so nothing is left to pool
+            if self.causal:
+                return long
+            return (last_states(long, batch.lengths) if target is None else target).unsqueeze(1)
+        inside = batch.valid.unsqueeze(-1)
+        if target is not None:
+            long = torch.cat((long, target.unsqueeze(1)), dim=1)
+            inside = F.pad(inside, (0, 0, 0, 1), value=True)
         if self.long == "max":
             reachable = long.masked_fill(~inside, _NEVER)
             return reachable.cummax(1).values if self.causal else reachable.amax(1, keepdim=True)
@@ -264,27 +293,27 @@ class IADSR(Method):
             return summed.cumsum(1) / inside.cumsum(1).clamp(min=1)
         return summed.sum(1, keepdim=True) / inside.sum(1, keepdim=True)
 
-    def _projected(self, items: Tensor) -> tuple[Tensor, Tensor]:
-        """(…, W) projected texts of items, for short and for long interests."""
-        projected = project_texts(self.project, self.text, items, waits=items.device.type != "cpu")
+    def _projected(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """(…, W) projected rows of the text table, for short and for long interests."""
+        projected = project_texts(self.project, self.text, rows, waits=rows.device.type != "cpu")
         if self.shared_projection:
             return projected, projected
         short, long = projected.chunk(2, dim=-1)
         return short, long
 
 
-def project_texts(project: nn.Module, text: Tensor, items: Tensor, waits: bool) -> Tensor:
-    """(…) items to their projected texts, each distinct item once.
+def project_texts(project: nn.Module, text: Tensor, rows: Tensor, waits: bool) -> Tensor:
+    """(…) rows of the text table to their projections, each distinct row once.
 
-    Where finding the distinct items makes the host wait for the device, through the catalogue or position by position,
+    Where finding the distinct rows makes the host wait for the device, through the whole table or position by position,
     whichever is the smaller product.
     """
     if not waits:
-        distinct, place = torch.unique(items, return_inverse=True)
+        distinct, place = torch.unique(rows, return_inverse=True)
         return F.embedding(place, project(text[distinct]))
-    if len(text) < items.numel():
-        return F.embedding(items, project(text))
-    projected: Tensor = project(text[items])
+    if len(text) < rows.numel():
+        return F.embedding(rows, project(text))
+    projected: Tensor = project(text[rows])
     return projected
 
 

@@ -1,11 +1,13 @@
-"""Masks that are 0/1 going forward and differentiable going back, and contrastive alignment."""
+"""Masks that are 0/1 going forward and differentiable going back, what they remove, and contrastive alignment."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
+from iadsr.core.config import Remove
+from iadsr.methods.method import Batch
 from iadsr.models.loss import softmax_loss
 
 _EPS = 1e-10  # the release's guard against log(0)
@@ -42,11 +44,47 @@ def _uniform(like: Tensor, generator: torch.Generator) -> Tensor:
     return torch.rand(like.shape, generator=generator, device=like.device, dtype=like.dtype)
 
 
-def info_nce(left: Tensor, right: Tensor, temperature: float) -> Tensor:
+def info_nce(left: Tensor, right: Tensor, temperature: float, same: Tensor | None = None) -> Tensor:
     """InfoNCE with in-batch negatives, from `left` to `right`; row i of one matches row i of the other.
 
     Args:
         left, right: (N, D), not normalised.
+        same: (N,) what each row is about; other rows about the same are no negatives. None: every other row is one.
     """
     own = torch.arange(len(left), device=left.device)
-    return softmax_loss(F.normalize(left, dim=-1) / temperature, F.normalize(right, dim=-1), own)
+    queries, keys = F.normalize(left, dim=-1) / temperature, F.normalize(right, dim=-1)
+    if same is None:
+        return softmax_loss(queries, keys, own)
+    equal = (same.unsqueeze(1) == same).fill_diagonal_(False)
+    return F.cross_entropy((queries @ keys.t()).masked_fill(equal, -torch.inf), own)
+
+
+def encode_kept(backbone: nn.Module, embedded: Tensor, keep: Tensor, batch: Batch, remove: Remove) -> Tensor:
+    """States of inputs some of which are dropped.
+
+    `zero` multiplies embeddings by `keep`: a dropped input keeps its place in time. `pack` takes dropped inputs out and
+    moves the kept ones up, in order; the state at t is then that of the last kept input up to t, and where there is
+    none, that of a single zero vector.
+
+    Args:
+        embedded: (B, T, D).
+        keep: (B, T) 1 or 0; for `zero` also between.
+        batch: lengths, valid places and users of the rows; padded on the right for `pack`.
+
+    Returns:
+        (B, T, W) states, causal where the backbone is.
+    """
+    if remove == "zero":
+        states: Tensor = backbone(embedded * keep.unsqueeze(-1), batch.lengths, batch.users)
+        return states
+    kept = (keep > 0.5) & batch.valid
+    order = torch.argsort((~kept).byte(), dim=1, stable=True)
+    packed = embedded.gather(1, order.unsqueeze(-1).expand_as(embedded))
+    states = backbone(packed, kept.sum(1).clamp(min=1), batch.users)
+    place = kept.cumsum(1) - 1
+    gathered = states.gather(1, place.clamp(min=0).unsqueeze(-1).expand(-1, -1, states.shape[-1]))
+    nothing = (place < 0) & batch.valid
+    if bool(nothing.any()):
+        empty = backbone(torch.zeros_like(embedded[:1, :1]), torch.ones_like(batch.lengths[:1]), batch.users[:1])
+        gathered = torch.where(nothing.unsqueeze(-1), empty, gathered)
+    return gathered

@@ -33,8 +33,11 @@ class Batch:
         valid: (B, T) True where not padded.
         inside: (N,) flat places in (B, T) of the N positions that are not padded.
         users: (B,) user indices.
-        paired: (N,) items whose text the release aligns with each position of `inside` (R5), or None: their own.
-        judged: (B, T) items whose text the release judges each position by (R5), or None: their own.
+        texts: (B, T) each position's row in the text table, or None: its item.
+        paired: (N,) text rows that the release aligns with each position of `inside` (R5), or None: their own.
+        judged: (B, T) text rows that the release judges each position by (R5), or None: their own.
+        target_text: (B,) text row of each sample's target (R11). In training alone, and only for a method that
+            declares `sees_target`.
     """
 
     items: Tensor
@@ -42,8 +45,22 @@ class Batch:
     valid: Tensor
     inside: Tensor
     users: Tensor
+    texts: Tensor | None = None
     paired: Tensor | None = None
     judged: Tensor | None = None
+    target_text: Tensor | None = None
+
+    @property
+    def text_rows(self) -> Tensor:
+        """(B, T) each position's row in the text table."""
+        return self.items if self.texts is None else self.texts
+
+    def select(self, rows: Tensor) -> Batch:
+        """The inputs of some rows (B,) alone, as a backbone needs them: without texts."""
+        valid = self.valid[rows]
+        return Batch(
+            self.items[rows], self.lengths[rows], valid, valid.flatten().nonzero().squeeze(1), self.users[rows]
+        )
 
 
 @dataclass(frozen=True)
@@ -77,7 +94,8 @@ class Context:
     Attributes:
         dimension: width of item embeddings.
         width: width of states.
-        text: (n_items + 1, E) text embeddings with a zero row for padding, or None.
+        text: (rows + 1, E) text embeddings with a zero row 0 for padding, or None. A row per item, or per joined text
+            where `Sequences.texts` says which one belongs to an interaction.
         keep_rates: training keep rate of the matched run by epoch, for controls.
         test_keep_rate: keep rate of the matched run at test time.
     """
@@ -95,6 +113,7 @@ class Method(nn.Module):
     masks = False  # whether it can say, with `sampled_keep`, what it would drop of any input
     remembers = False  # whether `Encoded.keep` of one epoch is handed back as `keep` in the next
     mispairs = False  # whether it asks for `Batch.paired` and `Batch.judged`
+    sees_target = False  # whether it asks for `Batch.target_text`: a defect (R11), never an option of a fair method
 
     def begin_epoch(self, epoch: int) -> None:
         """Told before each training epoch, counted from 1."""

@@ -8,14 +8,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from iadsr.core.config import Remove
+from iadsr.methods.masks import encode_kept
 from iadsr.methods.method import Batch, Context, Encoded, Method
 
 
 class RandomDrop(Method):
     """Bernoulli masks on the inputs at the matched run's keep rates, one epoch late as there."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, remove: Remove) -> None:
         super().__init__()
+        self.remove = remove
         if context.keep_rates is None:
             raise ValueError("random_drop needs the keep rates of the run that it matches")
         self.rates = context.keep_rates
@@ -42,9 +45,9 @@ class RandomDrop(Method):
         embedded: Tensor = table(batch.items)
         drawn = torch.rand(batch.items.shape, generator=noise, device=embedded.device).lt(rate)
         keep = (drawn | ~batch.valid).to(embedded.dtype)  # padding stays: where the release encodes it, it is an input
-        return Encoded(backbone(embedded * keep.unsqueeze(-1), batch.lengths, batch.users), keep=keep)
+        return Encoded(encode_kept(backbone, embedded, keep, batch, self.remove), keep=keep)
 
 
-def build(context: Context, match: str) -> RandomDrop:
+def build(context: Context, match: str, remove: Remove) -> RandomDrop:
     """`match` has done its work when the workflow chose whose rates `context` holds."""
-    return RandomDrop(context)
+    return RandomDrop(context, remove)

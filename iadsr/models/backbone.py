@@ -21,7 +21,7 @@ class Backbone(Protocol):
         Args:
             embedded: (B, T, D) item embeddings, padded on the right.
             lengths: (B,) valid positions of each row.
-            users: (B,) user indices; only the release's Caser asks who it is.
+            users: (B,) user indices; a backbone with user embeddings reads them.
 
         Returns:
             (B, T, D) states. The state at t depends on positions <= t alone, hence never on padding; what stands at
@@ -30,10 +30,14 @@ class Backbone(Protocol):
         ...
 
 
-def build_backbone(name: str, dimension: int, max_length: int, dropout: float, options: Mapping[str, Any]) -> nn.Module:
+def build_backbone(
+    name: str, n_users: int, dimension: int, max_length: int, dropout: float, options: Mapping[str, Any]
+) -> nn.Module:
     """The backbone in module `iadsr.models.<name>`, with fresh parameters."""
     module = importlib.import_module(f"iadsr.models.{name}")
-    backbone: nn.Module = module.build(dimension=dimension, max_length=max_length, dropout=dropout, **options)
+    backbone: nn.Module = module.build(
+        n_users=n_users, dimension=dimension, max_length=max_length, dropout=dropout, **options
+    )
     return backbone
 
 

@@ -2,23 +2,29 @@
 
 The published model sees one window of L items per prediction. Here every position has such a window, in one pass:
 a filter of height h is a convolution over time, its max-pooling a sliding maximum over the L - h + 1 places inside
-the window. Before a sequence starts the window holds zeros. There is no user embedding, so that one backbone serves
-users whose histories grow.
+the window. Before a sequence starts the window holds zeros. The published output layer
+reads the hidden layer and a user embedding (`user_embedding`); by default it reads the last item's embedding instead.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from iadsr.models.backbone import INIT_STD
 from iadsr.models.dropout import Dropout
 
 
 class Caser(nn.Module):
     """Horizontal filters of every height up to the window, vertical filters, one hidden layer."""
 
-    def __init__(self, dimension: int, dropout: float, window: int, horizontal: int, vertical: int) -> None:
+    def __init__(
+        self, n_users: int, dimension: int, dropout: float, window: int, horizontal: int, vertical: int,
+        user_embedding: bool,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.window, self.filters = window, horizontal
         self.horizontal = nn.ModuleList(nn.Conv1d(dimension, horizontal, height) for height in range(1, window + 1))
@@ -26,6 +32,9 @@ class Caser(nn.Module):
         self.dropout = Dropout(dropout)
         self.hidden = nn.Linear(horizontal * window + vertical * dimension, dimension)
         self.out = nn.Linear(2 * dimension, dimension)
+        self.users = nn.Embedding(n_users, dimension) if user_embedding else None
+        if self.users is not None:
+            nn.init.normal_(self.users.weight, std=INIT_STD)
 
     def forward(self, embedded: Tensor, lengths: Tensor, users: Tensor) -> Tensor:
         """See `Backbone`. A window ends at its position, so nothing on its right can reach it."""
@@ -33,7 +42,8 @@ class Caser(nn.Module):
         padded = F.pad(x, (0, 0, self.window - 1, 0))  # (B, T + window - 1, D)
         features = self.dropout(torch.cat((self._rows(padded), *self._columns(padded)), dim=-1))
         hidden = F.relu(self.hidden(features))
-        states: Tensor = self.out(torch.cat((hidden, x), dim=-1))
+        beside = x if self.users is None else self.users(users).unsqueeze(1).expand_as(x)
+        states: Tensor = self.out(torch.cat((hidden, beside), dim=-1))
         return states
 
     def _rows(self, padded: Tensor) -> Tensor:
@@ -72,6 +82,6 @@ def _sliding_max(x: Tensor, width: int) -> Tensor:
     return x
 
 
-def build(dimension: int, max_length: int, dropout: float, window: int, horizontal: int, vertical: int) -> Caser:
-    """The window, not `max_length`, limits what a position sees."""
-    return Caser(dimension, dropout, window, horizontal, vertical)
+def build(n_users: int, dimension: int, max_length: int, dropout: float, **options: Any) -> Caser:
+    """The window, not `max_length`, limits what a position sees; `options`: see `CaserOptions`."""
+    return Caser(n_users, dimension, dropout, **options)

@@ -27,6 +27,6 @@ class GRU4Rec(nn.Module):
         return states
 
 
-def build(dimension: int, max_length: int, dropout: float, hidden: int, layers: int) -> GRU4Rec:
-    """A GRU needs no limit on the length."""
+def build(n_users: int, dimension: int, max_length: int, dropout: float, hidden: int, layers: int) -> GRU4Rec:
+    """A GRU needs neither users nor a limit on the length."""
     return GRU4Rec(dimension, dropout, hidden, layers)

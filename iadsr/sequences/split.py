@@ -31,6 +31,7 @@ class Sequences:
         noise: (N,) planted noise flags, or None where nobody planted any.
         times: (N,) when each interaction happened, or None if that is unknown.
         counts: (n_items + 1,) each item's training interactions, or None: count them.
+        texts: (N,) which row of a text table belongs to each interaction (1 is the first), or None: that of its item.
     """
 
     items: npt.NDArray[np.int32]
@@ -40,6 +41,7 @@ class Sequences:
     noise: npt.NDArray[np.bool_] | None = None
     times: Ints | None = None
     counts: Ints | None = None
+    texts: Ints | None = None
 
     @property
     def lengths(self) -> Ints:

@@ -11,7 +11,7 @@ from torch import Tensor
 from iadsr.core.config import Cell
 from iadsr.methods.method import Batch
 from iadsr.sequences.samples import Samples, ranges
-from iadsr.sequences.split import Ints
+from iadsr.sequences.split import Ints, Sequences
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,14 @@ def left_padding(cell: Cell) -> int | None:
     return cell.settings.max_length if cell.settings.networks == "released" else None
 
 
-def gather(items: Tensor, samples: Samples, chosen: Ints, left: int | None = None) -> tuple[Batch, Tensor]:
+def texts_on(sequences: Sequences, device: torch.device) -> Tensor | None:
+    """(N,) the text row of each interaction on the device; None where it is the interaction's item."""
+    return None if sequences.texts is None else torch.as_tensor(sequences.texts, device=device).long()
+
+
+def gather(
+    items: Tensor, samples: Samples, chosen: Ints, left: int | None = None, texts: Tensor | None = None
+) -> tuple[Batch, Tensor]:
     """Inputs of the chosen samples and their (B, T) flat positions.
 
     Every index that depends on the lengths is computed on the host: a GPU never waits to learn a shape.
@@ -47,6 +54,7 @@ def gather(items: Tensor, samples: Samples, chosen: Ints, left: int | None = Non
         items: (N,) all interactions, on the device.
         left: None pads on the right to the longest sample; a number pads on the left to that many positions, as the
             release does.
+        texts: (N,) the text row of each interaction, or None: its item.
     """
     length = samples.length[chosen]
     time = int(length.max()) if left is None else left
@@ -65,19 +73,27 @@ def gather(items: Tensor, samples: Samples, chosen: Ints, left: int | None = Non
     steps = torch.arange(time, device=items.device)
     valid = (steps >= first.unsqueeze(1)) & (steps < last.unsqueeze(1))
     positions = (start.unsqueeze(1) + steps) * valid  # padding points at the first interaction, and is zeroed below
-    return Batch(items[positions] * valid, lengths, valid, inside, users), positions
+    rows = None if texts is None else texts[positions] * valid
+    return Batch(items[positions] * valid, lengths, valid, inside, users, rows), positions
 
 
 def training_step(
-    items: Tensor, samples: Samples, chosen: Ints, left: int | None = None, mispair: bool = False
+    items: Tensor,
+    samples: Samples,
+    chosen: Ints,
+    left: int | None = None,
+    mispair: bool = False,
+    texts: Tensor | None = None,
+    tell_target: bool = False,
 ) -> Step:
     """Inputs, mask slots and targets of the chosen samples.
 
     Args:
-        left: see `gather`.
+        left, texts: see `gather`.
         mispair: fill in the pairing of the release (R5).
+        tell_target: fill in the text row of each sample's target (R11).
     """
-    batch, positions = gather(items, samples, chosen, left)
+    batch, positions = gather(items, samples, chosen, left, texts)
     slot = torch.as_tensor(samples.slot[chosen], device=items.device)
     supervised = batch.inside
     if not samples.every_position:
@@ -88,12 +104,16 @@ def training_step(
     rows = batch.inside // batch.items.shape[1]
     slots = torch.zeros_like(batch.items).flatten()
     slots[batch.inside] = slot[rows] + place
+    rows_of = items if texts is None else texts
     if mispair:
-        batch = replace(batch, **_mispaired(items, samples, chosen, batch))
+        batch = replace(batch, **_mispaired(rows_of, samples, chosen, batch))
+    if tell_target:
+        target = torch.as_tensor(samples.start[chosen] + samples.length[chosen], device=items.device)
+        batch = replace(batch, target_text=rows_of[target])
     return Step(batch, slots.view_as(batch.items), positions, supervised, targets)
 
 
-def _mispaired(items: Tensor, samples: Samples, chosen: Ints, batch: Batch) -> dict[str, Tensor]:
+def _mispaired(texts: Tensor, samples: Samples, chosen: Ints, batch: Batch) -> dict[str, Tensor]:
     """Whose text the release takes for each position (R5).
 
     It strings together the texts of every user's *whole* history, the states of the last inputs alone, and cuts the
@@ -107,9 +127,9 @@ def _mispaired(items: Tensor, samples: Samples, chosen: Ints, batch: Batch) -> d
     total = int(length.sum())
     string = ranges(samples.first[chosen], whole)[-total:]
     begin = np.concatenate(([0], np.cumsum(length)[:-1]))
-    judged = ranges(np.minimum(begin + whole, total) - length, length)
-    positions = torch.as_tensor(np.stack((string, string[judged])), device=items.device)
-    paired, by_place = items[positions]
-    judged_items = torch.zeros_like(batch.items).flatten()
-    judged_items[batch.inside] = by_place
-    return {"paired": paired, "judged": judged_items.view_as(batch.items)}
+    stretch = ranges(np.minimum(begin + whole, total) - length, length)
+    positions = torch.as_tensor(np.stack((string, string[stretch])), device=texts.device)
+    paired, by_place = texts[positions]
+    judged = torch.zeros_like(batch.items).flatten()
+    judged[batch.inside] = by_place
+    return {"paired": paired, "judged": judged.view_as(batch.items)}

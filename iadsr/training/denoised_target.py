@@ -16,7 +16,7 @@ from iadsr.methods.method import Batch
 from iadsr.models.backbone import last_states
 from iadsr.sequences.samples import batches, whole_samples
 from iadsr.sequences.split import Sequences
-from iadsr.training.data import gather, left_padding
+from iadsr.training.data import gather, left_padding, texts_on
 from iadsr.training.recommender import Recommender
 from iadsr.training.score import ndcg, place_targets
 
@@ -31,12 +31,12 @@ def denoised_target(
         return None
     items = torch.as_tensor(sequences.items, device=device).long()
     samples = whole_samples(sequences, cell.settings.max_length)
-    left = left_padding(cell)
+    texts, left = texts_on(sequences, device), left_padding(cell)
     ranks, changed = [], []
     model.eval()
     with torch.inference_mode():
         for chosen in batches(samples, _BLOCK, None):
-            batch, _ = gather(items, samples, chosen, left)
+            batch, _ = gather(items, samples, chosen, left, texts)
             keep = model.method.sampled_keep(model.table, model.backbone, batch, noise) > 0.5
             inputs, targets, last = split_kept(batch, keep & batch.valid, left)
             states = model.backbone(model.table(inputs.items), inputs.lengths, inputs.users)

@@ -19,7 +19,7 @@ from iadsr.core.seeding import derive, generator
 from iadsr.sequences.samples import Samples, batches, training_samples
 from iadsr.sequences.split import Sequences
 from iadsr.training.checkpoint import load_checkpoint, save_checkpoint
-from iadsr.training.data import left_padding, training_step
+from iadsr.training.data import left_padding, texts_on, training_step
 from iadsr.training.recommender import Recommender
 from iadsr.training.score import Scorer
 from iadsr.training.tally import Tally
@@ -35,24 +35,30 @@ class Diverged(IadsrError):
 
 @dataclass
 class Epoch:
-    """One row of curve.csv. None where a term does not apply to the method.
+    """One row of curve.csv.
 
-    `keep_rate` is the share of inputs that the mask keeps, `gate_share` the share of sequences past the gate (where
-    each position has a gate of its own: the mean over sequences of the share of their positions).
+    Attributes:
+        epoch: counted from 1.
+        loss: mean training loss, all parts added up.
+        validation: NDCG@10 of the validation targets.
+        seconds: training and validation together.
+        figures: everything else that was measured, by name: `loss_<name>` for each part of the loss, every traced
+            figure of the method, and where there is a mask `keep_rate` (share of inputs kept), `gate_share` (share of
+            sequences past the gate; with a gate per position, the mean over sequences of the share of positions) and
+            `mask_gradient` (norm of the gradient with respect to the mask).
     """
 
     epoch: int
     loss: float
-    loss_recommendation: float
-    loss_alignment: float | None
-    loss_reconstruction: float | None
     validation: float
-    keep_rate: float | None
-    gate_share: float | None
-    cosine_matched: float | None
-    cosine_unmatched: float | None
-    mask_gradient: float | None
     seconds: float
+    figures: dict[str, float]
+
+    def flat(self) -> dict[str, float]:
+        """The columns of the row in curve.csv."""
+        return {"epoch": self.epoch, "loss": self.loss, "validation": self.validation, "seconds": self.seconds} | (
+            self.figures
+        )
 
 
 @dataclass
@@ -101,9 +107,9 @@ class Totals:
         self.sums[name] = self.sums.get(name, torch.zeros_like(total, dtype=torch.float64)) + total.detach()
         self.counts[name] = self.counts.get(name, 0.0) + count
 
-    def mean(self, name: str) -> float | None:
-        """Mean of everything added under `name`, None if nothing was."""
-        return float(self.sums[name]) / self.counts[name] if name in self.sums else None
+    def means(self) -> dict[str, float]:
+        """Mean of everything added, by name."""
+        return {name: float(total) / self.counts[name] for name, total in self.sums.items()}
 
 
 def train(
@@ -125,7 +131,7 @@ def train(
     optimiser = AdamW(model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
     for group in optimiser.param_groups:
         group["decoupled_weight_decay"] = settings.optimiser == "adamw"
-    items = torch.as_tensor(sequences.items, device=device).long()
+    items, texts = torch.as_tensor(sequences.items, device=device).long(), texts_on(sequences, device)
     flags = None if sequences.noise is None else torch.as_tensor(sequences.noise, device=device)
     scorer = Scorer(sequences, "validation", cell, device)
     noise = torch.Generator(device).manual_seed(derive(cell.seed, "noise"))
@@ -165,9 +171,9 @@ def train(
             keep = torch.ones(samples.slots, device=device)
         tally = Tally(sequences.n_items, flags, device)
         try:
-            totals = _epoch(model, scored, optimiser, items, samples, cell, number, keep, noise, tally)
+            means = _epoch(model, scored, optimiser, items, texts, samples, cell, number, keep, noise, tally)
             validation = scorer.validation(scored, settings.ranking, evaluation_noise(cell, device))
-            row = _row(number, totals, validation, time.monotonic() - started)
+            row = _row(number, means, validation, time.monotonic() - started)
         except Diverged as error:
             outcome.diverged = f"epoch {number}: {error}"
             break
@@ -206,25 +212,29 @@ def _epoch(
     scored: Recommender,
     optimiser: torch.optim.Optimizer,
     items: Tensor,
+    texts: Tensor | None,
     samples: Samples,
     cell: Cell,
     number: int,
     keep: Tensor,
     noise: torch.Generator,
     tally: Tally,
-) -> Totals:
+) -> dict[str, float]:
     """One pass over the samples.
 
     Updates weights, their average in `scored` if that is another model, `keep` and `tally`.
+
+    Returns:
+        The mean of everything measured, by name; `mask_gradient` squared.
     """
     settings, method, left = cell.settings, model.method, left_padding(cell)
     totals = Totals()
     model.train()
     method.begin_epoch(number)
-    # as the release does, where padding costs the same anyway or it matters who shares a batch with whom (R5)
-    by_length = left is None and not method.mispairs
+    by_length = settings.batching == "length"
+    averaged = averaged_pairs(scored, model) if settings.average else None
     for chosen in batches(samples, settings.batch_size, generator(cell.seed, f"order/{number}"), by_length):
-        step = training_step(items, samples, chosen, left, method.mispairs)
+        step = training_step(items, samples, chosen, left, method.mispairs, texts, method.sees_target)
         # padding is never dropped: where the release encodes it, it is an input like any other
         previous = torch.where(step.batch.valid, keep[step.slots], 1.0) if method.remembers else keep[:1]
         losses, encoded = model(step, previous.expand(step.slots.shape), noise)
@@ -236,8 +246,8 @@ def _epoch(
         if encoded.mask is not None and encoded.mask.grad is not None:
             totals.add("mask_gradient", encoded.mask.grad.square().sum(), 1)
         optimiser.step()
-        if settings.average:
-            _follow(scored, model, settings.average)
+        if averaged is not None:
+            averaged.follow(settings.average)
         rows, inside = len(step.targets), step.batch.inside
         totals.add("loss", loss * rows, rows)
         for name, value in losses.items():
@@ -253,39 +263,51 @@ def _epoch(
         if encoded.gate is not None:
             past = (encoded.gate & step.batch.valid).sum(1) / step.batch.valid.sum(1)
             totals.add("gate_share", past.sum(), len(past))
-    if not math.isfinite(totals.mean("loss") or 0.0):
-        parts = {name: totals.mean(name) for name in totals.sums}
-        raise Diverged(f"the training loss is not finite ({parts}); lower the learning rate")
-    return totals
+    means = totals.means()
+    if not math.isfinite(means.get("loss", 0.0)):
+        raise Diverged(f"the training loss is not finite ({means}); lower the learning rate")
+    return means
 
 
-@torch.no_grad()
-def _follow(average: Recommender, model: Recommender, decay: float) -> None:
-    """One step of an exponential moving average of the weights."""
-    torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
+@dataclass(frozen=True)
+class Average:
+    """An exponential moving average of a model's weights, held in another model of the same shape.
+
+    Attributes:
+        ours, theirs: weights of the average and of the model.
+        copied: (ours, theirs) of every buffer that is part of the state: statistics of a batch norm, step counters.
+    """
+
+    ours: list[Tensor]
+    theirs: list[Tensor]
+    copied: list[tuple[Tensor, Tensor]]
+
+    @torch.no_grad()
+    def follow(self, decay: float) -> None:
+        """One step: average the weights, copy the buffers."""
+        torch._foreach_lerp_(self.ours, self.theirs, 1 - decay)
+        for ours, theirs in self.copied:
+            ours.copy_(theirs)
 
 
-def _row(number: int, totals: Totals, validation: float, seconds: float) -> Epoch:
+def averaged_pairs(average: Recommender, model: Recommender) -> Average:
+    """Pair the tensors of two models of the same shape. A buffer outside `state_dict`, such as text, is a constant."""
+    state = average.state_dict()
+    buffers = [(state[name], buffer) for name, buffer in model.named_buffers() if name in state]
+    return Average(list(average.parameters()), list(model.parameters()), buffers)
+
+
+def _row(number: int, means: dict[str, float], validation: float, seconds: float) -> Epoch:
     if not math.isfinite(validation):
         raise Diverged("the validation score is not finite; lower the learning rate")
-    return Epoch(
-        epoch=number,
-        loss=totals.mean("loss") or 0.0,
-        loss_recommendation=totals.mean("loss_recommendation") or 0.0,
-        loss_alignment=totals.mean("loss_alignment"),
-        loss_reconstruction=totals.mean("loss_reconstruction"),
-        validation=validation,
-        keep_rate=totals.mean("keep_rate"),
-        gate_share=totals.mean("gate_share"),
-        cosine_matched=totals.mean("cosine_matched"),
-        cosine_unmatched=totals.mean("cosine_unmatched"),
-        mask_gradient=None if (squared := totals.mean("mask_gradient")) is None else math.sqrt(squared),
-        seconds=seconds,
-    )
+    figures = {name: value for name, value in means.items() if name != "loss"}
+    if "mask_gradient" in figures:
+        figures["mask_gradient"] = math.sqrt(figures["mask_gradient"])
+    return Epoch(number, means.get("loss", 0.0), validation, seconds, figures)
 
 
 def _progress(cell: Cell, row: Epoch, outcome: Outcome) -> str:
-    mask = "" if row.keep_rate is None else f"  keep {row.keep_rate:.3f}"
+    mask = f"  keep {row.figures['keep_rate']:.3f}" if "keep_rate" in row.figures else ""
     return (
         f"{cell.address}: epoch {row.epoch}/{cell.settings.epochs}  loss {row.loss:.4f}  NDCG@10 {row.validation:.4f} "
         f"(best {outcome.best_validation:.4f} at {outcome.best_epoch}){mask}  {row.seconds:.1f} s"

@@ -85,7 +85,9 @@ def build_recommender(cell: Cell, n_items: int, n_users: int, context: Context) 
             )
         else:
             table = ItemTable(n_items, settings.dimension, settings.rank_padding)
-            backbone = build_backbone(cell.backbone, settings.dimension, settings.max_length, settings.dropout, options)
+            backbone = build_backbone(
+                cell.backbone, n_users, settings.dimension, settings.max_length, settings.dropout, options
+            )
         torch.manual_seed(derive(cell.seed, "method"))
         method = build_method(cell.kind, context, cell.method_options)
         model = Recommender(table, backbone, method, settings.bounded, settings.loss == "in_batch")

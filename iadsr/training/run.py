@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import platform
 import time
-from dataclasses import asdict, fields
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +93,7 @@ def run_cell(cell: Cell, root: Path, device_name: str, threads: int) -> None:
         inflated = denoised_target(model, sequences, cell, device, evaluation_noise(cell, device))
     else:
         logger.error("%s diverged: %s", cell.address, outcome.diverged)
-    write_csv(folder / "curve.csv", pd.DataFrame([asdict(row) for row in outcome.curve], columns=_CURVE))
+    write_csv(folder / "curve.csv", curve_table(outcome.curve))
     write_parquet(folder / "ranks.parquet", ranks)
     write_json(
         folder / "record.json",
@@ -177,14 +177,19 @@ def load_context(cell: Cell, inputs: dict[str, Path], device: torch.device) -> C
         text = torch.cat((torch.zeros(1, stored.shape[1]), stored)).to(device)
     if "matched_record" in inputs:
         record = read_json(inputs["matched_record"])
-        rates = pd.read_csv(inputs["matched_curve"])["keep_rate"].to_numpy(dtype=np.float64)
+        curve = pd.read_csv(inputs["matched_curve"])
+        rates = curve["keep_rate"].to_numpy(dtype=np.float64) if "keep_rate" in curve else np.empty(0)
         if not record["mask"] or record["mask"]["test_keep_rate"] is None or not len(rates):
             raise Unmatched(f"the run whose keep rates it copies has none: {cell.matched} ({record['reason']})")
         test_rate = float(record["mask"]["test_keep_rate"])
     return Context(cell.settings.dimension, state_width(cell), text, rates, test_rate)
 
 
-_CURVE = [entry.name for entry in fields(Epoch)]
+def curve_table(curve: Sequence[Epoch]) -> pd.DataFrame:
+    """curve.csv: one row per epoch, one column per figure that any epoch has, in order of appearance."""
+    fixed = Epoch(0, 0.0, 0.0, 0.0, {}).flat()
+    names = dict.fromkeys(name for row in ({**fixed}, *(epoch.flat() for epoch in curve)) for name in row)
+    return pd.DataFrame([row.flat() for row in curve], columns=list(names))
 
 
 def _no_ranks() -> pd.DataFrame:
@@ -222,7 +227,8 @@ def _seconds(outcome: Outcome, total: float) -> dict[str, float]:
 def _mask_record(outcome: Outcome, test: dict[str, Any]) -> dict[str, Any] | None:
     """Mask statistics at the best epoch and at test time, None for a method without a mask or a score."""
     best = next((row for row in outcome.curve if row.epoch == outcome.best_epoch), None)
-    if best is None or (best.keep_rate is None and test.get("noise_auc") is None):
+    if best is None or ("keep_rate" not in best.figures and test.get("noise_auc") is None):
         return None
     nothing = dict.fromkeys(("test_keep_rate", *mask_names()))
-    return {"train_keep_rate": best.keep_rate, "gate_share": best.gate_share, **nothing, **test}
+    trained = {"train_keep_rate": best.figures.get("keep_rate"), "gate_share": best.figures.get("gate_share")}
+    return {**trained, **nothing, **test}

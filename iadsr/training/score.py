@@ -17,7 +17,7 @@ from iadsr.core.config import Cell
 from iadsr.methods.method import Batch, Encoded
 from iadsr.sequences.samples import batches, evaluation_samples, history_bounds, ranges
 from iadsr.sequences.split import Ints, Sequences, Stage
-from iadsr.training.data import gather, left_padding
+from iadsr.training.data import gather, left_padding, texts_on
 from iadsr.training.recommender import Recommender
 from iadsr.training.tally import Tally
 
@@ -73,6 +73,7 @@ class Scorer:
 
     def __init__(self, sequences: Sequences, stage: Stage, cell: Cell, device: torch.device) -> None:
         self.items = torch.as_tensor(sequences.items, device=device).long()
+        self.texts = texts_on(sequences, device)
         self.left = left_padding(cell)
         self.samples = evaluation_samples(sequences, stage, cell.settings.max_length)
         self.targets = self.items[torch.as_tensor(sequences.target_positions(stage), device=device)]
@@ -145,7 +146,7 @@ class Scorer:
         model.eval()
         with torch.inference_mode():
             for chosen in batches(self.samples, _BLOCK, None):
-                batch, positions = gather(self.items, self.samples, chosen, self.left)
+                batch, positions = gather(self.items, self.samples, chosen, self.left, self.texts)
                 vectors, encoded = model.represent(batch, noise)
                 yield chosen, vectors, (batch, positions, encoded)
 

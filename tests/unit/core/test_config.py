@@ -4,7 +4,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
+from iadsr.core import config
 from iadsr.core.config import Cell, RunConfig, load_run, parse, pick
 from iadsr.core.errors import ConfigError
 
@@ -175,7 +177,7 @@ def test_a_repair_takes_one_defect_away() -> None:
 
 @pytest.mark.parametrize(
     ("method", "message"),
-    [({"defects": "R7"}, "Caser alone"), ({"defects": "R11"}, "R1"), ({"texts": "upside down"}, "shuffled")],
+    [({"defects": "R7"}, "Caser alone"), ({"defects": "R12"}, "R1"), ({"texts": "upside down"}, "shuffled")],
 )
 def test_impossible_defects_and_texts_are_refused(method: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
@@ -259,3 +261,32 @@ def test_two_encoders_never_share_a_file(tmp_path: Path) -> None:
     other.write_text("kind: iadsr\nencoder: {seed: 3}\n")
     with pytest.raises(ConfigError, match="needs its `kind`"):
         run(methods=["none", "other"]).cells(tmp_path / "config")
+
+
+@pytest.mark.parametrize(
+    ("options", "protocol", "message"),
+    [
+        ({"mask": "soft", "remove": "pack"}, "paper", "a soft mask removes nothing"),
+        ({"interest_text": "prefixes", "short": "window"}, "paper", "leave out `short`"),
+        ({"interest_text": "prefixes", "long": "max"}, "paper", "leave out `long`"),
+        ({"interest_text": "prefixes"}, "paper_noise10", "no text for `injected_noise`"),
+        ({"interest_text": "prefixes"}, "paper_ties1", "no text for `injected_noise` or `tie_break`"),
+        ({"defects": "R11"}, "strong", "R11"),
+        ({"remove": "pack"}, "released", "networks: ours"),
+    ],
+)
+def test_contradictory_options_are_refused(
+    options: dict[str, object], protocol: str, message: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "config"
+    shutil.copytree(FOLDER, folder)
+    (folder / "methods/mine.yaml").write_text(yaml.safe_dump({"kind": "iadsr", **options}))
+    with pytest.raises(ConfigError, match=message):
+        run(protocols=[protocol], methods=["mine"]).cells(folder)
+
+
+def test_a_backbone_that_the_release_lacks_needs_no_twin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(config.BACKBONES, "fourth", config.GRU4RecOptions)
+    assert {cell.backbone for cell in run(backbones=["fourth"]).cells(FOLDER)} == {"fourth"}
+    with pytest.raises(ConfigError, match="the release has no fourth"):
+        run(backbones=["fourth"], protocols=["released"]).cells(FOLDER)

@@ -1,6 +1,7 @@
 """IADSR's terms against loop-by-loop computations."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -84,18 +85,37 @@ def test_reconstruction_is_the_mean_within_a_row_and_then_over_rows() -> None:
     assert set(encoded.losses) == {"reconstruction"}
 
 
-def test_long_alignment_is_one_row_a_sequence_under_scope_sequence() -> None:
-    method, table, backbone, batch = make(reconstruction=0.0, alignment_temperature=0.5)
+ALIGNMENTS = [
+    ("sequence", "sequence", True),
+    ("sequence", "sequence", False),
+    ("causal", "sequence", False),
+    ("causal", "position", True),
+    ("causal", "position", False),
+]
+
+
+@pytest.mark.parametrize(("scope", "long_rows", "equal_negatives"), ALIGNMENTS)
+def test_alignment_equals_a_loop_over_pairs(scope: str, long_rows: str, equal_negatives: bool) -> None:
+    """A row per position for short interests and per sequence for long ones; items 1 and 2 occur twice in the batch."""
+    options = {"long_rows": long_rows, "equal_negatives": equal_negatives, "alignment_temperature": 0.5}
+    method, table, backbone, batch = make(scope, reconstruction=0.0, **options)
     states = backbone(table(batch.items), batch.lengths, batch.users)
     interests = method.interests(backbone, table(batch.items), states, batch)
-    total = 0.0
-    pairs = [
-        (interests.collaborative_long[:, 0], interests.semantic_long[:, 0]),
-        (interests.collaborative_short[batch.valid], interests.semantic_short[batch.valid]),
+    ends = [(row, int(batch.lengths[row]) - 1 if scope == "causal" else 0) for row in range(3)]
+    places = [(row, t) for row in range(3) for t in range(int(batch.lengths[row]))]
+    long_places = places if long_rows == "position" else ends
+    cases = [
+        (places, interests.collaborative_short, interests.semantic_short, [int(batch.items[p]) for p in places]),
+        (long_places, interests.collaborative_long, interests.semantic_long, [row for row, _ in long_places]),
     ]
-    for left, right in pairs:
-        rows = [[cosine(a, b) / 0.5 for b in right] for a in left]
-        total += float(np.mean([-row[i] + math.log(sum(math.exp(x) for x in row)) for i, row in enumerate(rows)]))
+    total = 0.0
+    for where, left, right, about in cases:
+        terms = []
+        for i, here in enumerate(where):
+            row = {j: cosine(left[here], right[there]) / 0.5 for j, there in enumerate(where)}
+            rivals = [x for j, x in row.items() if j == i or about[j] != about[i] or equal_negatives]
+            terms.append(-row[i] + math.log(sum(math.exp(x) for x in rivals)))
+        total += float(np.mean(terms))
     found, _ = method.align(interests, batch, torch.Generator().manual_seed(0))
     assert float(found) == pytest.approx(total, abs=1e-5)
 
@@ -253,3 +273,79 @@ def test_cosines_of_matched_and_unmatched_pairs() -> None:
     assert float(traced["cosine_matched"]) == pytest.approx(np.diag(table_of).mean(), abs=1e-5)
     off = table_of[~np.eye(len(table_of), dtype=bool)]
     assert float(traced["cosine_unmatched"]) == pytest.approx(off.mean(), abs=1e-5)
+
+
+@pytest.mark.parametrize("scope", ["sequence", "causal"])
+def test_packing_encodes_the_kept_items_alone(scope: str) -> None:
+    """With a running sum for a backbone, a state tells which inputs came before it."""
+
+    class Sum(nn.Module):
+        def forward(self, embedded: torch.Tensor, lengths: torch.Tensor, users: torch.Tensor) -> torch.Tensor:
+            return embedded.cumsum(1) + torch.arange(1, embedded.shape[1] + 1).view(1, -1, 1)
+
+    method, table, _, batch = make(scope, remove="pack")
+    keep = torch.tensor([[0, 1, 0, 1], [1, 1, 1, 1], [0, 0, 1, 1]]).float()
+    encoded = method(table, Sum(), batch, keep, torch.Generator().manual_seed(0))
+    for row in range(3):
+        for t in range(int(batch.lengths[row])):
+            kept = [k for k in range(t + 1) if keep[row, k]]
+            expected = sum((table(batch.items[row, k]) for k in kept), torch.zeros(4)) + max(len(kept), 1)
+            torch.testing.assert_close(encoded.states[row, t], expected)
+
+
+def test_packing_with_nothing_dropped_is_the_plain_backbone() -> None:
+    outcomes = []
+    for remove in ("zero", "pack"):
+        method, table, backbone, batch = make(remove=remove)
+        outcomes.append(method(table, backbone, batch, torch.ones(3, 4), torch.Generator().manual_seed(0)))
+    zero, pack = outcomes
+    assert torch.equal(zero.states[batch.valid], pack.states[batch.valid])
+    assert {name: float(loss) for name, loss in zero.losses.items()} == {n: float(v) for n, v in pack.losses.items()}
+
+
+def test_joined_texts_are_interests_as_they_stand() -> None:
+    """Short: the text that ends at the position. Long: the one that ends with the input; causal: at the position."""
+    rows = torch.tensor([[1, 2, 3, 4], [5, 6, 0, 0], [7, 2, 1, 0]])
+    for scope in ("sequence", "causal"):
+        method, table, backbone, batch = make(scope, interest_text="prefixes")
+        batch = replace(batch, texts=rows)
+        found = method.interests(backbone, table(batch.items), backbone(table(batch.items), None, None), batch)
+        short_map, long_map = method.project.weight.chunk(2)
+        assert found.semantic_short is not None
+        assert found.semantic_long is not None
+        for row, length in enumerate((4, 2, 3)):
+            for t in range(length):
+                end = t if scope == "causal" else length - 1
+                torch.testing.assert_close(found.semantic_short[row, t], short_map @ TEXT[rows[row, t]])
+                place = t if scope == "causal" else 0
+                torch.testing.assert_close(found.semantic_long[row, place], long_map @ TEXT[rows[row, end]])
+
+
+@pytest.mark.parametrize("interest_text", ["items", "prefixes"])
+def test_r11_puts_the_target_into_the_long_text_of_training_alone(interest_text: str) -> None:
+    method, table, backbone, batch = make(interest_text=interest_text, defects=["R11"])
+    target = torch.tensor([5, 7, 3])
+    told = method.interests(
+        backbone, table(batch.items), backbone(table(batch.items), None, None), replace(batch, target_text=target)
+    )
+    long_map = method.project.weight.chunk(2)[1]
+    assert told.semantic_long is not None
+    for row, length in enumerate((4, 2, 3)):
+        texts = TEXT[[*batch.items[row, :length].tolist(), int(target[row])]]
+        expected = texts.mean(0) if interest_text == "items" else texts[-1]
+        torch.testing.assert_close(told.semantic_long[row, 0], long_map @ expected)
+    fair, *_ = make(interest_text=interest_text)
+    assert method.sees_target and not fair.sees_target
+    scored, plain = (m.denoise(table, backbone, batch, torch.Generator()) for m in (method, fair))
+    assert torch.equal(scored.states, plain.states), "no target is told when scoring"
+
+
+def test_long_interests_are_pooled_with_the_target_of_r11_by_maximum_too() -> None:
+    method, table, backbone, batch = make(long="max", defects=["R11"])
+    target = torch.tensor([5, 7, 3])
+    told = method.interests(
+        backbone, table(batch.items), backbone(table(batch.items), None, None), replace(batch, target_text=target)
+    )
+    long_map = method.project.weight.chunk(2)[1]
+    texts = TEXT[[*batch.items[1, :2].tolist(), 7]] @ long_map.T
+    torch.testing.assert_close(told.semantic_long[1, 0], texts.amax(0))  # type: ignore[index]

@@ -20,7 +20,7 @@ BATCH = Batch(ITEMS, torch.full((200,), 50), ITEMS > 0, torch.arange(ITEMS.numel
 
 
 def test_rates_follow_the_matched_run_one_epoch_late() -> None:
-    control = build(Context(4, 4, keep_rates=np.array([0.9, 0.5]), test_keep_rate=1.0), match="iadsr")
+    control = build(Context(4, 4, keep_rates=np.array([0.9, 0.5]), test_keep_rate=1.0), match="iadsr", remove="zero")
     table = ItemTable(3, 4)
     shares = []
     for epoch in (1, 2, 3, 9):
@@ -37,4 +37,19 @@ def test_rates_follow_the_matched_run_one_epoch_late() -> None:
 
 def test_it_needs_rates() -> None:
     with pytest.raises(ValueError, match="keep rates"):
-        build(Context(4, 4), match="iadsr")
+        build(Context(4, 4), match="iadsr", remove="zero")
+
+
+def test_it_packs_what_it_keeps() -> None:
+    """States of the kept inputs move up; at a dropped one stands the state of the last kept one before it."""
+    control = build(Context(4, 4, keep_rates=np.array([0.5]), test_keep_rate=0.5), match="iadsr", remove="pack")
+    items = torch.arange(1, 6).repeat(8, 1)
+    batch = Batch(items, torch.full((8,), 5), items > 0, torch.arange(40), torch.arange(8))
+    table = ItemTable(5, 4)
+    encoded = control.denoise(table, Same(), batch, torch.Generator().manual_seed(0))
+    assert encoded.keep is not None
+    for row in range(8):
+        last = torch.zeros(4)
+        for t in range(5):
+            last = table(items[row, t]) if encoded.keep[row, t] else last
+            assert torch.equal(encoded.states[row, t], last)

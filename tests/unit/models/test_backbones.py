@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from iadsr.core.config import BACKBONES
+from iadsr.core.config import BACKBONES, SASRecOptions
 from iadsr.models.backbone import ItemTable, build_backbone, last_states
 from iadsr.models.caser import Caser
 from iadsr.models.gru4rec import GRU4Rec
@@ -15,7 +15,7 @@ from iadsr.models.recurrence import run_gru
 @pytest.mark.parametrize("name", list(BACKBONES))
 def test_shapes_and_gradients(name: str) -> None:
     torch.manual_seed(0)
-    backbone = build_backbone(name, 8, 6, 0.1, BACKBONES[name]().model_dump())
+    backbone = build_backbone(name, 5, 8, 6, 0.1, BACKBONES[name]().model_dump())
     embedded = torch.randn(3, 6, 8, requires_grad=True)
     states = backbone(embedded, torch.tensor([6, 2, 4]), torch.arange(3))
     assert states.shape == (3, 6, 8)
@@ -23,12 +23,13 @@ def test_shapes_and_gradients(name: str) -> None:
     assert all(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in backbone.parameters())
 
 
-def test_caser_equals_one_window_at_a_time() -> None:
+@pytest.mark.parametrize("published", [False, True])
+def test_caser_equals_one_window_at_a_time(published: bool) -> None:
     """Tang and Wang's network on the last `window` items, position by position."""
     torch.manual_seed(1)
-    caser = Caser(dimension=4, dropout=0.0, window=3, horizontal=2, vertical=2).eval()
+    caser = Caser(5, 4, 0.0, window=3, horizontal=2, vertical=2, user_embedding=published).eval()
     x = torch.randn(1, 5, 4)
-    states = caser(x, torch.tensor([5]), torch.tensor([0]))
+    states = caser(x, torch.tensor([5]), torch.tensor([3]))
     for t in range(5):
         window = torch.zeros(3, 4)
         for k in range(3):
@@ -44,23 +45,51 @@ def test_caser_equals_one_window_at_a_time() -> None:
         horizontal = torch.cat(pooled)
         vertical = torch.einsum("vk,kd->vd", caser.vertical.weight, window) + caser.vertical.bias.unsqueeze(1)
         features = torch.cat((horizontal, vertical.reshape(-1)))
-        expected = caser.out(torch.cat((torch.relu(caser.hidden(features)), x[0, t])))
+        beside = caser.users.weight[3] if caser.users is not None else x[0, t]
+        expected = caser.out(torch.cat((torch.relu(caser.hidden(features)), beside)))
         np.testing.assert_allclose(states[0, t].detach(), expected.detach(), atol=1e-5)
 
 
 def test_sasrec_attention_equals_a_softmax_by_hand() -> None:
     torch.manual_seed(2)
-    model = build_backbone("sasrec", 4, 5, 0.0, {"layers": 1, "heads": 1, "inner": 8}).eval()
+    model = build_backbone("sasrec", 5, 4, 5, 0.0, SASRecOptions(layers=1, heads=1, inner=8).model_dump()).eval()
     x = torch.randn(1, 3, 4)
     for weight in model.parameters():
         torch.nn.init.normal_(weight)  # the small first weights would hide a mistake
     block = model.blocks[0]  # type: ignore[index,union-attr]
-    h = model.input_norm(x[0] + model.positions[:3])  # type: ignore[index]
+    h = model.norm(x[0] + model.positions[:3])  # type: ignore[index]
     q, k, v = block.qkv(h).split(4, dim=-1)  # type: ignore[union-attr,operator]
     mixed = torch.stack([torch.softmax(k[: t + 1] @ q[t] / 2.0, 0) @ v[: t + 1] for t in range(3)])
     h = block.attention_norm(h + block.out(mixed))  # type: ignore[union-attr,operator]
     expected = block.network_norm(h + block.network(h))  # type: ignore[union-attr,operator]
     np.testing.assert_allclose(model(x, torch.tensor([3]), torch.arange(1))[0].detach(), expected.detach(), atol=1e-5)
+
+
+def test_sasrec_as_published_equals_its_equations() -> None:
+    """Two blocks that norm their inputs, ReLU, a norm at the end, embeddings scaled by sqrt(D)."""
+    torch.manual_seed(3)
+    options = {"heads": 1, "inner": 4, "norm": "pre", "activation": "relu", "attention_dropout": 0.5}
+    model = build_backbone("sasrec", 5, 4, 5, 0.0, SASRecOptions(layers=2, **options).model_dump()).eval()
+    for weight in model.parameters():
+        torch.nn.init.normal_(weight)
+    embedded = torch.randn(1, 3, 4)
+    h = 2 * embedded[0] + model.positions[:3]  # type: ignore[index]
+    for block in model.blocks:  # type: ignore[union-attr]
+        q, k, v = block.qkv(block.attention_norm(h)).split(4, dim=-1)
+        h = h + block.out(torch.stack([torch.softmax(k[: t + 1] @ q[t] / 2.0, 0) @ v[: t + 1] for t in range(3)]))
+        first, second = block.network[0], block.network[3]
+        h = h + second(torch.relu(first(block.network_norm(h))))
+    found = model(embedded, torch.tensor([3]), torch.arange(1))[0]
+    np.testing.assert_allclose(found.detach(), model.norm(h).detach(), atol=1e-4)  # type: ignore[operator]
+
+
+def test_attention_dropout_acts_in_training_alone() -> None:
+    torch.manual_seed(4)
+    options = SASRecOptions(layers=1, heads=1, inner=4, attention_dropout=0.9).model_dump()
+    model = build_backbone("sasrec", 5, 4, 5, 0.0, options)
+    x = torch.randn(2, 5, 4), torch.tensor([5, 5]), torch.arange(2)
+    assert not torch.equal(model.train()(*x), model(*x))
+    assert torch.equal(model.eval()(*x), model(*x))
 
 
 def test_item_table_pads_with_zero_and_offers_every_item_but_padding() -> None:

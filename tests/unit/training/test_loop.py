@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from iadsr.training.loop import AdamW, _follow
+from iadsr.training.loop import AdamW, averaged_pairs
 
 
 def _steps(kind: type[torch.optim.AdamW]) -> list[torch.Tensor]:
@@ -46,6 +46,19 @@ def test_the_average_follows_by_its_decay() -> None:
     average.weight.data.fill_(3.0)
     model.weight.data.fill_(1.0)
     for _ in range(2):
-        _follow(average, model, 0.75)  # type: ignore[arg-type]
+        averaged_pairs(average, model).follow(0.75)  # type: ignore[arg-type]
     assert average.weight.item() == pytest.approx(0.75**2 * 3 + (1 - 0.75**2) * 1)
     assert model.weight.item() == 1.0
+
+
+def test_the_average_copies_buffers_that_are_part_of_the_state() -> None:
+    """Else a batch norm in a scored model would keep the statistics of its start, and a counter its zero."""
+    average, model = nn.BatchNorm1d(3), nn.BatchNorm1d(3)
+    model.register_buffer("constant", torch.ones(2), persistent=False)
+    average.register_buffer("constant", torch.zeros(2), persistent=False)
+    model(torch.randn(20, 3) * 5 + 7)
+    averaged_pairs(average, model).follow(0.9)  # type: ignore[arg-type]
+    assert torch.equal(average.running_mean, model.running_mean)  # type: ignore[arg-type]
+    assert torch.equal(average.running_var, model.running_var)  # type: ignore[arg-type]
+    assert average.num_batches_tracked == model.num_batches_tracked == 1
+    assert not average.constant.any(), "text and other constants are not copied at every step"  # type: ignore[operator,union-attr]

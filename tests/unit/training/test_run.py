@@ -1,6 +1,7 @@
 """A cell's files: complete after success, explained after divergence, refused without inputs."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ from safetensors.numpy import save_file
 from iadsr.core.config import Cell
 from iadsr.core.errors import DataError, IadsrError
 from iadsr.evaluation.collect import collect
+from iadsr.methods.method import Method
 from iadsr.sequences.split import save_sequences
-from iadsr.training import run
+from iadsr.training import recommender, run
 from iadsr.training.loop import Outcome
 from iadsr.training.recommender import Recommender
 from iadsr.training.run import choose_device, run_cell
@@ -150,3 +152,30 @@ def test_a_record_says_what_the_mask_did(root: Path) -> None:
     run_cell(cell("none"), root, "cpu", 1)
     plain = record_of(root, cell("none"))
     assert plain["mask"] is plain["keep_by_group"] is plain["denoised_target"] is None
+
+
+def test_every_loss_and_traced_figure_reaches_the_curve(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A method may report under any name, and name it differently from epoch to epoch."""
+
+    class Reporting(Method):
+        def forward(self, table, backbone, batch, keep, noise):  # type: ignore[no-untyped-def]
+            encoded = super().forward(table, backbone, batch, keep, noise)
+            figures = {"temperature": torch.tensor(0.5)} | ({"late": torch.tensor(2.0)} if self.epoch == 2 else {})
+            return replace(encoded, losses={"curriculum": encoded.states.square().mean()}, traced=figures)
+
+        def begin_epoch(self, epoch: int) -> None:
+            self.epoch = epoch
+
+    monkeypatch.setattr(recommender, "build_method", lambda *_: Reporting())
+    made = cell("none")
+    run_cell(made, root, "cpu", 1)
+    curve = pd.read_csv(root / "runs" / made.address / "curve.csv")
+    assert list(curve)[:4] == ["epoch", "loss", "validation", "seconds"]
+    assert curve["temperature"].tolist() == [0.5] * 3
+    assert curve["late"].isna().tolist() == [True, False, True]
+    parts = curve["loss_recommendation"] + curve["loss_curriculum"]
+    assert parts.tolist() == pytest.approx(curve["loss"].tolist(), rel=1e-5)
+    collect([root / "runs" / made.address], {"ring": N_ITEMS}, root / "evaluation")
+    collected = pd.read_parquet(root / "evaluation" / "curves.parquet")
+    assert collected["loss_curriculum"].tolist() == curve["loss_curriculum"].tolist()
+    assert collected["late"].isna().tolist() == [True, False, True]
