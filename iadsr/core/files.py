@@ -9,9 +9,10 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+if TYPE_CHECKING:  # a Snakemake without pandas must be able to import this module
+    import pandas as pd
 
 _CHUNK = 1 << 20
 

@@ -71,3 +71,10 @@ def test_scripts_stay_thin() -> None:
     assert not (PACKAGE.parent / "workflow" / "scripts").exists(), "rules call `python -m iadsr`"
     assert len((PACKAGE.parent / "Snakefile").read_text().splitlines()) < 50
     assert len((PACKAGE.parent / "workflow" / "rules" / "common.smk").read_text().splitlines()) < 150
+
+
+@pytest.mark.parametrize("module", ["core.files", "core.identity", "core.provenance"])
+def test_the_workflow_needs_no_table_library(module: str) -> None:
+    """A Snakemake of the user's own, without pandas, must be able to read the workflow."""
+    code = f"import sys, iadsr.{module}; sys.exit('pandas' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent, check=False).returncode == 0
