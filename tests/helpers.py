@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,10 @@ from iadsr.sequences.split import Sequences
 N_ITEMS, USERS = 40, 24
 
 
-def small_sequences(users: int = USERS, seed: int = 0) -> Sequences:
+def small_sequences(users: int = USERS, seed: int = 0, longest: int = 29) -> Sequences:
     """Users who walk along a ring of items, with a few jumps; the first user has the shortest history."""
     rng = np.random.default_rng(seed)
-    lengths = rng.integers(5, 30, users)
+    lengths = rng.integers(5, longest + 1, users)
     lengths[0] = 3
     walks = [(rng.integers(N_ITEMS) + np.cumsum(rng.choice([1, 1, 1, 7], size=n))) % N_ITEMS + 1 for n in lengths]
     return Sequences(
@@ -29,8 +30,18 @@ def small_sequences(users: int = USERS, seed: int = 0) -> Sequences:
     )
 
 
+def joined_sequences(sequences: Sequences) -> Sequences:
+    """The sequences with a text of its own for each interaction, as joined names have it."""
+    return replace(sequences, texts=np.arange(1, len(sequences.items) + 1))
+
+
 def small_cell(
-    backbone: str, kind: str, objective: str, method_options: dict[str, Any] | None = None, **changes: Any
+    backbone: str,
+    kind: str,
+    objective: str,
+    method_options: dict[str, Any] | None = None,
+    backbone_options: dict[str, Any] | None = None,
+    **changes: Any,
 ) -> Cell:
     """A cell that trains in a second."""
     settings: dict[str, Any] = {
@@ -57,7 +68,7 @@ def small_cell(
         seed=0,
         kind=kind,
         settings=own,
-        backbone_options=networks[backbone]().model_dump(),
+        backbone_options=networks[backbone](**(backbone_options or {})).model_dump(),
         method_options=options,
         encoder=None,
     )

@@ -29,7 +29,7 @@ def ranks(model: Recommender, cell: Cell) -> pd.DataFrame:
 
 
 def curve(outcome: Outcome) -> list[tuple[float, float, float | None]]:
-    return [(row.loss, row.validation, row.keep_rate) for row in outcome.curve]
+    return [(row.loss, row.validation, row.figures.get("keep_rate")) for row in outcome.curve]
 
 
 def same_weights(left: Recommender, right: Recommender) -> bool:
@@ -61,8 +61,8 @@ def test_a_closed_gate_is_exactly_the_backbone(backbone: str, objective: str) ->
     (bare, one), (gated, two) = run(plain), run(masked)
     assert [row.loss for row in one.curve] == [row.loss for row in two.curve]
     assert [row.validation for row in one.curve] == [row.validation for row in two.curve]
-    assert {row.keep_rate for row in two.curve} == {1.0}
-    assert {row.gate_share for row in two.curve} == {0.0}
+    assert {row.figures["keep_rate"] for row in two.curve} == {1.0}
+    assert {row.figures["gate_share"] for row in two.curve} == {0.0}
     pd.testing.assert_frame_equal(ranks(bare, plain), ranks(gated, masked))
 
 
@@ -70,8 +70,8 @@ def test_an_open_gate_does_mask() -> None:
     """The same options with the gate open must differ, or the test above proves nothing."""
     opened = {"theta": -2.0, "alignment": 0.0, "reconstruction": 0.0}
     outcome = run(small_cell("gru4rec", "iadsr", "all", opened))[1]
-    assert outcome.curve[0].keep_rate is not None
-    assert 0.2 < outcome.curve[0].keep_rate < 0.95
+    assert "keep_rate" in outcome.curve[0].figures
+    assert 0.2 < outcome.curve[0].figures["keep_rate"] < 0.95
     assert curve(outcome)[2][0] != curve(run(small_cell("gru4rec", "none", "all"))[1])[2][0]
 
 
@@ -88,7 +88,7 @@ def test_killed_and_resumed_equals_never_killed(
     calls = 0
     real = loop._epoch
 
-    def dies_in_the_third(*arguments: object) -> loop.Totals:
+    def dies_in_the_third(*arguments: object) -> dict[str, float]:
         nonlocal calls
         calls += 1
         if calls == 3:
