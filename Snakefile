@@ -4,12 +4,6 @@ from snakemake.utils import min_version
 
 min_version("9.0")
 
-if (
-    "name" not in config
-):  # a --configfile replaces the default whole; it is never merged into it
-
-    configfile: f"{workflow.basedir}/workflow/config/laptop.yaml"
-
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/datasets.smk"

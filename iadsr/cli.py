@@ -12,8 +12,19 @@ from typing import Annotated
 import typer
 from pydantic import BaseModel
 
-from iadsr.core.config import Cell, Experiment, RunConfig, distinct, load_protocol, load_run, pick, resolve_settings
+from iadsr.core.config import (
+    Cell,
+    Experiment,
+    RunConfig,
+    distinct,
+    known_datasets,
+    load_protocol,
+    load_run,
+    pick,
+    resolve_settings,
+)
 from iadsr.core.errors import ConfigError, IadsrError, suggest
+from iadsr.plan import plan
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
@@ -21,8 +32,18 @@ CONFIG_FOLDER = Path(__file__).resolve().parent.parent / "workflow" / "config"
 TEMPLATES = Path(__file__).resolve().parent.parent / "report"
 
 ConfigOption = Annotated[Path, typer.Option("--config", help="A run file.", show_default=True)]
-DatasetOption = Annotated[str, typer.Option("--dataset", help="A name from the configuration's datasets/.")]
 DEFAULT = CONFIG_FOLDER / "laptop.yaml"
+
+
+def _known_dataset(name: str) -> str:
+    if name not in known_datasets(CONFIG_FOLDER):
+        raise ConfigError(f"unknown dataset '{name}'; {suggest(name, known_datasets(CONFIG_FOLDER))}")
+    return name
+
+
+DatasetOption = Annotated[
+    str, typer.Option("--dataset", help="A name from the configuration's datasets/.", callback=_known_dataset)
+]
 
 
 def _read(config: Path) -> RunConfig:
@@ -144,7 +165,7 @@ def cells(
     config: ConfigOption = DEFAULT, full: Annotated[bool, typer.Option(help="With every setting.")] = False
 ) -> None:
     """List the training runs of a run file."""
-    for cell in _read(config).cells(CONFIG_FOLDER):
+    for cell in distinct(plan(_read(config), CONFIG_FOLDER)):
         typer.echo(json.dumps(cell.model_dump()) if full else cell.address)
 
 
@@ -179,7 +200,7 @@ def _addresses(cells: list[Cell]) -> list[tuple[str, str, str, str, int]]:
 
 def _experiment(experiment: Experiment, cells: list[Cell]) -> dict[str, object]:
     """What the report shows of an experiment."""
-    points = {f"{sweep.method}-{sweep.option}={value}": value for sweep in experiment.sweeps for value in sweep.values}
+    points = {label: value for sweep in experiment.sweeps for label, value in sweep.points.items()}
     return {
         "title": experiment.title,
         "question": experiment.question,

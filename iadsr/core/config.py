@@ -7,68 +7,36 @@ with a suggestion; a combination in which a method would see its own target is r
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from iadsr.core.errors import ConfigError, suggest
 from iadsr.core.files import value_digest
+from iadsr.core.validation import (
+    Folder,
+    HomePath,
+    Name,
+    Names,
+    Scalar,
+    Seeds,
+    Strict,
+    check_distinct,
+    load_yaml,
+    merge,
+    parse,
+    parse_part,
+    read_overrides,
+)
 
 Objective = Literal["last", "prefix", "all"]
 Defect = Literal["R1", "R2", "R3", "R4", "R5", "R6", "R7", "R8", "R9", "R10", "R11"]
 Remove = Literal["zero", "pack"]
 Texts = Literal["names", "shuffled", "random", "empty"]
 Ranking = Literal["excluded", "kept"]
-
-
-class Strict(BaseModel):
-    """A frozen model in which an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-ModelT = TypeVar("ModelT", bound=BaseModel)
-
-
-def parse(model: type[ModelT], values: Mapping[str, Any], where: str) -> ModelT:
-    """Validate `values`; `where` names their origin in the error.
-
-    Raises:
-        ConfigError: one line for each wrong key, with the nearest known name for an unknown one.
-    """
-    try:
-        return model.model_validate(dict(values))
-    except ValidationError as error:
-        lines = []
-        for problem in error.errors():
-            key = ".".join(str(part) for part in problem["loc"]) or "(whole)"
-            if problem["type"] == "extra_forbidden":
-                lines.append(f"  {key}: unknown key; {suggest(str(problem['loc'][-1]), model.model_fields)}")
-            else:
-                lines.append(f"  {key}: {problem['msg']} (found {problem['input']!r:.80})")
-        raise ConfigError(f"{where} is not a valid {model.__name__}:\n" + "\n".join(lines)) from None
-
-
-def load_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file.
-
-    Raises:
-        ConfigError: the file is missing, is not YAML, or holds something else than a mapping.
-    """
-    if not path.is_file():
-        known = [other.stem for other in path.parent.glob("*.yaml")]
-        hint = f"; {suggest(path.stem, known)}" if known else ""
-        raise ConfigError(f"there is no configuration file {path}{hint}")
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from None
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path} must hold a mapping of keys to values")
-    return values
 
 
 class GRU4RecOptions(Strict):
@@ -149,8 +117,12 @@ class IADSROptions(Strict):
         description="released: defects R1-R5, with SASRec and Caser R6, with Caser R7 and no alignment, and "
         "`equal_negatives`; R8-R10 are the protocol's, R11 is named in `defects`",
     )
-    defects: tuple[Defect, ...] = Field((), description="defects beyond the variant's own; one name or a list")
-    repaired: tuple[Defect, ...] = Field((), description="defects of variant or protocol that are mended here")
+    defects: tuple[Defect, ...] = Field(
+        (), strict=False, description="defects beyond the variant's own; one name or a list"
+    )
+    repaired: tuple[Defect, ...] = Field(
+        (), strict=False, description="defects of variant or protocol that are mended here"
+    )
     theta: float = Field(-0.9, description="a sequence is denoised only if cos(semantic, collaborative) > theta")
     temperature: float = Field(1.0, gt=0, description="of the Gumbel-sigmoid")
     alignment: float = Field(1.0, ge=0, description="weight of the two InfoNCE terms")
@@ -206,7 +178,7 @@ class IADSROptions(Strict):
 class RandomDropOptions(Strict):
     """A control: drops inputs at random, as many as another method's run dropped."""
 
-    match: str = Field("iadsr", description="the method whose keep rates are copied, epoch by epoch and at test time")
+    match: Name = Field("iadsr", description="the method whose keep rates are copied, epoch by epoch and at test time")
     remove: Remove = Field("zero", description="what becomes of a dropped input; see `iadsr`")
 
 
@@ -282,9 +254,9 @@ class Settings(Strict):
 class Protocol(Strict):
     """A protocol file: settings for all, by backbone, by dataset, by both (later ones win); defaults of methods."""
 
-    name: str
+    name: Name
     description: str = Field(description="one sentence for the report")
-    extends: str | None = Field(None, description="a protocol whose file this one changes, key by key")
+    extends: Name | None = Field(None, description="a protocol whose file this one changes, key by key")
     settings: dict[str, Any] = Field(default_factory=dict, description="settings of every cell")
     backbones: dict[str, dict[str, Any]] = Field(default_factory=dict, description="options and overrides by backbone")
     datasets: dict[str, dict[str, Any]] = Field(
@@ -294,22 +266,18 @@ class Protocol(Strict):
         default_factory=dict, description="by kind of method: options that hold where a method's file leaves them out"
     )
 
-    @field_validator("datasets")
-    @classmethod
-    def _of_known_backbones(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-        for key in value:
-            _, both, backbone = key.partition("/")
-            if both and backbone not in BACKBONES:
-                raise ValueError(f"unknown backbone in '{key}'; {suggest(backbone, BACKBONES)}")
-        return value
-
 
 class Sweep(Strict):
     """One method repeated with an option at several values; a cell is named `<method>-<option>=<value>`."""
 
-    method: str
+    method: Name
     option: str
-    values: list[bool | int | float | str]
+    values: Annotated[list[Scalar], AfterValidator(check_distinct)] = Field(min_length=1)
+
+    @property
+    def points(self) -> dict[str, Scalar]:
+        """Label of each cell's method -> the option's value."""
+        return {f"{self.method}-{self.option}={value}": value for value in self.values}
 
 
 class Experiment(Strict):
@@ -323,12 +291,20 @@ class Experiment(Strict):
         "order; spread: over protocols that differ in nothing but chance",
     )
     baseline: str = Field("none", description="the method that every other one of this grid is tested against")
-    datasets: list[str] | None = Field(None, min_length=1, description="as in the run file")
-    protocols: list[str] | None = Field(None, min_length=1, description="as in the run file")
-    backbones: list[str] | None = Field(None, min_length=1, description="as in the run file")
-    methods: list[str] | None = Field(None, min_length=1, description="as in the run file")
+    datasets: Names | None = Field(None, description="as in the run file")
+    protocols: Names | None = Field(None, description="as in the run file")
+    backbones: Names | None = Field(None, description="as in the run file")
+    methods: Names | None = Field(None, description="as in the run file")
     sweeps: list[Sweep] = Field(default_factory=list, description="as in the run file, whose own are not taken over")
-    seeds: list[int] | None = Field(None, min_length=1, description="as in the run file")
+    seeds: Seeds | None = Field(None, description="as in the run file")
+
+    @model_validator(mode="after")
+    def _drawable(self) -> Self:
+        if self.view == "sweep":
+            numbers = [value for sweep in self.sweeps for value in sweep.values if type(value) in (int, float)]
+            if len(self.sweeps) != 1 or len(numbers) != len(self.sweeps[0].values):
+                raise ValueError("view 'sweep' draws exactly one sweep, whose values are numbers")
+        return self
 
 
 class Cell(Strict):
@@ -356,7 +332,7 @@ class Cell(Strict):
     def matched(self) -> str | None:
         """The address of the run whose keep rates this one copies, if it copies any."""
         label = self.method_options.get("match")
-        return None if label is None else self.address.replace(f"/{self.method}/", f"/{label}/")
+        return None if label is None else self.model_copy(update={"method": label}).address
 
     @property
     def network(self) -> str:
@@ -377,22 +353,34 @@ class Cell(Strict):
 class RunConfig(Strict):
     """A run file: `workflow/config/<name>.yaml`."""
 
-    name: str = Field(description="its file's name")
+    name: Name = Field(description="its file's name")
     description: str = Field(description="what this run covers, in one sentence")
-    results: str = Field("results", description="folder of everything that is generated")
-    mirror: str | None = Field(None, description="folder that is searched for dataset files before the network")
+    results: Folder = Field("results", description="folder of everything that is generated")
+    mirror: HomePath | None = Field(None, description="folder that is searched for dataset files before the network")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where networks run")
     threads: int = Field(1, ge=1, description="CPU threads of one training job")
-    datasets: list[str] = Field(min_length=1, description="names of files in datasets/")
+    datasets: Names = Field(description="names of files in datasets/")
     encoder: dict[str, Any] = Field(description="the text encoder: `kind` and its options")
-    llm2vec_python: str | None = Field(None, description="a Python with the llm2vec package; none: --use-conda's")
-    protocols: list[str] = Field(min_length=1, description="names of files in protocols/")
-    backbones: list[str] = Field(min_length=1, description="gru4rec, sasrec, caser")
-    methods: list[str] = Field(min_length=1, description="names of files in methods/")
+    llm2vec_python: HomePath | None = Field(None, description="a Python with the llm2vec package; none: --use-conda's")
+    protocols: Names = Field(description="names of files in protocols/")
+    backbones: Names = Field(description="gru4rec, sasrec, caser")
+    methods: Names = Field(description="names of files in methods/")
     sweeps: list[Sweep] = Field(default_factory=list, description="options to vary, one at a time")
-    seeds: list[int] = Field(min_length=1, description="one training run for each")
+    seeds: Seeds = Field(description="one training run for each")
     max_epochs: int | None = Field(None, ge=1, description="an upper limit for every protocol, for quick trials")
-    experiments: dict[str, Experiment] = Field(default_factory=dict, description="further grids, by name")
+    experiments: dict[Name, Experiment] = Field(default_factory=dict, description="further grids, by name")
+
+    @model_validator(mode="after")
+    def _distinct_points(self) -> Self:
+        spelt: dict[tuple[str, str, Scalar], Scalar] = {}
+        for sweeps in (self.sweeps, *(part.sweeps for part in self.experiments.values())):
+            check_distinct([label for sweep in sweeps for label in sweep.points])
+            for sweep in sweeps:
+                for value in sweep.values:
+                    first = spelt.setdefault((sweep.method, sweep.option, value), value)
+                    if str(first) != str(value):
+                        raise ValueError(f"{sweep.option} is swept over {first} and {value}, which are one: write one")
+        return self
 
     @property
     def all_datasets(self) -> list[str]:
@@ -410,6 +398,8 @@ class RunConfig(Strict):
         Raises:
             ConfigError: an unknown name or option, or a method that would see its target under an objective.
         """
+        for name in self.all_datasets:
+            _check_known(name, known_datasets(folder), "dataset", self.name)
         grids = {"": self._grid(folder, Experiment(title="", question="", methods=self.methods, sweeps=self.sweeps))}
         for name, experiment in self.experiments.items():
             grids[name] = self._grid(folder, experiment)
@@ -437,11 +427,8 @@ class RunConfig(Strict):
                     for label, (kind, method_options) in methods.items():
                         given = {**protocol.methods.get(kind, {}), **method_options}
                         resolved, own = settle_method(kind, given, settings, backbone, label)
-                        if "match" in resolved and resolved["match"] not in methods:
-                            raise ConfigError(
-                                f"method '{label}' copies the keep rate of '{resolved['match']}', which this run "
-                                f"does not train; add it to `methods`"
-                            )
+                        if "match" in resolved:
+                            _check_match(label, resolved["match"], methods, protocol)
                         reading = _reading(kind, resolved, self.encoder)
                         for seed in part.seeds or self.seeds:
                             cells.append(
@@ -471,18 +458,44 @@ def embeddings_name(kind: str, texts: str) -> str:
     return kind if texts == "names" else f"{kind}-{texts}"
 
 
+def known_datasets(folder: Path) -> list[str]:
+    """Names of the files in datasets/; `folder` is `workflow/config`."""
+    return sorted(path.stem for path in (folder / "datasets").glob("*.yaml"))
+
+
+def _check_known(name: str, known: Iterable[str], what: str, where: str) -> None:
+    if name not in known:
+        raise ConfigError(f"{where}: unknown {what} '{name}'; {suggest(name, known)}")
+
+
+def _check_match(
+    label: str, matched: str, methods: Mapping[str, tuple[str, dict[str, Any]]], protocol: Protocol
+) -> None:
+    """Refuse a control of a method that is not trained beside it or drops nothing."""
+    if matched not in methods:
+        raise ConfigError(
+            f"method '{label}' copies the keep rate of '{matched}', which this run does not train; add it to `methods`"
+        )
+    kind, options = methods[matched]
+    if "mask" not in METHODS[kind].model_fields or {**protocol.methods.get(kind, {}), **options}.get("mask") == "none":
+        raise ConfigError(f"method '{label}' copies the keep rate of '{matched}', which has no mask of its own")
+
+
 def _methods(folder: Path, labels: Sequence[str], sweeps: Sequence[Sweep]) -> dict[str, tuple[str, dict[str, Any]]]:
     """Label -> (kind, the options that it sets) of every method and sweep point."""
-    methods = {}
-    for label in labels:
-        methods[label] = _load_method(folder, label)
+    methods = {label: load_method(folder, label) for label in labels}
     for sweep in sweeps:
-        kind, options = _load_method(folder, sweep.method)
+        kind, options = load_method(folder, sweep.method)
         if sweep.option not in METHODS[kind].model_fields:
             hint = suggest(sweep.option, METHODS[kind].model_fields)
             raise ConfigError(f"sweep over unknown option '{sweep.option}' of method '{sweep.method}'; {hint}")
-        for value in sweep.values:
-            methods[f"{sweep.method}-{sweep.option}={value}"] = (kind, {**options, sweep.option: value})
+        for label, value in sweep.points.items():
+            parse_part([METHODS[kind]], {sweep.option: value}, f"sweep '{label}'")
+            if not re.fullmatch(r"[A-Za-z0-9._+-]+", str(value)):
+                raise ConfigError(
+                    f"sweep '{label}': the value names a folder: letters, digits, '.', '_', '+', '-' only"
+                )
+            methods[label] = (kind, {**options, sweep.option: value})
     return methods
 
 
@@ -501,37 +514,68 @@ def load_protocol(folder: Path, name: str) -> Protocol:
     """A protocol file below `folder`, `workflow/config`, merged over the one that it extends.
 
     Raises:
-        ConfigError: see `parse`; or the file speaks of a kind of method that there is not, or extends itself.
+        ConfigError: see `parse`; an unknown key or wrong value in any part, used or not; or it extends itself.
     """
-    protocol = _extended(folder, name, ())
-    for kind in protocol.methods:
-        if kind not in METHODS:
-            where = folder / "protocols" / f"{name}.yaml"
-            raise ConfigError(f"{where}: unknown kind of method '{kind}'; {suggest(kind, METHODS)}")
-    return protocol
+    return _extended(folder, name, ())
 
 
 def _extended(folder: Path, name: str, above: tuple[str, ...]) -> Protocol:
     where = folder / "protocols" / f"{name}.yaml"
     protocol = parse(Protocol, load_yaml(where), str(where))
-    if protocol.extends is None:
-        return protocol
-    if protocol.extends in (name, *above):
-        raise ConfigError(f"{where}: protocol '{name}' extends itself")
-    base = _extended(folder, protocol.extends, (name, *above)).model_dump()
-    merged = {**base, **protocol.model_dump(), "settings": {**base["settings"], **protocol.settings}}
-    for part in ("backbones", "datasets", "methods"):
-        own = getattr(protocol, part)
-        merged[part] = {key: {**base[part].get(key, {}), **own.get(key, {})} for key in {**base[part], **own}}
-    return Protocol.model_validate(merged)
+    if protocol.name != name:
+        raise ConfigError(f"{where}: name is '{protocol.name}', but the file's name makes it '{name}'")
+    merged = protocol
+    if protocol.extends is not None:
+        if protocol.extends in (name, *above):
+            raise ConfigError(f"{where}: protocol '{name}' extends itself")
+        base = _extended(folder, protocol.extends, (name, *above)).model_dump()
+        merged = Protocol.model_validate(merge(base, protocol.model_dump()))
+    _check_parts(protocol, merged, folder, str(where))
+    return merged
 
 
-def _load_method(folder: Path, label: str) -> tuple[str, dict[str, Any]]:
+def _check_parts(own: Protocol, merged: Protocol, folder: Path, where: str) -> None:
+    """Check each part of a protocol's own file; `merged` tells which networks its options are for.
+
+    What it inherits is checked in the file that says so: options of other networks than its own fall away.
+    """
+    parse_part([Settings], own.settings, where, "settings.")
+    for backbone, values in own.backbones.items():
+        _check_known(backbone, BACKBONES, "backbone", f"{where}: backbones")
+        options = _options_model(_merged(merged, backbone, ""), backbone)
+        parse_part([Settings, options], values, where, f"backbones.{backbone}.")
+    for key, values in own.datasets.items():
+        dataset, both, backbone = key.partition("/")
+        _check_known(dataset, known_datasets(folder), "dataset", f"{where}: datasets")
+        models: list[type[Strict]] = [Settings]
+        if both:
+            _check_known(backbone, BACKBONES, "backbone", f"{where}: datasets.{key}")
+            models.append(_options_model(_merged(merged, backbone, dataset), backbone))
+        parse_part(models, values, where, f"datasets.{key}.")
+    for kind, values in own.methods.items():
+        _check_known(kind, METHODS, "kind of method", f"{where}: methods")
+        parse_part([METHODS[kind]], values, where, f"methods.{kind}.")
+
+
+def _merged(protocol: Protocol, backbone: str, dataset: str) -> dict[str, Any]:
+    """Everything that a protocol sets for a backbone on a dataset."""
+    merged = protocol.settings | protocol.backbones.get(backbone, {})
+    for key in (dataset, f"{dataset}/{backbone}"):
+        merged |= protocol.datasets.get(key, {})
+    return merged
+
+
+def _options_model(merged: Mapping[str, Any], backbone: str) -> type[Strict]:
+    released = merged.get("networks") == "released" and backbone in RELEASED
+    return (RELEASED if released else BACKBONES)[backbone]
+
+
+def load_method(folder: Path, label: str) -> tuple[str, dict[str, Any]]:
+    """The kind of a method's file, and the options that the file sets."""
     where = folder / "methods" / f"{label}.yaml"
     values = load_yaml(where)
     kind = values.pop("kind", label)
-    if kind not in METHODS:
-        raise ConfigError(f"{where}: unknown kind '{kind}'; {suggest(str(kind), METHODS)}")
+    _check_known(str(kind), METHODS, "kind", str(where))
     return kind, parse(METHODS[kind], values, str(where)).model_dump(exclude_unset=True)
 
 
@@ -623,12 +667,9 @@ def resolve_settings(
     protocol: Protocol, backbone: str, dataset: str, max_epochs: int | None
 ) -> tuple[Settings, dict[str, Any]]:
     """Settings and backbone options of one (protocol, backbone, dataset), before any method's own."""
-    if backbone not in BACKBONES:
-        raise ConfigError(f"unknown backbone '{backbone}'; {suggest(backbone, BACKBONES)}")
-    merged = protocol.settings | protocol.backbones.get(backbone, {})
-    for key in (dataset, f"{dataset}/{backbone}"):
-        merged |= protocol.datasets.get(key, {})
     where = f"protocol '{protocol.name}' for {backbone} on {dataset}"
+    _check_known(backbone, BACKBONES, "backbone", where)
+    merged = _merged(protocol, backbone, dataset)
     released = merged.get("networks") == "released"
     if released and backbone not in RELEASED:
         raise ConfigError(
@@ -639,28 +680,41 @@ def resolve_settings(
             f"{where}: the release's {backbone} sees what follows a position, so it would see its target under "
             "objective 'all': use 'prefix' or 'last', or `networks: ours`"
         )
+    model = _options_model(merged, backbone)
     # a protocol that extends another may change its networks: the options of the other networks then fall away
-    model = (RELEASED if released else BACKBONES)[backbone]
-    theirs = {name for one in (BACKBONES, RELEASED) if backbone in one for name in one[backbone].model_fields}
     options = parse(model, {key: merged[key] for key in merged if key in model.model_fields}, where).model_dump()
-    unknown = [key for key in merged if key not in theirs and key not in Settings.model_fields]
-    if unknown:
-        raise ConfigError(
-            f"{where}: unknown key '{unknown[0]}'; {suggest(unknown[0], {*model.model_fields, *Settings.model_fields})}"
-        )
-    values = {key: value for key, value in merged.items() if key in Settings.model_fields}
+    settings = parse(Settings, {key: merged[key] for key in merged if key in Settings.model_fields}, where)
     if max_epochs is not None:
-        values["epochs"] = min(max_epochs, int(values["epochs"]))
-    return parse(Settings, values, where), options
+        settings = settings.model_copy(update={"epochs": min(max_epochs, settings.epochs)})
+    _check_fit(settings, options, where)
+    return settings, options
 
 
-def load_run(path: str | Path, overrides: Mapping[str, Any] | None = None) -> RunConfig:
-    """A run file (YAML, or the JSON that a workflow wrote) with top-level `overrides`.
+def _check_fit(settings: Settings, options: Mapping[str, Any], where: str) -> None:
+    """Refuse settings and backbone options that cannot go together."""
+    if settings.dimension % options.get("heads", 1):
+        raise ConfigError(f"{where}: heads: {options['heads']} do not divide the dimension, {settings.dimension}")
+    if options.get("window", 0) > settings.max_length:
+        raise ConfigError(f"{where}: window: {options['window']} is longer than max_length, {settings.max_length}")
+    if settings.loss == "in_batch" and settings.batch_size == 1 and settings.objective != "all":
+        raise ConfigError(f"{where}: batch_size: the loss among a batch's targets needs more than 1")
+
+
+def load_run(*paths: str | Path, overrides: Mapping[str, Any] | None = None) -> RunConfig:
+    """A run file (YAML, or the JSON that a workflow wrote), further files laid over it, and a command line's overrides.
 
     Raises:
         ConfigError: see `parse`.
     """
-    return parse(RunConfig, {**load_yaml(Path(path)), **(overrides or {})}, str(path))
+    where = " + ".join(map(str, paths))
+    values: dict[str, Any] = {}
+    for path in paths:
+        values = merge(values, load_yaml(Path(path)))
+    if overrides:
+        values, where = merge(values, read_overrides(overrides)), f"{where} with --config"
+    if "name" not in values:
+        raise ConfigError(f"{where}: a run file needs a `name`; a file without one can only be laid over a run file")
+    return parse(RunConfig, values, where)
 
 
 def pick(cells: Sequence[Cell], address: str) -> Cell:

