@@ -18,7 +18,7 @@ from iadsr.core.errors import IadsrError
 from iadsr.core.seeding import derive, generator
 from iadsr.sequences.samples import Samples, batches, training_samples
 from iadsr.sequences.split import Sequences
-from iadsr.training.checkpoint import load_checkpoint, save_checkpoint
+from iadsr.training.checkpoint import resume, save_checkpoint
 from iadsr.training.data import left_padding, texts_on, training_step
 from iadsr.training.recommender import Recommender
 from iadsr.training.score import Scorer
@@ -141,22 +141,41 @@ def train(
     keep: Tensor | None = None
 
     torch.manual_seed(derive(cell.seed, "dropout"))
-    state = load_checkpoint(checkpoint, device) if checkpoint else None
-    if state is not None:
-        model.load_state_dict(state["model"])
-        scored.load_state_dict(state["scored"])
-        optimiser.load_state_dict(state["optimiser"])
-        best, keep = state["best"], state["keep"]
+
+    def state() -> dict[str, Any]:
+        """Everything that the next epoch depends on."""
+        return {
+            "model": model.state_dict(),
+            "scored": scored.state_dict(),
+            "optimiser": optimiser.state_dict(),
+            "best": best,
+            "keep": keep,
+            "curve": [asdict(entry) for entry in outcome.curve],
+            "best_epoch": outcome.best_epoch,
+            "best_validation": outcome.best_validation,
+            "best_score": outcome.best_score,
+            "tally": outcome.tally.state() if outcome.tally else {},
+            "generators": _generators(noise, device),
+        }
+
+    def restore(stored: dict[str, Any]) -> None:
+        nonlocal best, keep, outcome
+        model.load_state_dict(stored["model"])
+        scored.load_state_dict(stored["scored"])
+        optimiser.load_state_dict(stored["optimiser"])
+        best, keep = stored["best"], stored["keep"]
         outcome = Outcome(
-            [Epoch(**row) for row in state["curve"]],
-            state["best_epoch"],
-            state["best_validation"],
-            state["best_score"],
-            Tally(sequences.n_items, flags, device),
+            [Epoch(**row) for row in stored["curve"]],
+            stored["best_epoch"],
+            stored["best_validation"],
+            stored["best_score"],
+            Tally(sequences.n_items, flags, device) if stored["tally"] else None,
         )
-        for name, sums in state["tally"].items():
+        for name, sums in stored["tally"].items():
             setattr(outcome.tally, name, sums)
-        _restore_generators(state["generators"], noise, device)
+        _restore_generators(stored["generators"], noise, device)
+
+    if checkpoint and resume(checkpoint, device, state, restore):
         logger.info("%s: goes on after epoch %d", cell.address, len(outcome.curve))
 
     saved_at = time.monotonic()
@@ -185,22 +204,7 @@ def train(
             best = {name: value.detach().clone() for name, value in scored.state_dict().items()}
         logger.info(_progress(cell, row, outcome))
         if checkpoint and time.monotonic() - saved_at > _CHECKPOINT_SECONDS:
-            save_checkpoint(
-                checkpoint,
-                {
-                    "model": model.state_dict(),
-                    "scored": scored.state_dict(),
-                    "optimiser": optimiser.state_dict(),
-                    "best": best,
-                    "keep": keep,
-                    "curve": [asdict(entry) for entry in outcome.curve],
-                    "best_epoch": outcome.best_epoch,
-                    "best_validation": outcome.best_validation,
-                    "best_score": outcome.best_score,
-                    "tally": outcome.tally.state() if outcome.tally else {},
-                    "generators": _generators(noise, device),
-                },
-            )
+            save_checkpoint(checkpoint, state())
             saved_at = time.monotonic()
     if best:
         model.load_state_dict(best)

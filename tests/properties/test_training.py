@@ -1,7 +1,9 @@
 """Whole training runs: determinism, resuming, a closed gate, divergence, learning."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pandas as pd
 import pytest
@@ -98,14 +100,86 @@ def test_killed_and_resumed_equals_never_killed(
     monkeypatch.setattr(loop, "_epoch", dies_in_the_third)
     with pytest.raises(KeyboardInterrupt):
         run(cell, checkpoint=path)
-    monkeypatch.setattr(loop, "_epoch", real)
+    trained = Mock(side_effect=real)
+    monkeypatch.setattr(loop, "_epoch", trained)
     resumed, rest = run(cell, checkpoint=path)
+    assert trained.call_count == 3, "it went on after the second epoch"
     assert curve(rest) == curve(whole)
     assert same_weights(resumed, straight)
     assert rest.tally is not None
     assert whole.tally is not None
     for name, sums in whole.tally.state().items():
         assert torch.equal(rest.tally.state()[name], sums), name
+
+
+def _edit(path: Path, **changes: object) -> None:
+    torch.save(torch.load(path, weights_only=True) | changes, path)
+
+
+def _flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def _without_best(path: Path) -> None:
+    state = torch.load(path, weights_only=True)
+    torch.save({name: value for name, value in state.items() if name != "best"}, path)
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "empty": lambda path: path.write_bytes(b""),
+    "truncated": lambda path: path.write_bytes(path.read_bytes()[:-2000]),
+    "cut short": lambda path: path.write_bytes(path.read_bytes()[:100]),
+    "garbage": lambda path: path.write_bytes(b"<html>" * 1000),
+    "zeros": lambda path: path.write_bytes(bytes(path.stat().st_size)),
+    "one bit": _flip_a_bit,
+    "a list": lambda path: torch.save([1, 2], path),
+    "code": lambda path: torch.save({"model": Path("x")}, path),
+    "a key lacks": _without_best,
+    "a key more": lambda path: _edit(path, schedule=1.0),
+    "another torch": lambda path: _edit(path, torch="1.0"),
+    "another run": lambda path: _edit(path, file="other.pt"),
+    "another model": lambda path: _edit(path, model={"weight": torch.ones(2)}),
+    "another average": lambda path: _edit(path, scored={"weight": torch.ones(2)}),
+    "another optimiser": lambda path: _edit(path, optimiser={"state": {}, "param_groups": []}),
+    "another curve": lambda path: _edit(path, curve=[{"epoch": 1, "perplexity": 3.0}]),
+    "other generators": lambda path: _edit(path, generators={"noise": torch.zeros(3, dtype=torch.uint8)}),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_training_starts_afresh_from_a_damaged_checkpoint(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(loop, "_CHECKPOINT_SECONDS", -1.0)
+    cell = small_cell("gru4rec", "iadsr", "last", epochs=2, average=0.9)
+    fresh, whole = run(cell)
+    path = tmp_path / "scratch" / "x.pt"
+    run(cell.model_copy(update={"settings": cell.settings.model_copy(update={"epochs": 1})}), checkpoint=path)
+    DAMAGE[kind](path)
+    damaged = path.read_bytes()
+    again, rest = run(cell, checkpoint=path)
+    assert curve(rest) == curve(whole)
+    assert same_weights(again, fresh)
+    aside = path.with_name("x.pt.damaged")
+    assert aside.read_bytes() == damaged
+    (warning,) = [line for line in caplog.messages if str(path) in line]
+    assert aside.name in warning and "\n" not in warning
+
+
+def test_a_checkpoint_that_cannot_be_read_now_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An input error or too little memory says nothing about the file."""
+    monkeypatch.setattr(loop, "_CHECKPOINT_SECONDS", -1.0)
+    cell = small_cell("gru4rec", "none", "last", epochs=1)
+    path = tmp_path / "x.pt"
+    run(cell, checkpoint=path)
+    for error in (PermissionError("no"), MemoryError(), torch.OutOfMemoryError("no")):
+        with monkeypatch.context() as patch:
+            patch.setattr(torch, "load", Mock(side_effect=error))
+            with pytest.raises(type(error)):
+                run(cell, checkpoint=path)
+        assert path.is_file()
 
 
 def test_the_average_of_the_weights_is_what_is_scored_and_kept() -> None:

@@ -1,5 +1,8 @@
 """A reader sees a whole file or none."""
 
+import errno
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -36,3 +39,29 @@ def test_json_refuses_nan(tmp_path: Path) -> None:
     assert not (tmp_path / "n.json").exists()
     write_json(tmp_path / "n.json", {"x": 1.5})
     assert read_json(tmp_path / "n.json") == {"x": 1.5}
+
+
+def test_bytes_are_on_the_disk_before_a_file_takes_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a power cut after the rename can leave an empty file under the final name."""
+    path = tmp_path / "a.txt"
+    seen: list[tuple[str, bool]] = []
+    monkeypatch.setattr(
+        os, "fsync", lambda handle: seen.append((os.readlink(f"/proc/self/fd/{handle}"), path.exists()))
+    )
+    write_text(path, "new")
+    (temporary, replaced), folder = seen
+    assert temporary.startswith(str(tmp_path / ".a.txt.")) and not replaced
+    assert folder == (str(tmp_path), True)
+
+
+def test_a_folder_that_cannot_be_flushed_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.fsync
+
+    def refuses_folders(handle: int) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", refuses_folders)
+    write_text(tmp_path / "a.txt", "new")
+    assert (tmp_path / "a.txt").read_text() == "new"
