@@ -7,10 +7,13 @@ nothing else; a test holds both to the imports that are really in the code.
 
 from __future__ import annotations
 
+import ast
 import functools
+import hashlib
 from pathlib import Path
+from typing import Any
 
-from iadsr.core.files import file_digest, value_digest
+from iadsr.core.files import value_digest
 
 PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -56,5 +59,28 @@ def sources(room: str, network: str | None = None, kind: str | None = None) -> t
 
 @functools.cache
 def source_digest(files: tuple[Path, ...]) -> str:
-    """Digest of names and contents."""
-    return value_digest({str(path.relative_to(PACKAGE)): file_digest(path) for path in files})
+    """Digest of names and syntax trees: comments, docstrings and formatting do not count."""
+    return value_digest({str(path.relative_to(PACKAGE)): _syntax_digest(path) for path in files})
+
+
+@functools.cache
+def _syntax_digest(path: Path) -> str:
+    tree = ast.parse(path.read_bytes(), filename=str(path))
+    return hashlib.sha256(repr(_canonical(tree)).encode()).hexdigest()
+
+
+def _canonical(node: Any) -> Any:
+    """Convert a syntax tree to nested tuples without positions and statements that do nothing, docstrings among them.
+
+    Unlike `ast.dump`, equal under every Python: empty fields, which newer versions add, are left out.
+    """
+    if isinstance(node, list):
+        return tuple(_canonical(part) for part in node if not _does_nothing(part))
+    if not isinstance(node, ast.AST):
+        return node
+    fields = ((name, value) for name, value in ast.iter_fields(node) if value not in (None, []))
+    return type(node).__name__, *((name, _canonical(value)) for name, value in fields)
+
+
+def _does_nothing(node: Any) -> bool:
+    return isinstance(node, ast.Pass) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))

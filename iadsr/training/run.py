@@ -61,7 +61,9 @@ def run_cell(cell: Cell, root: Path, device_name: str, threads: int) -> None:
     inputs = input_files(cell, root)
     digests = {name: file_digest(path) for name, path in inputs.items()}
     source = source_digest(sources("training", cell.network, cell.kind))
-    identity = value_digest({"cell": cell.digest, "inputs": digests, "source": source})
+    identity = value_digest(
+        {"cell": cell.digest, "inputs": digests, "source": source, "threads": threads, "torch": torch.__version__}
+    )
 
     folder = root / "runs" / cell.address
     checkpoints = [checkpoint_path(root, f"{identity}{stage}", device) for stage in ("", "-alone")]

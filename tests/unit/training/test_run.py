@@ -69,6 +69,16 @@ def test_the_same_cell_twice_writes_the_same_ranks(root: Path) -> None:
     assert record_of(root, changed)["identity"] != identity
 
 
+def test_threads_and_torch_version_are_part_of_the_identity(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = cell("none", epochs=1)
+    identities = []
+    for threads, version in ((1, "2.13.0"), (2, "2.13.0"), (1, "2.14.0")):
+        monkeypatch.setattr(torch, "__version__", version)
+        run_cell(made, root, "cpu", threads)
+        identities.append(record_of(root, made)["identity"])
+    assert len(set(identities)) == 3
+
+
 def test_divergence_is_recorded_also_for_the_control_that_depends_on_it(root: Path) -> None:
     broken, control = cell("iadsr", learning_rate=1e30), cell("random_drop")
     run_cell(broken, root, "cpu", 1)
