@@ -38,7 +38,8 @@ def test_saved_and_loaded_are_equal(tmp_path: Path) -> None:
     sequences = build_sequences(ROWS.assign(noise=[True, *[False] * 6]), ITEMS)
     save_sequences(tmp_path / "s.npz", sequences)
     loaded = load_sequences(tmp_path / "s.npz")
-    for name in ("items", "offsets", "users", "noise"):
+    assert sequences.times is not None
+    for name in ("items", "offsets", "users", "noise", "times"):
         np.testing.assert_array_equal(getattr(loaded, name), getattr(sequences, name))
     assert loaded.noise is not None
     assert loaded.noise.tolist() == [False, False, False, False, False, True, False]
