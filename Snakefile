@@ -7,8 +7,8 @@ min_version("9.0")
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/datasets.smk"
-include: "workflow/rules/embeddings.smk"
 include: "workflow/rules/sequences.smk"
+include: "workflow/rules/embeddings.smk"
 include: "workflow/rules/training.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/statistics.smk"

@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from pydantic import BaseModel
@@ -25,6 +25,9 @@ from iadsr.core.config import (
 )
 from iadsr.core.errors import ConfigError, IadsrError, suggest
 from iadsr.plan import plan
+
+if TYPE_CHECKING:
+    from iadsr.embeddings.spec import EncoderSpec
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
@@ -71,22 +74,37 @@ def embeddings(
     config: ConfigOption = DEFAULT,
 ) -> None:
     """Encode a dataset's item names, or what a method puts in their place."""
-    import pandas as pd
-
-    from iadsr.embeddings.spec import parse_encoder
     from iadsr.embeddings.store import embed
-    from iadsr.embeddings.texts import vary_texts
+
+    run = _read(config)
+    wanted, spec, texts = _to_embed(run, dataset, name)
+    embed(texts, spec, Path(run.results) / "embeddings" / dataset / f"{wanted}.safetensors", run.device)
+
+
+@app.command()
+def prefixes(
+    dataset: DatasetOption,
+    name: Annotated[str, typer.Option("--name", help="As its file: minilm, or minilm-shuffled.")] = "",
+    config: ConfigOption = DEFAULT,
+) -> None:
+    """Encode the joined names of every history's beginning, for methods with `interest_text: prefixes`."""
+    from iadsr.core.files import texts_digest
+    from iadsr.embeddings.encoder import make_encoder
+    from iadsr.embeddings.prefixes import distinct_prefixes
+    from iadsr.embeddings.store import embed_with
+    from iadsr.sequences.split import load_sequences
+    from iadsr.sequences.texts import save_text_rows
 
     run = _read(config)
     root = Path(run.results)
-    read = {cell.embeddings: (cell.encoder, cell.texts) for cell in run.cells(CONFIG_FOLDER) if cell.encoder}
-    wanted = name or run.encoder["kind"]
-    if wanted not in read:
-        raise ConfigError(f"no method of this run reads embeddings '{wanted}'; {suggest(wanted, map(str, read))}")
-    encoder, variant = read[wanted]
-    texts = pd.read_parquet(root / "data" / dataset / "items.parquet")["text"].tolist()
-    out = root / "embeddings" / dataset / f"{wanted}.safetensors"
-    embed(vary_texts(texts, variant), parse_encoder(encoder), out, run.device)
+    wanted, spec, names = _to_embed(run, dataset, name)
+    sequences = load_sequences(root / "sequences" / dataset / "sequences.npz")
+    encoder = make_encoder(spec, run.device)
+    texts, rows = distinct_prefixes(names, sequences.items, sequences.offsets, encoder)
+    logging.getLogger("iadsr.embeddings").info("%s: %d texts, %d of them distinct", dataset, len(rows), len(texts))
+    stem = root / "prefixes" / dataset / wanted
+    embed_with(texts, encoder, stem.with_name(f"{wanted}.safetensors"), settings=spec.settings(), device=run.device)
+    save_text_rows(stem.with_name(f"{wanted}.npz"), rows, sequences, texts_digest(texts))
 
 
 @app.command()
@@ -188,6 +206,26 @@ def schemas(
     }
     for name, model in models.items():
         write_json(folder / f"{name}.schema.json", model.model_json_schema())
+
+
+def _to_embed(run: RunConfig, dataset: str, name: str) -> tuple[str, EncoderSpec, list[str]]:
+    """The name of an embeddings file, its encoder, and the item names that the encoder reads.
+
+    Raises:
+        ConfigError: no method of the run reads it.
+    """
+    import pandas as pd
+
+    from iadsr.embeddings.spec import parse_encoder
+    from iadsr.embeddings.texts import vary_texts
+
+    read = {cell.embeddings: (cell.encoder, cell.texts) for cell in run.cells(CONFIG_FOLDER) if cell.encoder}
+    wanted = name or run.encoder["kind"]
+    if wanted not in read:
+        raise ConfigError(f"no method of this run reads embeddings '{wanted}'; {suggest(wanted, map(str, read))}")
+    encoder, variant = read[wanted]
+    texts = pd.read_parquet(Path(run.results) / "data" / dataset / "items.parquet")["text"].tolist()
+    return wanted, parse_encoder(encoder), vary_texts(texts, variant)
 
 
 def _run_folders(run: RunConfig, root: Path) -> list[Path]:

@@ -345,6 +345,11 @@ class Cell(Strict):
         return None if self.encoder is None else embeddings_name(self.encoder["kind"], self.texts)
 
     @property
+    def reads_prefixes(self) -> bool:
+        """Whether its texts are joined names instead of single ones."""
+        return self.encoder is not None and self.method_options.get("interest_text") == "prefixes"
+
+    @property
     def digest(self) -> str:
         """Digest of the resolved settings."""
         return value_digest(self.model_dump())

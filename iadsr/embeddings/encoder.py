@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -27,6 +27,9 @@ class Encoder(Protocol):
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """float32 (len(texts), d), row i for text i. Weights are loaded on the first call."""
+
+    def reads(self, texts: Sequence[str]) -> Sequence[Hashable]:
+        """What is left of each text when the encoder has cut it: texts that it reads alike have equal vectors."""
 
 
 def make_encoder(spec: EncoderSpec, device: str = "auto") -> Encoder:

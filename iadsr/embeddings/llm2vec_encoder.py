@@ -175,6 +175,10 @@ class Llm2Vec:
                 bar.update(len(rows))
         return vectors
 
+    def reads(self, texts: Sequence[str]) -> list[str]:
+        """Each text as the package cuts it."""
+        return [self._marked(text) for text in texts]
+
     def _marked(self, text: str) -> str:
         """`text` as the package expects it: cut, behind its instruction, in the model's chat format."""
         # the mark inside a title would end the text there

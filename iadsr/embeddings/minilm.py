@@ -77,6 +77,14 @@ class MiniLM:
         network = AutoModel.from_pretrained(self._folder, local_files_only=True)
         return tokenizer, network.to(self._device).eval()
 
+    def reads(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+        """The tokens of each text, cut at `max_length`."""
+        return [tuple(ids) for ids in self._tokens(texts)]
+
+    def _tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        tokens: list[list[int]] = self._parts[0](list(texts), truncation=True, max_length=self._max_length)["input_ids"]
+        return tokens
+
     def encode(self, texts: Sequence[str]) -> Vectors:
         """float32 (len(texts), 384), unit rows, in the order of `texts`."""
         import torch
@@ -85,7 +93,7 @@ class MiniLM:
         vectors = np.zeros((len(texts), network.config.hidden_size), dtype=np.float32)
         if not texts:
             return vectors
-        tokens = tokenizer(list(texts), truncation=True, max_length=self._max_length)["input_ids"]
+        tokens = self._tokens(texts)
         bar = tqdm(total=len(texts), desc="MiniLM", unit="text", leave=False, disable=None)
         with torch.inference_mode(), bar:
             for rows in batches_by_length([len(ids) for ids in tokens], self._batch_size):

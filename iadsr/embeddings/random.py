@@ -58,6 +58,10 @@ class RandomDirections:
             "pooling": "none",
         }
 
+    def reads(self, texts: Sequence[str]) -> Sequence[str]:
+        """The texts: nothing is cut."""
+        return texts
+
     def encode(self, texts: Sequence[str]) -> Vectors:
         """float32 (len(texts), dimension), unit rows."""
         from scipy.special import ndtri

@@ -34,6 +34,10 @@ class TfidfSvd:
             "pooling": "none",
         }
 
+    def reads(self, texts: Sequence[str]) -> Sequence[str]:
+        """The texts: nothing is cut."""
+        return texts
+
     def encode(self, texts: Sequence[str]) -> Vectors:
         """float32 (len(texts), dimension), unit rows; a text without any word of two letters gets zeros. With
         fewer words or texts than `dimension` the surplus columns are zero.

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 
 from iadsr.core import columns as c
@@ -22,6 +23,7 @@ from iadsr.core.identity import source_digest, sources
 from iadsr.core.provenance import commit, machine, peak_memory_mb, versions
 from iadsr.methods.method import Context, Method, Untrainable
 from iadsr.sequences.split import Sequences, load_sequences
+from iadsr.sequences.texts import with_text_rows
 from iadsr.sequences.variants import inject_noise, shuffle_ties
 from iadsr.training.checkpoint import checkpoint_path
 from iadsr.training.denoised_target import denoised_target
@@ -72,6 +74,8 @@ def run_cell(cell: Cell, root: Path, device_name: str, threads: int) -> None:
     groups = inflated = None
     try:
         sequences = varied(load_sequences(inputs["sequences"]), cell)
+        if "text_rows" in inputs:
+            sequences = with_text_rows(sequences, inputs["text_rows"], text_digest(inputs["embeddings"]))
         context = load_context(cell, inputs, device)
         model = build_recommender(cell, sequences.n_items, len(sequences.users), context)
         parameters = sum(weight.numel() for weight in model.parameters())
@@ -156,7 +160,10 @@ def input_files(cell: Cell, root: Path) -> dict[str, Path]:
     """
     files = {"sequences": root / "sequences" / cell.dataset / "sequences.npz"}
     if cell.encoder is not None:
-        files["embeddings"] = root / "embeddings" / cell.dataset / f"{cell.embeddings}.safetensors"
+        folder = root / ("prefixes" if cell.reads_prefixes else "embeddings") / cell.dataset
+        files["embeddings"] = folder / f"{cell.embeddings}.safetensors"
+        if cell.reads_prefixes:
+            files["text_rows"] = folder / f"{cell.embeddings}.npz"
     if cell.matched is not None:
         files["matched_record"] = root / "runs" / cell.matched / "record.json"
         files["matched_curve"] = root / "runs" / cell.matched / "curve.csv"
@@ -164,6 +171,12 @@ def input_files(cell: Cell, root: Path) -> dict[str, Path]:
         if not path.is_file():
             raise DataError(f"{cell.address} needs {path} ({name}), which is missing: run the stage before this one")
     return files
+
+
+def text_digest(path: Path) -> str:
+    """The digest of the texts whose vectors a file holds."""
+    with safe_open(path, framework="numpy") as stored:
+        return str((stored.metadata() or {}).get("text_digest"))
 
 
 def load_context(cell: Cell, inputs: dict[str, Path], device: torch.device) -> Context:

@@ -115,7 +115,7 @@ def grid(tmp_path_factory: pytest.TempPathFactory) -> Grid:
                 "question": "Does it matter what the item names say?",
                 "baseline": "iadsr",
                 "protocols": ["paper"],
-                "methods": ["iadsr", "iadsr_released"],
+                "methods": ["iadsr", "iadsr_released", "iadsr_prefixes"],
                 "sweeps": [{"method": "iadsr", "option": "texts", "values": ["shuffled"]}],
             }
         },
@@ -131,16 +131,20 @@ def test_the_report_and_every_record_are_there(grid: Grid) -> None:
     page = (results / "report" / "index.html").read_text()
     assert "random_drop" in page
     records = [json.loads(path.read_text()) for path in results.glob("runs/*/*/*/*/*/record.json")]
-    assert len(records) == 6 + 2, "what the experiment shares with the main grid is trained once"
+    assert len(records) == 6 + 3, "what the experiment shares with the main grid is trained once"
     assert {record["status"] for record in records} == {"done"}
     aucs = [record["mask"]["noise_auc"] for record in records if record["cell"]["kind"] == "iadsr"]
     assert all(0 <= auc <= 1 for auc in aucs)
     metrics = pd.read_parquet(results / "evaluation" / "metrics.parquet")
     assert set(metrics["ranking"]) == {"excluded", "kept"}
-    assert len(pd.read_parquet(results / "evaluation" / "runs.parquet")) == 8
+    assert len(pd.read_parquet(results / "evaluation" / "runs.parquet")) == 9
     assert "Text quality" in page
     compared = pd.read_parquet(results / "statistics" / "comparisons.parquet")
-    assert set(compared.loc[compared["experiment"] == "texts", "method"]) == {"iadsr-texts=shuffled", "iadsr_released"}
+    assert set(compared.loc[compared["experiment"] == "texts", "method"]) == {
+        "iadsr-texts=shuffled",
+        "iadsr_prefixes",
+        "iadsr_released",
+    }
     assert (results / "embeddings/planted/tfidf-shuffled.safetensors").is_file()
     assert not list((results / "scratch").glob("*.pt")), "finished runs leave no state behind"
 

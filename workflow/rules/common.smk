@@ -61,11 +61,12 @@ def cell_of(wildcards) -> schema.Cell:
 
 def embeddings_of(wildcards) -> list[str]:
     cell = cell_of(wildcards)
-    return (
-        []
-        if cell.encoder is None
-        else [f"{ROOT}/embeddings/{cell.dataset}/{cell.embeddings}.safetensors"]
-    )
+    if cell.encoder is None:
+        return []
+    if cell.reads_prefixes:
+        stem = f"{ROOT}/prefixes/{cell.dataset}/{cell.embeddings}"
+        return [f"{stem}.safetensors", f"{stem}.npz"]
+    return [f"{ROOT}/embeddings/{cell.dataset}/{cell.embeddings}.safetensors"]
 
 
 def matched_of(wildcards) -> list[str]:
