@@ -52,7 +52,7 @@ DatasetOption = Annotated[
 def _read(config: Path) -> RunConfig:
     run = load_run(config)
     mirror = os.environ.get("IADSR_MIRROR")
-    return run.model_copy(update={"mirror": mirror}) if mirror else run
+    return run.model_copy(update={"mirror": os.path.expanduser(mirror)}) if mirror else run
 
 
 @app.command()
@@ -129,7 +129,7 @@ def train(
     from iadsr.training.run import run_cell
 
     run = _read(config)
-    run_cell(pick(run.cells(CONFIG_FOLDER), address), Path(run.results), run.device, run.threads)
+    run_cell(pick(distinct(plan(run, CONFIG_FOLDER)), address), Path(run.results), run.device, run.threads)
 
 
 @app.command()
@@ -157,7 +157,7 @@ def compare(config: ConfigOption = DEFAULT) -> None:
 
     run = _read(config)
     root = Path(run.results)
-    grids = {name: [root / "runs" / cell.address for cell in grid] for name, grid in run.grids(CONFIG_FOLDER).items()}
+    grids = {name: [root / "runs" / cell.address for cell in grid] for name, grid in plan(run, CONFIG_FOLDER).items()}
     main = grids.pop("")
     experiments = [(name, folders, run.experiments[name].baseline) for name, folders in grids.items()]
     write_comparisons(main, root / "statistics" / "comparisons.parquet", experiments=experiments)
@@ -170,7 +170,7 @@ def report(config: ConfigOption = DEFAULT) -> None:
 
     run = _read(config)
     root = Path(run.results)
-    grids = run.grids(CONFIG_FOLDER)
+    grids = plan(run, CONFIG_FOLDER)
     settings = _settings(run, distinct(grids), grids[""])
     experiments = {name: _experiment(run.experiments[name], grid) for name, grid in grids.items() if name}
     out = root / "report" / "index.html"
@@ -219,7 +219,7 @@ def _to_embed(run: RunConfig, dataset: str, name: str) -> tuple[str, EncoderSpec
     from iadsr.embeddings.spec import parse_encoder
     from iadsr.embeddings.texts import vary_texts
 
-    read = {cell.embeddings: (cell.encoder, cell.texts) for cell in run.cells(CONFIG_FOLDER) if cell.encoder}
+    read = {cell.embeddings: (cell.encoder, cell.texts) for cell in distinct(plan(run, CONFIG_FOLDER)) if cell.encoder}
     wanted = name or run.encoder["kind"]
     if wanted not in read:
         raise ConfigError(f"no method of this run reads embeddings '{wanted}'; {suggest(wanted, map(str, read))}")
@@ -229,7 +229,7 @@ def _to_embed(run: RunConfig, dataset: str, name: str) -> tuple[str, EncoderSpec
 
 
 def _run_folders(run: RunConfig, root: Path) -> list[Path]:
-    return [root / "runs" / cell.address for cell in run.cells(CONFIG_FOLDER)]
+    return [root / "runs" / cell.address for cell in distinct(plan(run, CONFIG_FOLDER))]
 
 
 def _addresses(cells: list[Cell]) -> list[tuple[str, str, str, str, int]]:

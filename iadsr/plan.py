@@ -18,25 +18,25 @@ def plan(run: RunConfig, folder: Path) -> dict[str, list[Cell]]:
     Raises:
         ConfigError: a wrong key or value, used by a training run or not.
     """
-    grids = run.grids(folder)
-    for name in run.all_datasets:
-        load_spec(folder / "datasets" / f"{name}.yaml")
-    parse_encoder(run.encoder)
     for where, options in _method_options(run, folder):
         try:
             if options.get("encoder") is not None:
                 parse_encoder(options["encoder"])
         except ConfigError as error:
             raise ConfigError(f"{where}: {error}") from None
+    grids = run.grids(folder)
+    for name in run.all_datasets:
+        load_spec(folder / "datasets" / f"{name}.yaml")
     return grids
 
 
-def _method_options(run: RunConfig, folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Options as the files of methods and protocols set them, and where."""
+def _method_options(run: RunConfig, folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Options as the run file and the files of methods and protocols set them, and where."""
+    yield f"run '{run.name}'", {"encoder": run.encoder}
     parts: list[RunConfig | Experiment] = [run, *run.experiments.values()]
     methods = [name for part in parts for name in (*(part.methods or ()), *(sweep.method for sweep in part.sweeps))]
     for name in dict.fromkeys(methods):
-        yield folder / "methods" / f"{name}.yaml", load_method(folder, name)[1]
+        yield f"{folder}/methods/{name}.yaml", load_method(folder, name)[1]
     for name in dict.fromkeys(name for part in parts for name in part.protocols or ()):
         for options in load_protocol(folder, name).methods.values():
-            yield folder / "protocols" / f"{name}.yaml", options
+            yield f"{folder}/protocols/{name}.yaml", options

@@ -404,7 +404,7 @@ class RunConfig(Strict):
             ConfigError: an unknown name or option, or a method that would see its target under an objective.
         """
         for name in self.all_datasets:
-            _check_known(name, known_datasets(folder), "dataset", self.name)
+            _check_known(name, known_datasets(folder), "dataset", f"run '{self.name}'")
         grids = {"": self._grid(folder, Experiment(title="", question="", methods=self.methods, sweeps=self.sweeps))}
         for name, experiment in self.experiments.items():
             grids[name] = self._grid(folder, experiment)
@@ -465,12 +465,16 @@ def embeddings_name(kind: str, texts: str) -> str:
 
 def known_datasets(folder: Path) -> list[str]:
     """Names of the files in datasets/; `folder` is `workflow/config`."""
-    return sorted(path.stem for path in (folder / "datasets").glob("*.yaml"))
+    return _names(folder / "datasets")
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
 def _check_known(name: str, known: Iterable[str], what: str, where: str) -> None:
     if name not in known:
-        raise ConfigError(f"{where}: unknown {what} '{name}'; {suggest(name, known)}")
+        raise ConfigError(f"{where}: unknown {what} {name!r}; {suggest(name, known)}")
 
 
 def _check_match(
@@ -533,6 +537,7 @@ def _extended(folder: Path, name: str, above: tuple[str, ...]) -> Protocol:
     if protocol.extends is not None:
         if protocol.extends in (name, *above):
             raise ConfigError(f"{where}: protocol '{name}' extends itself")
+        _check_known(protocol.extends, _names(folder / "protocols"), "protocol", f"{where}: extends")
         base = _extended(folder, protocol.extends, (name, *above)).model_dump()
         merged = Protocol.model_validate(merge(base, protocol.model_dump()))
     _check_parts(protocol, merged, folder, str(where))

@@ -119,7 +119,12 @@ def parse(model: type[ModelT], values: Mapping[str, Any], where: str) -> ModelT:
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
-        raise ConfigError("\n".join(_line(model, problem, where) for problem in error.errors())) from None
+        problems = error.errors()
+        lines = [_line(model, problem, where) for problem in problems if problem["type"] != "missing"]
+        for problem in problems:  # a misspelt key is one problem, not two
+            if problem["type"] == "missing" and not any(f"mean '{problem['loc'][-1]}'" in line for line in lines):
+                lines.append(_line(model, problem, where))
+        raise ConfigError("\n".join(lines)) from None
 
 
 def parse_part(models: Sequence[type[BaseModel]], values: Mapping[str, Any], where: str, at: str = "") -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -88,9 +91,10 @@ BAD_RUNS = {
     "key twice": ({"seeds": "[0]\nseeds: [1]"}, "line 9: the key 'seeds' occurs twice"),
     "unknown encoder": ({"encoder": "{kind: tfdif}"}, "did you mean 'tfidf'"),
     "unknown encoder option": ({"encoder": "{kind: tfidf, dimenson: 3}"}, "did you mean 'dimension'"),
+    "a kind of encoder that is a list": ({"encoder": "{kind: [tfidf]}"}, "encoder.kind: "),
     "encoder without kind": ({"encoder": "{dimension: 3}"}, "kind"),
     "unknown key of a sweep": (
-        {"sweeps": "[{method: iadsr, metod: x, option: theta, values: [0]}]"},
+        {"sweeps": "[{metod: iadsr, option: theta, values: [0]}]"},
         "did you mean 'method'",
     ),
     "sweep over nothing": ({"sweeps": f"[{point('[]')}]"}, "at least 1 item"),
@@ -206,6 +210,7 @@ BAD_FILES = {
         "base.yaml: unknown key 'settings.epoch'",
     ),
     "unknown kind": ({"methods/iadsr.yaml": "kind: iadrs\n"}, "did you mean 'iadsr'"),
+    "a kind of several lines": ({"methods/iadsr.yaml": 'kind: "iadsr\\n"'}, "did you mean 'iadsr'"),
     "a kind that is a list": ({"methods/iadsr.yaml": "kind: [iadsr]\n"}, "unknown kind"),
     "unknown option": ({"methods/iadsr.yaml": "kind: iadsr\ntetha: 0\n"}, "iadsr.yaml: unknown key 'tetha', did you"),
     "unknown encoder option": (
@@ -241,6 +246,49 @@ def test_a_wrong_file_is_refused_wherever_it_is_wrong(tmp_path: Path, files: dic
     with pytest.raises(ConfigError) as refusal:
         plan(load_run(path), folder)
     assert message in str(refusal.value)
+    assert "\n" not in str(refusal.value), "one problem is one line"
+    assert any(Path(name).name in str(refusal.value) for name in files), "the file is named"
+
+
+WEIRD = (
+    None, True, False, 0, -1, 10**30, 1.5, math.inf, math.nan, "", " ", "../x", "{x}", "a\nb", "é", "none", [], {},
+    [[]], [None], [1, 1], {"a": 1}, {"kind": "tfidf"}, {1: 2},
+)  # fmt: skip
+
+
+def places(value: Any, above: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Where a nested value has parts, as keys and positions."""
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [place for key, part in inside for place in ((*above, key), *places(part, (*above, key)))]
+
+
+def test_whatever_stands_in_a_file_is_accepted_or_refused(tmp_path: Path) -> None:
+    """No traceback: each of some hundred places of the shipped files holds something else in turn."""
+    folder = tmp_path / "config"
+    shutil.copytree(FOLDER, folder)
+    run = write_run(
+        tmp_path, datasets="[planted, movielens-100k]", protocols="[strong, released]",
+        backbones="[gru4rec, sasrec, caser]", methods="[none, iadsr, iadsr_released, random_drop]",
+        sweeps=f"[{point('[0.5]')}]", experiments=f"{{x: {{{EXPERIMENT}, seeds: [1]}}}}",
+    )  # fmt: skip
+    names = ["protocols/strong", "protocols/released", "methods/iadsr", "datasets/planted", "datasets/movielens-100k"]
+    refused = total = 0
+    for path in (run, *(folder / f"{name}.yaml" for name in names)):
+        before = path.read_text()
+        for number, place in enumerate(places(load_yaml(path))):
+            changed = part = load_yaml(path)
+            for key in place[:-1]:
+                part = part[key]
+            part[place[-1]] = WEIRD[(7 * number + len(place)) % len(WEIRD)]
+            path.write_text(yaml.safe_dump(changed))
+            try:
+                plan(load_run(run), folder)
+            except ConfigError:
+                refused += 1
+            path.write_text(before)
+            total += 1
+    assert total > 100
+    assert refused > 0.7 * total
 
 
 @pytest.mark.parametrize(
