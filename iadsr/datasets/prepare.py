@@ -118,6 +118,7 @@ def summarise(
         "items_without_title": int((~items[HAS_TITLE]).sum()),
         "text_note": spec.text_note,
         "placeholder_note": spec.mirror_note if reconstructed else None,
+        "order_note": spec.order_note,
         "tied_share": float(interactions.duplicated([USER, TIMESTAMP], keep=False).mean()),
         "min_count": spec.min_count,
         "sources": [

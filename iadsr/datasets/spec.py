@@ -89,6 +89,9 @@ class DatasetSpec(Strict):
     mirror_note: str | None = Field(
         None, description="Which content is a placeholder when the files come from a reconstructed mirror."
     )
+    order_note: str | None = Field(
+        None, description="What the source's order of rows is, which decides between interactions at the same time."
+    )
     fallback_text: str = Field(
         "unknown item", min_length=1, description="Text of an item without title; `{item}` stands for its id."
     )

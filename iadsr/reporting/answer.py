@@ -53,6 +53,7 @@ _KEEP_RATE_SLACK = 0.05
 _FEW_SEEDS = 3
 _REFERENCE_METRIC = "NDCG@10"
 _SIDES = {"none": "without a denoiser", "iadsr": "with IADSR"}
+_MANY_TIES = 0.1  # share of interactions whose place among others at the same time is the file's choice
 _IDLE = 0.99  # a mask that keeps this much at test time denoises no test history worth speaking of
 
 
@@ -366,6 +367,12 @@ def warnings(results: Results, compared: Comparisons, settings: Mapping[str, Any
     for dataset, summary in results.summaries.items():
         if summary.get("placeholder_note"):
             found.append(f"{dataset}: {summary['placeholder_note']}")
+        if is_number(summary["tied_share"]) and summary["tied_share"] >= _MANY_TIES:
+            note = summary.get("order_note") or ""
+            found.append(
+                f"{dataset}: {share(summary['tied_share'])} of the interactions share user and time with another, and the "
+                f"order of the source's rows decides which of them comes last and is the test item. {note}".rstrip()
+            )
     for row in results.encoders.itertuples(index=False):
         if row.encoder == "random":
             found.append(f"{row.dataset}: the item embeddings are random, so no semantic signal can reach IADSR.")

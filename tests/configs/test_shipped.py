@@ -60,6 +60,18 @@ def test_beauty_is_laid_over_the_diagnostics() -> None:
     assert objectives == {"paper": "last", "strong": "prefix", "strong_all": "all"}
 
 
+def test_shuffled_ties_on_amazon_are_an_experiment_over_any_run_file() -> None:
+    merged = {**load_yaml(FOLDER / "laptop.yaml"), **load_yaml(FOLDER / "additions/amazon_ties.yaml")}
+    cells = [cell for cell in parse(RunConfig, merged, "both").cells(FOLDER) if cell.dataset == "beauty"]
+    assert {cell.settings.tie_break for cell in cells} == set(range(6))
+
+
+def test_one_defect_alone_changes_no_batch() -> None:
+    """R5 pairs texts wrongly; who shares a batch is the protocol's to say."""
+    grids = load_run(FOLDER / "diagnostics.yaml").grids(FOLDER)["defects"]
+    assert {cell.settings.batching for cell in grids} == {"shuffled"}
+
+
 def test_every_dataset_protocol_and_method_file() -> None:
     for path in (FOLDER / "datasets").glob("*.yaml"):
         load_spec(path)

@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -107,3 +108,14 @@ def test_a_mask_that_keeps_everything_at_test_time_is_said(tmp_path: Path, rate:
     said = [text for text in found if "ml, strong: at test time IADSR keeps at least 99" in text]
     assert bool(said) == warned
     assert all("(in training 70.0\u202f%), so" in text for text in said)
+
+
+def test_many_ties_in_time_are_a_warning(tmp_path: Path) -> None:
+    make_tree(tmp_path, CELLS, epochs=2)
+    path = tmp_path / "data" / "ml" / "summary.json"
+    summary = json.loads(path.read_text())
+    for tied, expected in ((0.752, True), (0.05, False)):
+        path.write_text(json.dumps({**summary, "tied_share": tied, "order_note": "Rows are grouped by product."}))
+        results = load(tmp_path, CELLS)
+        warnings = answer(results, Comparisons(results), SETTINGS).warnings
+        assert any("share user and time" in text and "grouped by product" in text for text in warnings) == expected
