@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from iadsr.core.config import Cell, Experiment, RunConfig, load_method, load_protocol
-from iadsr.core.errors import ConfigError
 from iadsr.datasets.spec import load_spec
 from iadsr.embeddings.spec import parse_encoder
 
@@ -19,11 +18,8 @@ def plan(run: RunConfig, folder: Path) -> dict[str, list[Cell]]:
         ConfigError: a wrong key or value, used by a training run or not.
     """
     for where, options in _method_options(run, folder):
-        try:
-            if options.get("encoder") is not None:
-                parse_encoder(options["encoder"])
-        except ConfigError as error:
-            raise ConfigError(f"{where}: {error}") from None
+        if options.get("encoder") is not None:
+            parse_encoder(options["encoder"], where)
     grids = run.grids(folder)
     for name in run.all_datasets:
         load_spec(folder / "datasets" / f"{name}.yaml")

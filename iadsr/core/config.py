@@ -409,7 +409,8 @@ class RunConfig(Strict):
         for name, experiment in self.experiments.items():
             grids[name] = self._grid(folder, experiment)
             if experiment.baseline not in {cell.method for cell in grids[name]}:
-                raise ConfigError(f"experiment '{name}' lacks its own baseline '{experiment.baseline}'")
+                hint = suggest(experiment.baseline, {cell.method for cell in grids[name]})
+                raise ConfigError(f"experiment '{name}' lacks its own baseline '{experiment.baseline}'; {hint}")
         encoders: dict[str, dict[str, Any]] = {}
         for cell in (cell for grid in grids.values() for cell in grid):
             if cell.encoder is None or cell.embeddings is None:

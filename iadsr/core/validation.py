@@ -37,17 +37,17 @@ class Strict(BaseModel):
 ModelT = TypeVar("ModelT", bound=BaseModel)
 T = TypeVar("T")
 
-_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 
 
 def check_name(value: str) -> str:
     """Accept a name that can be a folder or file on any system.
 
     Raises:
-        ValueError: another character, or none.
+        ValueError: another character, none, or more than a hundred.
     """
     if "\n" in value or not re.match(_NAME, value):
-        raise ValueError("a name has letters, digits, '.', '_' and '-' only, and begins with a letter or digit")
+        raise ValueError("a name has up to 100 letters, digits, '.', '_' and '-', and begins with a letter or digit")
     return value
 
 
@@ -77,7 +77,7 @@ def check_folder(value: str) -> str:
     if path.absolute().parent == path.absolute():
         raise ValueError("the root folder cannot hold results")
     for ancestor in (path, *path.parents):
-        if ancestor.exists() and not ancestor.is_dir():
+        if os.path.exists(ancestor) and not os.path.isdir(ancestor):  # unlike Path's, these never raise
             raise ValueError(f"{ancestor} is a file, not a folder")
     return str(path)
 
@@ -110,8 +110,8 @@ HomePath = Annotated[str, Field(min_length=1), AfterValidator(expand_home)]
 Folder = Annotated[str, AfterValidator(check_folder)]
 
 
-def parse(model: type[ModelT], values: Mapping[str, Any], where: str) -> ModelT:
-    """Validate `values`; `where` names their origin in the error.
+def parse(model: type[ModelT], values: Mapping[str, Any], where: str, at: str = "") -> ModelT:
+    """Validate `values`; `where` names their origin in the error, and `at` what leads to their keys there.
 
     Raises:
         ConfigError: one line per problem, with the nearest known name for an unknown key.
@@ -120,10 +120,10 @@ def parse(model: type[ModelT], values: Mapping[str, Any], where: str) -> ModelT:
         return model.model_validate(dict(values))
     except ValidationError as error:
         problems = error.errors()
-        lines = [_line(model, problem, where) for problem in problems if problem["type"] != "missing"]
+        lines = [_line(model, problem, where, at) for problem in problems if problem["type"] != "missing"]
         for problem in problems:  # a misspelt key is one problem, not two
             if problem["type"] == "missing" and not any(f"mean '{problem['loc'][-1]}'" in line for line in lines):
-                lines.append(_line(model, problem, where))
+                lines.append(_line(model, problem, where, at))
         raise ConfigError("\n".join(lines)) from None
 
 
@@ -150,7 +150,7 @@ def parse_part(models: Sequence[type[BaseModel]], values: Mapping[str, Any], whe
 
 def _line(model: type[BaseModel], problem: ErrorDetails, where: str, at: str = "") -> str:
     place = problem["loc"]
-    key = at + ".".join(str(part) for part in place)
+    key = (at + ".".join(str(part) for part in place)).rstrip(".")
     at = f"{where}: {key}" if key else where
     if problem["type"] == "missing":
         return f"{at}: this key is missing"

