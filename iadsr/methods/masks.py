@@ -53,10 +53,8 @@ def info_nce(left: Tensor, right: Tensor, temperature: float, same: Tensor | Non
     """
     own = torch.arange(len(left), device=left.device)
     queries, keys = F.normalize(left, dim=-1) / temperature, F.normalize(right, dim=-1)
-    if same is None:
-        return softmax_loss(queries, keys, own)
-    equal = (same.unsqueeze(1) == same).fill_diagonal_(False)
-    return F.cross_entropy((queries @ keys.t()).masked_fill(equal, -torch.inf), own)
+    equal = None if same is None else (same.unsqueeze(1) == same).fill_diagonal_(False)
+    return softmax_loss(queries, keys, own, equal)
 
 
 def encode_kept(backbone: nn.Module, embedded: Tensor, keep: Tensor, batch: Batch, remove: Remove) -> Tensor:

@@ -20,7 +20,7 @@ class _Blocked(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, states: Tensor, candidates: Tensor, targets: Tensor) -> Tensor:
+    def forward(ctx: Any, states: Tensor, candidates: Tensor, targets: Tensor, excluded: Tensor | None) -> Tensor:
         """Sum of log-sum-exps less the targets' scores; see `softmax_loss`."""
         wanted = candidates[targets]
         to_states, to_candidates = -wanted, torch.zeros_like(candidates).index_add_(0, targets, states, alpha=-1)
@@ -29,6 +29,8 @@ class _Blocked(torch.autograd.Function):
         for low in range(0, len(states), _ROWS):
             part = states[low : low + _ROWS]
             scores = torch.mm(part, candidates.t(), out=block[: len(part)])
+            if excluded is not None:
+                scores.masked_fill_(excluded[low : low + _ROWS], -torch.inf)
             highest = scores.amax(1, keepdim=True)
             scores.sub_(highest).exp_()
             mass = scores.sum(1, keepdim=True)
@@ -39,23 +41,26 @@ class _Blocked(torch.autograd.Function):
         return total / len(states)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
         """Scale what the forward pass computed."""
         to_states, to_candidates = ctx.saved_tensors
         scale = gradients[0] / len(to_states)
-        return to_states * scale, to_candidates * scale, None
+        return to_states * scale, to_candidates * scale, None, None
 
 
-def softmax_loss(states: Tensor, candidates: Tensor, targets: Tensor) -> Tensor:
+def softmax_loss(states: Tensor, candidates: Tensor, targets: Tensor, excluded: Tensor | None = None) -> Tensor:
     """Mean cross-entropy of inner products with every candidate: all items, or a batch's own for a contrastive loss.
 
     Args:
         states: (M, D).
         candidates: (V, D).
         targets: (M,) rows of `candidates`.
+        excluded: (M, V) True for candidates that a row leaves out, never its target; None leaves out none.
     """
     if states.device.type == "cpu":
-        loss: Tensor = _Blocked.apply(states, candidates, targets)  # type: ignore[no-untyped-call]
+        loss: Tensor = _Blocked.apply(states, candidates, targets, excluded)  # type: ignore[no-untyped-call]
         return loss
+    if excluded is not None:
+        return F.cross_entropy((states @ candidates.t()).masked_fill(excluded, -torch.inf), targets)
     chunked = states.device.type != "meta" and len(states) > _ROWS
     return F.linear_cross_entropy(states, candidates, targets, options=_TORCH if chunked else None)

@@ -370,8 +370,8 @@ def warnings(results: Results, compared: Comparisons, settings: Mapping[str, Any
         if is_number(summary["tied_share"]) and summary["tied_share"] >= _MANY_TIES:
             note = summary.get("order_note") or ""
             found.append(
-                f"{dataset}: {share(summary['tied_share'])} of the interactions share user and time with another, and the "
-                f"order of the source's rows decides which of them comes last and is the test item. {note}".rstrip()
+                f"{dataset}: {share(summary['tied_share'])} of the interactions share user and time with another, so "
+                f"the order of the source's rows decides which of them comes last and is the test item. {note}".rstrip()
             )
     for row in results.encoders.itertuples(index=False):
         if row.encoder == "random":

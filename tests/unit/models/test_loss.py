@@ -6,15 +6,20 @@ import torch
 from iadsr.models.loss import softmax_loss
 
 
+@pytest.mark.parametrize("excludes", [False, True])
 @pytest.mark.parametrize("rows", [1, 50, 128, 400])
-def test_loss_is_cross_entropy_with_its_gradient(rows: int) -> None:
+def test_loss_is_cross_entropy_with_its_gradient(rows: int, excludes: bool) -> None:
     torch.manual_seed(0)
     states = torch.randn(rows, 8, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(40, 8, dtype=torch.float64, requires_grad=True)
     targets = torch.randint(0, 40, (rows,))
-    wanted = torch.nn.functional.cross_entropy(states @ weight.T, targets)
+    excluded = (torch.rand(rows, 40) < 0.3).scatter(1, targets.unsqueeze(1), False) if excludes else None
+    logits = states @ weight.T
+    wanted = torch.nn.functional.cross_entropy(
+        logits if excluded is None else logits.masked_fill(excluded, -torch.inf), targets
+    )
     expected = torch.autograd.grad(3 * wanted, (states, weight))
-    loss = softmax_loss(states, weight, targets)
+    loss = softmax_loss(states, weight, targets, excluded)
     (3 * loss).backward()
     assert float(loss) == pytest.approx(float(wanted), abs=1e-10)
     torch.testing.assert_close(states.grad, expected[0])
