@@ -56,3 +56,23 @@ def test_padding_on_the_left_moves_inputs_to_the_end_and_changes_nothing_else() 
     for row, length in enumerate(right.batch.lengths.tolist()):
         assert left.batch.items[row, 8 - length :].tolist() == right.batch.items[row, :length].tolist()
         assert left.batch.items[row, : 8 - length].tolist() == [0] * (8 - length)
+
+
+@pytest.mark.parametrize("left", [None, 6])
+def test_texts_of_their_own_take_the_place_of_items_wherever_text_is_read(left: int | None) -> None:
+    """Rows 100 above the items: pairing (R5) and the target's text (R11) follow them, items and targets do not."""
+    sequences = small_sequences()
+    items = torch.as_tensor(sequences.items).long()
+    samples = training_samples(sequences, "last", 6, np.random.default_rng(0))
+    chosen = np.arange(8)
+    by_item = training_step(items, samples, chosen, left, mispair=True, tell_target=True)
+    own = training_step(items, samples, chosen, left, mispair=True, texts=items + 100, tell_target=True)
+    assert own.batch.texts is not None and own.batch.paired is not None and own.batch.judged is not None
+    assert by_item.batch.texts is None and by_item.batch.text_rows is by_item.batch.items
+    assert torch.equal(own.batch.items, by_item.batch.items) and torch.equal(own.targets, by_item.targets)
+    assert torch.equal(own.batch.text_rows, torch.where(own.batch.valid, own.batch.items + 100, 0))
+    assert torch.equal(by_item.batch.target_text, by_item.targets)  # type: ignore[arg-type]
+    assert torch.equal(own.batch.target_text, own.targets + 100)  # type: ignore[arg-type]
+    assert torch.equal(own.batch.paired, by_item.batch.paired + 100)  # type: ignore[operator]
+    assert torch.equal(own.batch.judged, torch.where(own.batch.valid, by_item.batch.judged + 100, 0))  # type: ignore[operator]
+    assert training_step(items, samples, chosen, left).batch.target_text is None, "told only to who declares it"
