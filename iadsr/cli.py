@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from pydantic import BaseModel
 
+from iadsr.core.columns import ITEM, TEXT, TIMESTAMP, USER
 from iadsr.core.config import (
     Cell,
     Experiment,
@@ -110,13 +111,15 @@ def prefixes(
 @app.command()
 def sequences(dataset: DatasetOption, config: ConfigOption = DEFAULT) -> None:
     """Sort interactions into one sequence a user."""
-    import pandas as pd
-
+    from iadsr.core.files import read_parquet, reading
     from iadsr.sequences.split import build_sequences, save_sequences
 
     root = Path(_read(config).results)
     data = root / "data" / dataset
-    built = build_sequences(pd.read_parquet(data / "interactions.parquet"), pd.read_parquet(data / "items.parquet"))
+    items = read_parquet(data / "items.parquet", [ITEM])
+    interactions = read_parquet(data / "interactions.parquet", [USER, ITEM, TIMESTAMP])
+    with reading(data / "interactions.parquet"):
+        built = build_sequences(interactions, items)
     save_sequences(root / "sequences" / dataset / "sequences.npz", built)
 
 
@@ -135,15 +138,14 @@ def train(
 @app.command()
 def evaluate(config: ConfigOption = DEFAULT) -> None:
     """Turn every run's ranks into metrics, and find those of the most popular items."""
-    import pandas as pd
-
+    from iadsr.core.files import read_parquet
     from iadsr.evaluation.collect import collect
     from iadsr.evaluation.popularity import write_popularity
 
     run = _read(config)
     root = Path(run.results)
     sizes = {
-        name: len(pd.read_parquet(root / "data" / name / "items.parquet", columns=["item"]))
+        name: len(read_parquet(root / "data" / name / "items.parquet", [ITEM], others=False))
         for name in run.all_datasets
     }
     collect(_run_folders(run, root), sizes, root / "evaluation")
@@ -214,8 +216,7 @@ def _to_embed(run: RunConfig, dataset: str, name: str) -> tuple[str, EncoderSpec
     Raises:
         ConfigError: no method of the run reads it.
     """
-    import pandas as pd
-
+    from iadsr.core.files import read_parquet
     from iadsr.embeddings.spec import parse_encoder
     from iadsr.embeddings.texts import vary_texts
 
@@ -224,7 +225,7 @@ def _to_embed(run: RunConfig, dataset: str, name: str) -> tuple[str, EncoderSpec
     if wanted not in read:
         raise ConfigError(f"no method of this run reads embeddings '{wanted}'; {suggest(wanted, map(str, read))}")
     encoder, variant = read[wanted]
-    texts = pd.read_parquet(Path(run.results) / "data" / dataset / "items.parquet")["text"].tolist()
+    texts = read_parquet(Path(run.results) / "data" / dataset / "items.parquet", [TEXT])[TEXT].tolist()
     return wanted, parse_encoder(encoder), vary_texts(texts, variant)
 
 

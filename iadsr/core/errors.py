@@ -23,3 +23,10 @@ def suggest(word: str, known: Iterable[str]) -> str:
     names = sorted(known)
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
     return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(names)}"
+
+
+def one_line(error: BaseException) -> str:
+    """The message of another library's error, without line breaks and shortened; its type where that says more."""
+    text = " ".join(str(error).split())
+    text = f"{type(error).__name__} {text}" if len(text) < 20 else text
+    return text if len(text) <= 200 else f"{text[:200]}..."

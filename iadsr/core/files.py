@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import os
+import shlex
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import UnionType
 from typing import TYPE_CHECKING, Any
+
+from iadsr.core.errors import DataError, IadsrError, one_line
 
 if TYPE_CHECKING:  # a Snakemake without pandas must be able to import this module
     import pandas as pd
@@ -72,9 +77,96 @@ def write_json(path: str | Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_json(path: str | Path) -> Any:
-    """The value stored in a JSON file."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+def remake(path: str | Path) -> str:
+    """What a user can do to make a stage's file anew."""
+    return f"make it anew: snakemake --cores 1 --force {shlex.quote(str(path))} (with the --configfile of your run)"
+
+
+@contextlib.contextmanager
+def reading(path: str | Path, remedy: str | None = None) -> Iterator[None]:
+    """Turn everything that a block raises about the content of `path` into one line.
+
+    Args:
+        remedy: how to mend it; by default the command that makes the file anew.
+
+    Raises:
+        DataError: the file is missing, empty, or not what the block expects.
+        OSError: the system refused to read it, which says nothing about its content.
+    """
+    path, remedy = Path(path), remedy or remake(path)
+    if not path.is_file():
+        raise DataError(f"{path} is missing; {remedy}")
+    if path.stat().st_size == 0:
+        raise DataError(f"{path} is damaged (it is empty); {remedy}")
+    try:
+        yield
+    except (IadsrError, MemoryError):
+        raise
+    except Exception as error:  # readers of other libraries do not document what they raise
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise DataError(f"{path} is damaged ({one_line(error)}); {remedy}") from error
+
+
+def read_json(path: str | Path, needs: Mapping[str, type | UnionType] | None = None, remedy: str | None = None) -> Any:
+    """Read the value stored in a JSON file.
+
+    Args:
+        needs: if given, the value must be an object that has these keys, with values of these types.
+        remedy: see `reading`.
+
+    Raises:
+        DataError: see `reading`.
+    """
+    with reading(path, remedy):
+        value = json.loads(Path(path).read_text(encoding="utf-8"))
+        if needs is not None:
+            check_types(value, needs)
+        return value
+
+
+def check_types(value: Any, needs: Mapping[str, type | UnionType]) -> None:
+    """Raise ValueError unless `value` is a mapping that has the keys `needs`, with values of those types."""
+    if not isinstance(value, dict):
+        raise ValueError(f"it holds a {type(value).__name__}, not keys and values")
+    if missing := [name for name in needs if name not in value]:
+        raise ValueError(f"it lacks {', '.join(missing)}")
+    for name, kind in needs.items():
+        if not isinstance(value[name], kind):
+            raise ValueError(f"{name} is {value[name]!r}")
+
+
+def read_parquet(path: str | Path, needs: Sequence[str] = (), *, others: bool = True) -> pd.DataFrame:
+    """Read a table that must have the columns `needs`; with `others`, whatever else it has too.
+
+    Raises:
+        DataError: see `reading`.
+    """
+    import pandas as pd
+    from pyarrow import parquet
+
+    with reading(path):
+        if missing := sorted(set(needs) - set(parquet.read_schema(path).names)):
+            raise ValueError(f"it lacks the columns {', '.join(missing)}")
+        return pd.read_parquet(path, columns=None if others else list(needs))
+
+
+def read_numbers(path: str | Path, needs: Sequence[str]) -> pd.DataFrame:
+    """Read a CSV file of numbers, all as float64, NaN where a field is empty; it must have the columns `needs`.
+
+    Raises:
+        DataError: see `reading`.
+    """
+    import pandas as pd
+
+    with reading(path):
+        text = Path(path).read_text(encoding="utf-8")
+        if not text.endswith("\n"):
+            raise ValueError("its last line is cut short")
+        table = pd.read_csv(io.StringIO(text))
+        if missing := sorted(set(needs) - set(table.columns)):
+            raise ValueError(f"it lacks the columns {', '.join(missing)}")
+        return table.astype("float64")
 
 
 def write_parquet(path: str | Path, table: pd.DataFrame) -> None:

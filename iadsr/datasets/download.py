@@ -24,7 +24,7 @@ from tqdm import tqdm
 from urllib3.exceptions import NewConnectionError
 
 from iadsr.core.errors import DataError
-from iadsr.core.files import file_digest, read_json, write_json, write_text
+from iadsr.core.files import check_types, file_digest, read_json, reading, write_json, write_text
 from iadsr.datasets.movielens import rebuild_archive
 from iadsr.datasets.spec import FileSpec, WheelSource
 
@@ -203,7 +203,7 @@ def _resumable(url: str, part: Path) -> tuple[int, str]:
     try:
         note = read_json(_note(part))
         return (part.stat().st_size, str(note["validator"])) if note["url"] == url else (0, "")
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, DataError, KeyError, TypeError):
         return 0, ""
 
 
@@ -339,11 +339,19 @@ def _lock(path: Path) -> Iterator[dict[str, dict[Origin, _Locked]]]:
     # jobs that prepare different data sets share this file
     with path.with_name(f".{path.name}.lock").open("w") as guard:
         fcntl.flock(guard, fcntl.LOCK_EX)
-        try:
-            content = read_json(path) if path.exists() else {}
-        except ValueError as error:
-            raise DataError(f"{path} is not JSON ({error}); delete it to record digests anew") from error
+        content = _recorded(path) if path.exists() else {}
         before = json.dumps(content, sort_keys=True)
         yield content
         if json.dumps(content, sort_keys=True) != before:
             write_json(path, content)
+
+
+def _recorded(path: Path) -> dict[str, dict[Origin, _Locked]]:
+    """The digests that were recorded. Raises DataError if the file does not hold any."""
+    remedy = "delete it to record the digests anew"
+    content: dict[str, dict[Origin, _Locked]] = read_json(path, {}, remedy)
+    with reading(path, remedy):
+        for origins in content.values():
+            for entry in origins.values():
+                check_types(entry, {"sha256": str, "bytes": int, "where": str})
+    return content

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,9 @@ import pandas as pd
 from iadsr.core import columns as c
 from iadsr.core.config import embeddings_name
 from iadsr.core.errors import DataError
-from iadsr.core.files import write_parquet
+from iadsr.core.files import check_types, read_numbers, reading, remake, write_parquet
 from iadsr.evaluation.metrics import summarise
-from iadsr.evaluation.runs import CURVE, Run, read_ranks, read_runs, run_file
+from iadsr.evaluation.runs import CURVE, RECORD, Run, read_ranks, read_runs, run_file
 
 METRICS_FILE, RUNS_FILE, CURVES_FILE, KEEP_FILE = "metrics.parquet", "runs.parquet", "curves.parquet", "keep.parquet"
 CURVE_COLUMNS = ("epoch", "loss", "validation", "seconds")  # of every curve
@@ -48,6 +49,11 @@ KEEP_TYPES = {"stage": "str", c.GROUP: "str", "keep": "float64", "inputs": "int6
 _WHOLE_NUMBERS = ("epochs", "best_epoch", "parameters", "threads")
 _COST = ("peak_memory_mb", "parameters", "device", "threads", "machine")
 _NUMBERS = ("best_validation", "seconds_total", "seconds_epoch", "peak_memory_mb", *MASK_COLUMNS, *DENOISED_COLUMNS)
+_ROW_TYPES: dict[str, type | UnionType] = {
+    **dict.fromkeys(_WHOLE_NUMBERS, int | None),
+    **dict.fromkeys(_NUMBERS, int | float | None),
+    "dirty": bool | None,
+}
 
 
 def collect(directories: Iterable[str | Path], catalogue_sizes: Mapping[str, int], out: str | Path) -> None:
@@ -88,14 +94,12 @@ def metric_rows(run: Run, items: int) -> pd.DataFrame:
 def read_curve(run: Run) -> pd.DataFrame:
     """A run's learning curve: `epoch` whole, every other column of the file a float, NaN where it does not apply."""
     path = run_file(run.directory, CURVE)
-    try:
-        curve = pd.read_csv(path)
-        names = dict.fromkeys((*CURVE_COLUMNS, *DRAWN_CURVE_COLUMNS, *curve.columns))
-        if missing := [name for name in CURVE_COLUMNS if name not in curve]:
-            raise KeyError(", ".join(missing))
-        return curve.reindex(columns=list(names)).astype(np.float64).astype({"epoch": np.int64})
-    except (ValueError, KeyError) as error:
-        raise DataError(f"{path} is not a learning curve ({error}); train the run again") from error
+    curve = read_numbers(path, CURVE_COLUMNS)
+    names = dict.fromkeys((*CURVE_COLUMNS, *DRAWN_CURVE_COLUMNS, *curve.columns))
+    with reading(path):
+        if run.done and len(curve) != run.record["epochs"]:
+            raise ValueError(f"it has {len(curve)} epochs, the record {run.record['epochs']}")
+        return curve.reindex(columns=list(names), fill_value=np.nan).astype({"epoch": np.int64})
 
 
 def keep_rows(run: Run) -> pd.DataFrame:
@@ -112,7 +116,8 @@ def keep_rows(run: Run) -> pd.DataFrame:
         ]
         return pd.DataFrame(rows, columns=list(KEEP_TYPES)).astype(KEEP_TYPES)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise DataError(f"run {run.directory}: keep_by_group is damaged ({error!r}); train the run again") from error
+        remedy = remake(run.directory / RECORD)
+        raise DataError(f"run {run.directory}: keep_by_group is damaged ({error!r}); {remedy}") from error
 
 
 def run_table(runs: Sequence[Run]) -> pd.DataFrame:
@@ -125,10 +130,10 @@ def run_table(runs: Sequence[Run]) -> pd.DataFrame:
 def run_row(run: Run) -> dict[str, Any]:
     """One row of runs.parquet. DataError when the record lacks a field."""
     record = run.record
-    try:
+    with reading(run.directory / RECORD):
         cell, mask, denoised = record["cell"], record["mask"] or {}, record.get("denoised_target") or {}
         texts = cell.get("texts") or NAMES
-        return {
+        row = {
             **run.address._asdict(),
             "status": record["status"],
             "reason": run.reason,
@@ -145,8 +150,8 @@ def run_row(run: Run) -> dict[str, Any]:
             **{name: mask.get(name) for name in MASK_COLUMNS},
             **{name: denoised.get(key) for name, key in DENOISED_COLUMNS.items()},
         }
-    except (KeyError, TypeError) as error:
-        raise DataError(f"the record of run {run.directory} lacks {error}; train the run again") from error
+        check_types(row, _ROW_TYPES)
+        return row
 
 
 def encoder_name(encoder: Mapping[str, Any] | None, texts: str = "names") -> str | None:

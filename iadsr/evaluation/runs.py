@@ -13,7 +13,7 @@ import pandas as pd
 
 from iadsr.core import columns as c
 from iadsr.core.errors import DataError
-from iadsr.core.files import read_json
+from iadsr.core.files import read_json, read_parquet, reading, remake
 
 RECORD, RANKS, CURVE = "record.json", "ranks.parquet", "curve.csv"
 DONE, DIVERGED = "done", "diverged"
@@ -70,8 +70,8 @@ def read_run(directory: str | Path) -> Run:
     """Read a run's record. DataError when it is missing or lacks its address or status."""
     directory = Path(directory)
     path = run_file(directory, RECORD)
-    try:
-        record = read_json(path)
+    record = read_json(path, {"status": str, "cell": dict})
+    with reading(path):
         cell = record["cell"]
         address = Address(
             str(cell[c.DATASET]),
@@ -80,11 +80,8 @@ def read_run(directory: str | Path) -> Run:
             str(cell[c.METHOD]),
             int(cell[c.SEED]),
         )
-        status = record["status"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} is damaged ({error!r}); delete {directory} and train the run again") from error
-    if status not in (DONE, DIVERGED):
-        raise DataError(f"{path}: status is {status!r}, expected '{DONE}' or '{DIVERGED}'; train the run again")
+    if record["status"] not in (DONE, DIVERGED):
+        raise DataError(f"{path}: status is {record['status']!r}, expected '{DONE}' or '{DIVERGED}'; {remake(path)}")
     return Run(directory, address, record)
 
 
@@ -106,16 +103,26 @@ def read_ranks(run: Run, wanted: Sequence[str] = RANK_COLUMNS) -> pd.DataFrame:
     a rank is not a number >= 1.
     """
     path = run_file(run.directory, RANKS)
-    try:
-        ranks = pd.read_parquet(path, columns=list(wanted))
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{path} lacks a column or is damaged ({error}); train the run again") from error
-    if run.done and ranks.empty:
-        raise DataError(f"{path}: the run is done but ranks no user; train it again")
-    if not ranks[c.USER].is_unique:
-        raise DataError(f"{path}: a user occurs twice; train the run again")
-    for column in map(c.rank_column, c.RANKINGS):
-        # `not (>=)` also catches NaN
-        if column in ranks and not bool(np.all(ranks[column].to_numpy(np.float64) >= 1)):
-            raise DataError(f"{path}: {column} has a value that is not a rank (a number >= 1)")
+    ranks = read_parquet(path, wanted, others=False)
+    with reading(path):
+        _check_ranks(ranks, run.done)
     return ranks
+
+
+def _check_ranks(ranks: pd.DataFrame, done: bool) -> None:
+    """Raise ValueError, or what pandas does, if a run's ranks cannot be scored."""
+    if done and ranks.empty:
+        raise ValueError("the run is done but ranks no user")
+    if not ranks[c.USER].is_unique:
+        raise ValueError("a user occurs twice")
+    for column in map(c.rank_column, c.RANKINGS):
+        if column in ranks and not bool(np.all(ranks[column].to_numpy(np.float64) >= 1)):
+            raise ValueError(f"{column} has a value that is not a rank (a number >= 1)")
+    if ranks.isna().any(axis=None):
+        raise ValueError(f"{ranks.columns[ranks.isna().any()][0]} has an empty field")
+    for column in (c.TARGET, c.TARGET_TRAIN_COUNT, *map(c.ties_column, c.RANKINGS)):
+        if done and column in ranks and ranks[column].dtype.kind not in "iu":
+            raise ValueError(f"{column} is {ranks[column].dtype}, not whole numbers")
+    for column in map(c.top_column, c.RANKINGS):
+        if column in ranks and not all(isinstance(row, np.ndarray) for row in ranks[column]):
+            raise ValueError(f"{column} does not hold lists of items")

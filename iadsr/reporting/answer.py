@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from iadsr.core.columns import BACKBONE, DATASET, METHOD, PROTOCOL, RANKINGS, SEED, VALUE
-from iadsr.reporting.load import DIVERGED, DONE, MISSING, Results, own_ranking, records, select
+from iadsr.reporting.load import DIVERGED, DONE, MISSING, NUMBERS, Results, own_ranking, records, select
 from iadsr.reporting.words import (
     CLAIM_HIGH,
     CLAIM_LOW,
@@ -29,25 +29,6 @@ from iadsr.reporting.words import (
 )
 
 Row = Mapping[str, Any]
-NUMBERS = (
-    "mean",
-    "baseline_mean",
-    "difference",
-    "relative_gain",
-    "ci_low",
-    "ci_high",
-    "gain_low",
-    "gain_high",
-    "p",
-    "p_holm",
-    "effect",
-    "wins",
-    "ties",
-    "losses",
-    "seed_sd",
-    "users",
-    "seeds",
-)
 _CONTROLS = ("none", "random_drop", "popularity_drop", "aux_only")
 _KEEP_RATE_SLACK = 0.05
 _FEW_SEEDS = 3

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 import numpy as np
@@ -26,8 +27,8 @@ from iadsr.core.columns import (
     SEED,
     VALUE,
 )
-from iadsr.core.errors import ConfigError, DataError
-from iadsr.core.files import read_json
+from iadsr.core.errors import ConfigError
+from iadsr.core.files import check_types, read_json, read_parquet, reading
 
 Address = tuple[str, str, str, str, int]
 DONE, DIVERGED, MISSING = "done", "diverged", "missing"
@@ -35,6 +36,10 @@ NO_RECORD = "no run record in the results tree"
 _OWN_RANKING = {"paper": "kept", "strong": "excluded"}
 # optional parts of the files: absent from records that were written before they were measured
 RUN_EXTRAS = (
+    "train_keep_rate",
+    "test_keep_rate",
+    "gate_share",
+    "noise_auc",
     "drop_precision",
     "drop_recall",
     "train_drop_precision",
@@ -44,7 +49,50 @@ RUN_EXTRAS = (
     "denoised_changed",
 )
 CURVE_EXTRAS = ("cosine_matched", "cosine_unmatched", "mask_gradient")
-_KEEP_COLUMNS = (*ADDRESS, "stage", GROUP, "keep", "inputs")
+# columns of each table: words, then numbers
+_WORDS = (DATASET, PROTOCOL, BACKBONE, METHOD)
+_RUN_COLUMNS = (
+    (*_WORDS, "status", "reason", "objective", "encoder", "identity", "commit"),
+    (SEED, "epochs", "best_epoch", "best_validation", "seconds_total", "seconds_epoch", "peak_memory_mb", "parameters"),
+)
+_METRIC_COLUMNS = ((*_WORDS, RANKING, GROUP, METRIC), (SEED, VALUE, "users"))
+_LOSSES = ("loss_recommendation", "loss_alignment", "loss_reconstruction")
+_CURVE_COLUMNS = (_WORDS, (SEED, "epoch", "validation", *_LOSSES, "keep_rate", "gate_share"))
+NUMBERS = (
+    "mean",
+    "baseline_mean",
+    "difference",
+    "relative_gain",
+    "ci_low",
+    "ci_high",
+    "gain_low",
+    "gain_high",
+    "p",
+    "p_holm",
+    "effect",
+    "wins",
+    "ties",
+    "losses",
+    "seed_sd",
+    "users",
+    "seeds",
+)
+_COMPARISON_COLUMNS = (
+    ("kind", *_WORDS, RANKING, METRIC, "baseline_protocol", "baseline_method", "family", "status"),
+    NUMBERS,
+)
+_KEEP_COLUMNS = ((*_WORDS, "stage", GROUP), (SEED, "keep", "inputs"))
+_POPULARITY_COLUMNS = ((DATASET, RANKING, METRIC), (VALUE,))
+_SUMMARY_TYPES: dict[str, type | UnionType] = {
+    "counts": dict,
+    "length": dict,
+    "density": int | float,
+    "items_without_title": int,
+    "tied_share": int | float,
+    "min_count": int,
+    "sources": list,
+}
+_RECORD_TYPES: dict[str, type | UnionType] = {"cell": dict, "commit": dict, "versions": dict, "inputs": dict}
 _ENCODER_FIELDS = ("encoder", "model", "revision", "pooling", "dimension", "text_digest")
 
 
@@ -190,19 +238,16 @@ class _Tree:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self.runs = _filled(_parquet(root / "evaluation" / "runs.parquet", "evaluation"), RUN_EXTRAS)
-        self.runs = self.runs.astype({SEED: "int64"})
-        self._metrics = _parquet(root / "evaluation" / "metrics.parquet", "evaluation")
+        evaluation = root / "evaluation"
+        self.runs = _filled(_table(evaluation / "runs.parquet", _RUN_COLUMNS), RUN_EXTRAS).astype({SEED: "int64"})
+        self._metrics = _table(evaluation / "metrics.parquet", _METRIC_COLUMNS)
         self._everyone = select(self._metrics, group="all")
-        self._curves = _filled(_parquet(root / "evaluation" / "curves.parquet", "evaluation"), CURVE_EXTRAS)
-        self._comparisons = _parquet(root / "statistics" / "comparisons.parquet", "statistics")
+        self._curves = _filled(_table(evaluation / "curves.parquet", _CURVE_COLUMNS), CURVE_EXTRAS)
+        self._comparisons = _table(root / "statistics" / "comparisons.parquet", _COMPARISON_COLUMNS)
         if "experiment" not in self._comparisons:
             self._comparisons["experiment"] = ""
-        kept = root / "evaluation" / "keep.parquet"
-        self._kept = pd.read_parquet(kept) if kept.is_file() else pd.DataFrame(columns=list(_KEEP_COLUMNS))
-        popular = root / "evaluation" / "popularity.parquet"
-        columns = [DATASET, RANKING, METRIC, VALUE]
-        self._popularity = pd.read_parquet(popular) if popular.is_file() else pd.DataFrame(columns=columns)
+        self._kept = _optional(evaluation / "keep.parquet", _KEEP_COLUMNS)
+        self._popularity = _optional(evaluation / "popularity.parquet", _POPULARITY_COLUMNS)
         self._records: dict[Address, Mapping[str, Any] | None] = {}
 
     def cut(self, cells: Sequence[Sequence[Any]], experiment: str, unexpected: int) -> Results:
@@ -231,7 +276,7 @@ class _Tree:
 
     def _record(self, address: Address, path: Path) -> Mapping[str, Any] | None:
         if address not in self._records:
-            self._records[address] = read_json(path) if path.is_file() else None
+            self._records[address] = read_json(path, _RECORD_TYPES) if path.is_file() else None
         return self._records[address]
 
 
@@ -250,16 +295,30 @@ def _expected(cells: Sequence[Sequence[Any]]) -> pd.DataFrame:
     return pd.DataFrame(list(unique), columns=list(ADDRESS))
 
 
-def _parquet(path: Path, stage: str) -> pd.DataFrame:
-    if not path.is_file():
-        raise DataError(f"{path} is missing: run the {stage} stage before the report")
-    return pd.read_parquet(path)
+_Columns = tuple[tuple[str, ...], tuple[str, ...]]
+
+
+def _table(path: Path, columns: _Columns) -> pd.DataFrame:
+    """Read a table that must have the columns of words and of numbers."""
+    words, numbers = columns
+    table = read_parquet(path, [*words, *numbers])
+    with reading(path):
+        for name in numbers:
+            if not (pd.api.types.is_numeric_dtype(table[name]) or table[name].isna().all()):
+                raise ValueError(f"{name} is {table[name].dtype}, not numbers")
+    return table
+
+
+def _optional(path: Path, columns: _Columns) -> pd.DataFrame:
+    """Read a table that an older tree may lack; without rows then."""
+    return _table(path, columns) if path.is_file() else pd.DataFrame(columns=[*columns[0], *columns[1]])
 
 
 def _summary(path: Path) -> Mapping[str, Any]:
-    if not path.is_file():
-        raise DataError(f"{path} is missing: run the datasets stage before the report")
-    summary: Mapping[str, Any] = read_json(path)
+    summary: Mapping[str, Any] = read_json(path, _SUMMARY_TYPES)
+    with reading(path):
+        check_types(summary["counts"], dict.fromkeys(("users", "items", "interactions"), int))
+        check_types(summary["length"], dict.fromkeys(("mean", "min", "max"), int | float))
     return summary
 
 
@@ -308,7 +367,7 @@ def _encoders(
 
 
 def _metadata(path: Path) -> Mapping[str, str]:
-    with safe_open(path, framework="numpy") as tensors:
+    with reading(path), safe_open(path, framework="numpy") as tensors:
         return dict(tensors.metadata() or {})
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from iadsr.core import columns as c
 from iadsr.core.errors import DataError
-from iadsr.core.files import atomic_path
+from iadsr.core.files import atomic_path, reading
 
 Stage = Literal["validation", "test"]
 HELD_OUT = {"validation": 2, "test": 1}  # the stage's target, counted from a sequence's end
@@ -71,7 +71,9 @@ def build_sequences(interactions: pd.DataFrame, items: pd.DataFrame) -> Sequence
 
     Raises:
         DataError: a user with fewer than three interactions, who has no training item left.
+        ValueError: the tables are not what `datasets` writes, or are not of one version.
     """
+    _check_tables(interactions, items)
     index = pd.Series(np.arange(1, len(items) + 1, dtype=np.int32), index=items[c.ITEM])
     codes, users = pd.factorize(interactions[c.USER], sort=True)
     order = np.lexsort((interactions[c.TIMESTAMP].to_numpy(), codes))  # lexsort is stable
@@ -94,6 +96,20 @@ def build_sequences(interactions: pd.DataFrame, items: pd.DataFrame) -> Sequence
     )
 
 
+def _check_tables(interactions: pd.DataFrame, items: pd.DataFrame) -> None:
+    """Raise ValueError unless interactions are complete, with whole numbers for times and items of the catalogue."""
+    if interactions.empty:
+        raise ValueError("it holds no interaction")
+    if interactions[[c.USER, c.ITEM, c.TIMESTAMP]].isna().any(axis=None):
+        raise ValueError("an interaction lacks its user, item or timestamp")
+    if interactions[c.TIMESTAMP].dtype.kind != "i":
+        raise ValueError(f"timestamps are {interactions[c.TIMESTAMP].dtype}, not whole numbers")
+    if not items[c.ITEM].is_unique:
+        raise ValueError("an item occurs twice in items.parquet beside it")
+    if unknown := set(interactions[c.ITEM]) - set(items[c.ITEM]):
+        raise ValueError(f"{len(unknown)} of its items are not in items.parquet beside it, e.g. {min(unknown)!r}")
+
+
 def save_sequences(path: Path, sequences: Sequences) -> None:
     """Write as .npz, atomically."""
     arrays: dict[str, npt.NDArray[Any]] = {
@@ -114,12 +130,10 @@ def load_sequences(path: Path) -> Sequences:
     """Read what `save_sequences` wrote.
 
     Raises:
-        DataError: the file is missing.
+        DataError: the file is missing, damaged, or does not hold sequences.
     """
-    if not path.is_file():
-        raise DataError(f"{path} is missing: run `iadsr sequences` for its dataset first")
-    with np.load(path, allow_pickle=False) as stored:
-        return Sequences(
+    with reading(path), np.load(path, allow_pickle=False) as stored:
+        sequences = Sequences(
             items=stored["items"],
             offsets=stored["offsets"],
             users=stored["users"],
@@ -127,3 +141,23 @@ def load_sequences(path: Path) -> Sequences:
             noise=stored["noise"] if "noise" in stored else None,
             times=stored["times"] if "times" in stored else None,
         )
+        _check(sequences)
+        return sequences
+
+
+def _check(sequences: Sequences) -> None:
+    """Raise ValueError if the arrays contradict each other."""
+    items, offsets = sequences.items, sequences.offsets
+    for name, array in (("items", items), ("offsets", offsets)):
+        if array.ndim != 1 or array.dtype.kind != "i":
+            raise ValueError(f"{name} is {array.dtype} {array.shape}, not a list of integers")
+    if len(offsets) < 2 or offsets[0] != 0 or offsets[-1] != len(items) or np.diff(offsets).min() < 3:
+        raise ValueError(f"its offsets do not divide {len(items)} interactions among users")
+    if items.min() < 1 or items.max() > sequences.n_items:
+        raise ValueError(f"an item is outside the catalogue of {sequences.n_items}")
+    if sequences.users.shape != (len(offsets) - 1,):
+        raise ValueError(f"it has {len(sequences.users)} user ids for {len(offsets) - 1} users")
+    for name in ("noise", "times"):
+        array = getattr(sequences, name)
+        if array is not None and array.shape != items.shape:
+            raise ValueError(f"{name} has {len(array)} entries for {len(items)} interactions")

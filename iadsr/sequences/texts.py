@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
 
 from iadsr.core.errors import DataError
-from iadsr.core.files import atomic_path
+from iadsr.core.files import atomic_path, reading, remake
 from iadsr.sequences.split import Sequences
 
 
@@ -31,14 +30,11 @@ def with_text_rows(sequences: Sequences, path: Path, text_digest: str) -> Sequen
     Raises:
         DataError: the file is damaged, or belongs to other histories or other texts.
     """
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            rows, histories, texts = stored["rows"], str(stored["histories"]), str(stored["texts"])
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-        raise DataError(f"{path} is damaged ({error}); delete it and run `iadsr prefixes` again") from error
+    with reading(path), np.load(path, allow_pickle=False) as stored:
+        rows, histories, texts = stored["rows"], str(stored["histories"]), str(stored["texts"])
     for found, wanted, of in ((histories, histories_digest(sequences), "histories"), (texts, text_digest, "texts")):
         if found != wanted:
-            raise DataError(f"{path} was made from other {of}; delete it and run `iadsr prefixes` again")
+            raise DataError(f"{path} was made from other {of}; {remake(path)}")
     return replace(sequences, texts=rows.astype(np.int64) + 1)  # row 0 of a table is padding
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from iadsr.core.errors import one_line
 from iadsr.core.files import atomic_path, set_aside
 
 logger = logging.getLogger("iadsr.training")
@@ -55,10 +56,8 @@ def resume(path: Path, device: torch.device, state: Callable[[], State], restore
     except Exception as error:  # what torch raises for a damaged file is not documented
         restore(start)
         aside = set_aside(path)
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        logger.warning(
-            "checkpoint %s cannot be used (%s): moved to %s, training starts afresh", path, reason, aside.name
-        )
+        text = "checkpoint %s cannot be used (%s): moved to %s, training starts afresh"
+        logger.warning(text, path, one_line(error), aside.name)
         return False
     return True
 

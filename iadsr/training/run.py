@@ -18,7 +18,16 @@ from safetensors.torch import load_file
 from iadsr.core import columns as c
 from iadsr.core.config import Cell
 from iadsr.core.errors import DataError, IadsrError
-from iadsr.core.files import file_digest, read_json, value_digest, write_csv, write_json, write_parquet
+from iadsr.core.files import (
+    file_digest,
+    read_json,
+    read_numbers,
+    remake,
+    value_digest,
+    write_csv,
+    write_json,
+    write_parquet,
+)
 from iadsr.core.identity import source_digest, sources
 from iadsr.core.provenance import commit, machine, peak_memory_mb, versions
 from iadsr.methods.method import Context, Method, Untrainable
@@ -169,7 +178,7 @@ def input_files(cell: Cell, root: Path) -> dict[str, Path]:
         files["matched_curve"] = root / "runs" / cell.matched / "curve.csv"
     for name, path in files.items():
         if not path.is_file():
-            raise DataError(f"{cell.address} needs {path} ({name}), which is missing: run the stage before this one")
+            raise DataError(f"{cell.address} needs {path} ({name}), which is missing; {remake(path)}")
     return files
 
 
@@ -191,12 +200,13 @@ def load_context(cell: Cell, inputs: dict[str, Path], device: torch.device) -> C
         stored = load_file(inputs["embeddings"])["embeddings"]
         text = torch.cat((torch.zeros(1, stored.shape[1]), stored)).to(device)
     if "matched_record" in inputs:
-        record = read_json(inputs["matched_record"])
-        curve = pd.read_csv(inputs["matched_curve"])
-        rates = curve["keep_rate"].to_numpy(dtype=np.float64) if "keep_rate" in curve else np.empty(0)
-        if not record["mask"] or record["mask"]["test_keep_rate"] is None or not len(rates):
+        record = read_json(inputs["matched_record"], {"mask": dict | None, "reason": str | None})
+        curve = read_numbers(inputs["matched_curve"], ["epoch"])
+        rates = curve["keep_rate"].to_numpy() if "keep_rate" in curve else np.empty(0)
+        rate = (record["mask"] or {}).get("test_keep_rate")
+        if rate is None or not len(rates):
             raise Unmatched(f"the run whose keep rates it copies has none: {cell.matched} ({record['reason']})")
-        test_rate = float(record["mask"]["test_keep_rate"])
+        test_rate = float(rate)
     return Context(cell.settings.dimension, state_width(cell), text, rates, test_rate)
 
 

@@ -7,7 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from iadsr.core.files import atomic_path, file_digest, read_json, texts_digest, value_digest, write_json, write_text
+from iadsr.core.errors import DataError
+from iadsr.core.files import (
+    atomic_path,
+    file_digest,
+    read_json,
+    reading,
+    texts_digest,
+    value_digest,
+    write_json,
+    write_text,
+)
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
@@ -65,3 +75,23 @@ def test_a_folder_that_cannot_be_flushed_is_no_error(tmp_path: Path, monkeypatch
     monkeypatch.setattr(os, "fsync", refuses_folders)
     write_text(tmp_path / "a.txt", "new")
     assert (tmp_path / "a.txt").read_text() == "new"
+
+
+def test_an_error_of_the_system_is_not_taken_for_damage(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write_json(path, {})
+    for error in (PermissionError(errno.EACCES, "denied"), OSError(errno.EIO, "input/output error"), MemoryError()):
+        with pytest.raises(type(error)), reading(path):
+            raise error
+
+
+def test_a_remedy_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text("{")
+    with pytest.raises(DataError, match=r"a.json is damaged \(.*\); delete it$"):
+        read_json(path, remedy="delete it")
+    write_json(path, {"a": 1})
+    for needs, message in (({"b": int}, "it lacks b"), ({"a": str}, "a is 1")):
+        with pytest.raises(DataError, match=message):
+            read_json(path, needs)
+    assert read_json(path, {"a": int | None}) == {"a": 1}

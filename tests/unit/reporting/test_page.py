@@ -229,7 +229,7 @@ def test_a_missing_stage_is_named(tmp_path: Path) -> None:
     cells = grid(backbones=["caser"], seeds=[1])
     make_tree(tmp_path, cells, epochs=2)
     (tmp_path / "statistics" / "comparisons.parquet").unlink()
-    with pytest.raises(DataError, match="run the statistics stage"):
+    with pytest.raises(DataError, match=r"comparisons.parquet is missing; make it anew: snakemake"):
         build_report(tmp_path, cells, SETTINGS, TEMPLATES, tmp_path / "x.html")
 
 
