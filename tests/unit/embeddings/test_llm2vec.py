@@ -3,64 +3,35 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 pytest.importorskip("llm2vec")
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaModel, PreTrainedTokenizerFast
+from transformers import LlamaModel
 
 from iadsr.core.errors import ConfigError, DataError, IadsrError
 from iadsr.embeddings import store
 from iadsr.embeddings.encoder import Vectors
 from iadsr.embeddings.llm2vec_encoder import Llm2Vec
 from iadsr.embeddings.spec import EncoderSpec
+from tests.tiny_llama import HIDDEN, TEXTS, make_tiny_llama
 
-HIDDEN = 64
-THINGS = ["soap", "oil", "brush", "lotion for skin", "set of combs", "hand cream, 250 ml", "argan shampoo"]
-TEXTS = [f"{THINGS[n % 7]} {THINGS[(n // 7) % 7]} number {n}" + " and more" * (n % 5) for n in range(100)]
-
-
-def _tokenizer() -> PreTrainedTokenizerFast:
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=400, special_tokens=["<s>", "</s>"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
-    )
-    tokenizer.train_from_iterator(TEXTS, trainer)
-    # Llama's forward refuses the token types that a plain fast tokenizer adds
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        bos_token="<s>",
-        eos_token="</s>",
-        model_input_names=["input_ids", "attention_mask"],
-    )
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a random two-layer Llama and its tokenizer."""
-    folder = tmp_path_factory.mktemp("models") / "tiny-llama"
-    tokenizer = _tokenizer()
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=HIDDEN,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        max_position_embeddings=512,
-        initializer_range=0.2,
-    )
-    torch.manual_seed(0)
-    LlamaModel(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return make_tiny_llama(tmp_path_factory.mktemp("models") / "tiny-llama")
 
 
 def _spec(checkpoint: Path, **options: object) -> EncoderSpec:
@@ -243,3 +214,63 @@ def test_killed_and_resumed_equals_never_killed(checkpoint: Path, encoder: Llm2V
     assert path.read_bytes() == whole.read_bytes()
     assert metadata["dimension"] == str(HIDDEN)
     assert store.load(path, 100)[0].shape == (100, HIDDEN)
+
+
+# runs a command of `iadsr` and then names every distribution that it imported from
+_COMMAND = """
+import json, runpy, sys
+from importlib.metadata import packages_distributions
+try:
+    runpy.run_module("iadsr", run_name="__main__", alter_sys=True)
+except SystemExit as stop:
+    assert not stop.code, stop.code
+owners = packages_distributions()
+print(json.dumps(sorted({owner for name in sys.modules for owner in owners.get(name.partition(".")[0], ())})))
+"""
+
+
+@pytest.fixture(scope="module")
+def planted(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A run file with this encoder, and its results with planted data."""
+    folder = tmp_path_factory.mktemp("planted")
+    run = yaml.safe_load((ROOT / "workflow/config/smoke.yaml").read_text())
+    encoder = {"kind": "llm2vec", "model": str(checkpoint), "dtype": "float32", "batch_size": 64}
+    methods = ["none", "iadsr", "iadsr_prefixes"]
+    run |= {"name": "tiny", "results": str(folder / "results"), "encoder": encoder, "methods": methods, "device": "cpu"}
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(run))
+    command(folder / "tiny.yaml", "datasets")
+    return folder / "tiny.yaml", folder / "results"
+
+
+def command(run: Path, name: str) -> list[str]:
+    """Run `python -m iadsr <name>` on the planted data; the distributions that it imported from."""
+    arguments = [name, "--config", str(run), "--dataset", "planted"]
+    done = subprocess.run(
+        [sys.executable, "-c", _COMMAND, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    imported: list[str] = json.loads(done.stdout.splitlines()[-1])
+    return imported
+
+
+def test_the_command_runs_with_what_the_lock_pins(planted: tuple[Path, Path]) -> None:
+    run, results = planted
+    imported = command(run, "embeddings")
+    pins = [line.partition("==")[0] for line in (ROOT / "envs/llm2vec.lock").read_text().splitlines()]
+    canonical = {re.sub(r"[-_.]+", "-", pin).lower() for pin in pins}
+    assert {"typer", "torch", "llm2vec"} <= set(imported)
+    assert {re.sub(r"[-_.]+", "-", name).lower() for name in imported} <= {*canonical, "iadsr", "pip", "setuptools"}
+    (path,) = (results / "embeddings/planted").glob("llm2vec*.safetensors")
+    vectors, metadata = store.load(path, 300)
+    assert vectors.shape == (300, HIDDEN)
+    assert metadata["encoder"] == "llm2vec"
+
+
+def test_joined_names_are_encoded_by_the_command(planted: tuple[Path, Path]) -> None:
+    run, results = planted
+    command(run, "sequences")
+    command(run, "prefixes")
+    (rows_path,) = (results / "prefixes/planted").glob("llm2vec*.npz")
+    rows = np.load(rows_path)["rows"]
+    vectors, _ = store.load(rows_path.with_suffix(".safetensors"), int(rows.max()) + 1)
+    assert vectors.shape[1] == HIDDEN
