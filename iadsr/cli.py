@@ -277,8 +277,16 @@ def _settings(run: RunConfig, cells: list[Cell], main: list[Cell]) -> dict[str, 
     }
 
 
+def _own_environment() -> None:
+    """Override what a shell may have set for other programs: a notebook's plots, threads that would change digits."""
+    os.environ["MPLBACKEND"] = "Agg"
+    for library in ("OMP", "OPENBLAS", "MKL", "VECLIB", "NUMEXPR"):
+        os.environ[f"{library}_NUM_THREADS"] = "1"  # training sets its own number
+
+
 def main() -> None:
     """Entry point: an expected error is one clear message and exit code 1."""
+    _own_environment()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         app()

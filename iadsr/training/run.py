@@ -36,6 +36,7 @@ from iadsr.sequences.texts import with_text_rows
 from iadsr.sequences.variants import inject_noise, shuffle_ties
 from iadsr.training.checkpoint import checkpoint_path
 from iadsr.training.denoised_target import denoised_target
+from iadsr.training.finished import digests, find_finished, link_files
 from iadsr.training.loop import Diverged, Epoch, Outcome, evaluation_noise, train
 from iadsr.training.recommender import Recommender, build_recommender, state_width
 from iadsr.training.score import Scorer
@@ -62,7 +63,8 @@ def choose_device(name: str) -> torch.device:
 def run_cell(cell: Cell, root: Path, device_name: str, threads: int) -> None:
     """Train, score and record one cell; `root` is the results folder.
 
-    A run that diverges is an outcome: its record says so, its ranks are empty, and every table shows it.
+    A run that diverges is an outcome: its record says so, its ranks are empty, and every table shows it. A cell that
+    has a record of the same identity is not trained again.
     """
     began = time.monotonic()
     torch.set_num_threads(threads)
@@ -70,13 +72,17 @@ def run_cell(cell: Cell, root: Path, device_name: str, threads: int) -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing reads any here
     device = choose_device(device_name)
     inputs = input_files(cell, root)
-    digests = {name: file_digest(path) for name, path in inputs.items()}
+    input_digests = {name: file_digest(path) for name, path in inputs.items()}
     source = source_digest(sources("training", cell.network, cell.kind))
     identity = value_digest(
-        {"cell": cell.digest, "inputs": digests, "source": source, "threads": threads, "torch": torch.__version__}
+        {"cell": cell.digest, "inputs": input_digests, "source": source, "threads": threads, "torch": torch.__version__}
     )
 
     folder = root / "runs" / cell.address
+    store = root / "scratch" / "finished" / identity
+    if find_finished(folder, store, identity):
+        logger.info("%s is trained already; to train it anew, delete %s and %s", cell.address, folder, store)
+        return
     checkpoints = [checkpoint_path(root, f"{identity}{stage}", device) for stage in ("", "-alone")]
     ranks, parameters, stage_one = _no_ranks(), 0, 0.0
     mask: dict[str, Any] = {}
@@ -117,7 +123,8 @@ def run_cell(cell: Cell, root: Path, device_name: str, threads: int) -> None:
             "reason": outcome.diverged,
             "identity": identity,
             "cell": _cell_record(cell),
-            "inputs": digests,
+            "inputs": input_digests,
+            "files": digests(folder),
             "source_digest": source,
             "commit": commit(),
             "versions": versions(),
@@ -135,6 +142,7 @@ def run_cell(cell: Cell, root: Path, device_name: str, threads: int) -> None:
             "denoised_target": inflated,
         },
     )
+    link_files(folder, store)
     for checkpoint in checkpoints:
         checkpoint.unlink(missing_ok=True)
 

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,15 +17,33 @@ ROOT = Path(__file__).resolve().parents[2]
 RUNS = sorted((ROOT / "workflow" / "config").glob("*.yaml"))
 
 
-def snakemake(folder: Path, *arguments: str, checkout: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    """Run Snakemake on a checkout's rules, with everything it makes below `folder`."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(checkout)}
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(checkout / "Snakefile")]
+# Packages that rules' jobs need, and planning does not.
+HEAVY = ("pandas", "numpy", "torch", "scipy", "sklearn", "pyarrow", "matplotlib", "typer", "requests", "safetensors")
+
+
+def environment(foreign: Path) -> dict[str, str]:
+    """A shell set up for other programs: their packages, their plots, their threads, and no environment of ours."""
+    foreign.mkdir(exist_ok=True)
+    (foreign / "typer.py").write_text("raise ImportError('a cluster module shadows typer')")
+    path = [folder for folder in os.environ["PATH"].split(os.pathsep) if not (Path(folder) / "snakemake").exists()]
+    other = {"PYTHONPATH": str(foreign), "MPLBACKEND": "module://of_a_notebook", "OMP_NUM_THREADS": "7"}
+    return {**os.environ, "PATH": os.pathsep.join(path), **other}
+
+
+def command(folder: Path, *arguments: str, checkout: Path = ROOT) -> list[str]:
+    """Snakemake on a checkout's rules, with everything it makes below `folder`."""
+    start = [sys.executable, "-m", "snakemake", "--snakefile", str(checkout / "Snakefile")]
+    return [*start, "--directory", str(folder), "--cores", "2", *arguments]
+
+
+def snakemake(
+    folder: Path, *arguments: str, checkout: Path = ROOT, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run `command` in the shell of `environment`."""
     return subprocess.run(
-        [*command, "--directory", str(folder), "--cores", "2", *arguments],
+        command(folder, *arguments, checkout=checkout),
         cwd=folder,
-        env=environment,
+        env={**environment(folder / "foreign"), **variables},
         capture_output=True,
         text=True,
         check=False,
@@ -40,7 +59,10 @@ def planned_rules(dry_run: str) -> set[str]:
 
 @pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)
 def test_dry_run_of_every_run_file(path: Path, tmp_path: Path) -> None:
-    done = snakemake(tmp_path, "-n", "--quiet", "rules", "--configfile", str(path))
+    """Under a Python that has Snakemake and not what the jobs need."""
+    block = f"import sys; sys.modules.update(dict.fromkeys({HEAVY}))"
+    (tmp_path / "sitecustomize.py").write_text(block)
+    done = snakemake(tmp_path, "-n", "--quiet", "rules", "--configfile", str(path), PYTHONPATH=str(tmp_path))
     assert done.returncode == 0, done.stderr[-2000:]
     assert f"Run '{path.stem}'" in done.stderr
     assert "workflow/config/paper.yaml" in done.stderr, "it says how to run the whole grid"
@@ -79,15 +101,59 @@ def test_overrides_and_additions_are_laid_over(tmp_path: Path) -> None:
     assert "4 training runs: planted x paper, strong x gru4rec x 1 methods x 2 seeds" in done.stderr
 
 
+def test_jobs_under_conda(tmp_path: Path) -> None:
+    """Under --use-conda they call the environment's Python."""
+    conda = tmp_path / "bin" / "conda"
+    conda.parent.mkdir()
+    facts = {"platform": "linux-64", "conda_prefix": str(tmp_path), "get": {"channel_priority": "strict"}}
+    conda.write_text(f"#!/bin/sh\n[ $1 = --version ] && echo conda 26.7.0 || echo '{json.dumps(facts)}'\n")
+    conda.chmod(0o755)
+    smoke = str(ROOT / "workflow" / "config" / "smoke.yaml")
+    path = os.pathsep.join((str(conda.parent), os.environ["PATH"]))
+    done = snakemake(tmp_path, "-n", "-p", "--configfile", smoke, "--use-conda", PATH=path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    told = done.stdout + done.stderr
+    assert told.count("python -m iadsr") == told.count(": python -m iadsr") == 18 + 6
+
+
+GPUS = """
+import json, sys
+from pathlib import Path
+from snakemake.api import SnakemakeApi
+from snakemake.settings.types import ConfigSettings, OutputSettings, ResourceSettings
+asked = {}
+for device in ("cpu", "auto", "cuda"):
+    with SnakemakeApi(OutputSettings()) as api:
+        settings = ConfigSettings(config={"device": device})
+        rules = api.workflow(ResourceSettings(), settings, snakefile=Path(sys.argv[1]))._workflow.rules
+        asked[device] = [rule.name for rule in rules if "gpu" in rule.resources and rule.resources["gpu"].value]
+print(json.dumps(asked))
+"""
+
+
+def test_jobs_ask_for_the_gpu_that_they_use(tmp_path: Path) -> None:
+    """Under `auto` small jobs take what is there: one that asked for a GPU would wait for it where there is none."""
+    done = subprocess.run(
+        [sys.executable, "-c", GPUS, str(ROOT / "Snakefile")], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    llm2vec = ["embeddings_llm2vec", "prefixes_llm2vec"]
+    networks = ["embeddings", "embeddings_llm2vec", "prefixes", "prefixes_llm2vec", "training"]
+    assert json.loads(done.stdout) == {"cpu": [], "auto": llm2vec, "cuda": networks}
+
+
+RESULTS = 'my run & co\'s $(touch executed) "results"'
+
+
 @dataclass(frozen=True)
 class Grid:
     """A run in a folder that is a copy of the checkout, so that a test may edit its sources."""
 
     folder: Path
+    resumed: str
 
     @property
     def results(self) -> Path:
-        return self.folder / "results"
+        return self.folder / RESULTS
 
     def snakemake(self, *arguments: str) -> str:
         """What Snakemake says of the grid."""
@@ -98,15 +164,16 @@ class Grid:
 
 @pytest.fixture(scope="module")
 def grid(tmp_path_factory: pytest.TempPathFactory) -> Grid:
-    """A finished run of one backbone on the planted data, for a few epochs."""
-    folder = tmp_path_factory.mktemp("grid") / "checkout"
+    """A finished run of one backbone on the planted data, for a few epochs; Snakemake was killed on its way."""
+    folder = tmp_path_factory.mktemp("grid") / "check out"
     for name in ("iadsr", "workflow", "report", "envs"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy2(ROOT / "Snakefile", folder)
+    shutil.copy2(ROOT / "profiles", folder, follow_symlinks=False)
     run = yaml.safe_load((ROOT / "workflow" / "config" / "smoke.yaml").read_text())
     run |= {
         "name": "grid",
-        "results": "results",
+        "results": RESULTS,
         "backbones": ["gru4rec"],
         "max_epochs": 2,
         "encoder": {"kind": "tfidf"},
@@ -122,9 +189,32 @@ def grid(tmp_path_factory: pytest.TempPathFactory) -> Grid:
         },
     }
     (folder / "grid.json").write_text(json.dumps(run))
-    made = Grid(folder)
-    made.snakemake()
-    return made
+    killed_in_training(folder)
+    made = Grid(folder, "")
+    return Grid(folder, made.snakemake())
+
+
+def killed_in_training(folder: Path) -> None:
+    """Start the grid and kill Snakemake, and it alone, as soon as a run trains."""
+    log = (folder / "log").open("w")
+    started = subprocess.Popen(
+        command(folder, "--configfile", "grid.json", checkout=folder),
+        cwd=folder,
+        env=environment(folder / "foreign"),
+        stdout=log,
+        stderr=log,
+    )
+    deadline = time.monotonic() + 120
+    while not any((folder / RESULTS / "logs").glob("training/**/*.log")):
+        assert started.poll() is None and time.monotonic() < deadline, (folder / "log").read_text()[-4000:]
+        time.sleep(0.1)
+    started.kill()
+    started.wait()
+
+
+def test_the_same_command_goes_on_after_snakemake_was_killed(grid: Grid) -> None:
+    assert "its lock is removed" in grid.resumed
+    assert not (grid.folder / "executed").exists(), "no shell reads the folder's name"
 
 
 def test_the_report_and_every_record_are_there(grid: Grid) -> None:
@@ -171,7 +261,7 @@ def test_an_edit_repeats_what_it_can_change_and_nothing_else(
 ) -> None:
     target = grid.folder / changed
     before, times = target.read_text(), target.stat()
-    target.write_text(before + "\n")
+    target.write_text(before + ("\nEDITED = 1\n" if target.suffix == ".py" else "\n"))
     try:
         rules = planned_rules(grid.snakemake("-n"))
     finally:
@@ -181,10 +271,30 @@ def test_an_edit_repeats_what_it_can_change_and_nothing_else(
     assert not spared & rules
 
 
-def test_a_changed_run_file_is_carried_out_in_one_call(grid: Grid) -> None:
-    """One seed more: its runs, and everything that reads them, are planned at once."""
-    plan = grid.snakemake("-n", "--config", "seeds=[0,1]")
-    assert planned_rules(plan) == {"training", "evaluation", "statistics", "reporting"}
+def test_comments_and_docstrings_repeat_nothing(grid: Grid) -> None:
+    modules = {path: path.read_text() for path in (grid.folder / "iadsr").rglob("*.py")}
+    for path, text in modules.items():
+        _, _, code = text.partition('"""\n')
+        path.write_text(f'# A comment.\n"""Another docstring."""\n\n\n{code}\n# The end.\n')
+    try:
+        plan = grid.snakemake("-n")
+    finally:
+        for path, text in modules.items():
+            path.write_text(text)
+    assert "Nothing to be done" in plan
+
+
+@pytest.mark.parametrize(
+    ("change", "again"),
+    [
+        ("seeds=[0,1]", {"training", "evaluation", "statistics", "reporting"}),
+        ("threads=2", {"training", "evaluation", "statistics", "reporting"}),
+        ("description=other words", {"reporting"}),
+    ],
+)
+def test_a_changed_run_file_is_carried_out_in_one_call(grid: Grid, change: str, again: set[str]) -> None:
+    """What it changes, and everything that reads that, is planned at once."""
+    assert planned_rules(grid.snakemake("-n", "--config", change)) == again
 
 
 def test_a_lost_run_is_made_again_to_the_same_ranks(grid: Grid) -> None:

@@ -2,20 +2,43 @@
 import os
 import re
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
-HERE = Path(workflow.basedir)
-# The package of this checkout, not another one that may be installed: here, and in every job's `python`.
-sys.path.insert(0, str(HERE))
-shell.prefix(f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(HERE))}; ")
-
-from iadsr.core import config as schema
-from iadsr.core.errors import IadsrError
-from iadsr.core.files import write_json
-from iadsr.core.identity import source_digest, sources
-from iadsr.plan import plan
 from snakemake.exceptions import WorkflowError
+from snakemake_interface_executor_plugins.settings import DeploymentMethod
+
+HERE = Path(workflow.basedir)
+# The package of this checkout, not another one that may be installed: here, and in every job's Python.
+sys.path.insert(0, str(HERE))
+
+try:
+    from iadsr.core import config as schema
+    from iadsr.core.errors import IadsrError
+    from iadsr.core.files import write_json
+    from iadsr.core.identity import source_digest, sources
+    from iadsr.core.locks import release_stale_lock
+    from iadsr.plan import plan
+except ModuleNotFoundError as error:
+    raise WorkflowError(
+        f"{sys.executable}, which runs Snakemake, lacks the package '{error.name}': install pydantic and pyyaml there, "
+        "or run `make setup` and use .venv/bin/snakemake"
+    ) from None
+
+CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
+# No parameter of a rule: calls with and without --use-conda would undo each other.
+PYTHON = "python" if CONDA else sys.executable
+if CONDA:
+    # Packages in ~/.local neither shadow those of an environment nor stand in for them when pip fills it.
+    os.environ |= {"PYTHONNOUSERSITE": "1", "PIP_USER": "0"}
+shell.prefix(
+    f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(HERE))}; ".replace(
+        "{", "{{"
+    ).replace("}", "}}")
+)
+if workflow.is_main_process and release_stale_lock(Path(".snakemake")):
+    print("Snakemake was killed here before; its lock is removed.", file=sys.stderr)
 
 CONFIG_FOLDER = HERE / "workflow" / "config"
 
@@ -104,3 +127,8 @@ if workflow.is_main_process:
 # No job's output: one that must be made anew hides everything behind it from the plan, if it is ancient to that.
 onstart:
     write_json(SETTINGS, RUN.model_dump())
+
+
+# Kept for a workflow that is cut off, which deletes what jobs have made; see iadsr/training/finished.py.
+onsuccess:
+    shutil.rmtree(f"{ROOT}/scratch/finished", ignore_errors=True)

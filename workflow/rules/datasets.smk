@@ -15,4 +15,4 @@ rule datasets:
     message:
         "Obtaining and verifying {wildcards.dataset}"
     shell:
-        "python -m iadsr datasets --config {params.settings} --dataset {wildcards.dataset} 2>&1 | tee {log} >&2"
+        "{PYTHON:q} -m iadsr datasets --config {params.settings:q} --dataset {wildcards.dataset:q} 2>&1 | tee {log:q} >&2"

@@ -1,3 +1,8 @@
+# LLM2Vec needs old transformers, hence an environment of its own: --use-conda's, or the Python that the run file names.
+# Paths, not text: Snakemake compares parameters of plain types alone, and another Python must not encode anew.
+LLM2VEC_PYTHON = Path(RUN.llm2vec_python or PYTHON)
+
+
 rule embeddings:
     input:
         catalogue=rules.datasets.output.catalogue,
@@ -9,31 +14,32 @@ rule embeddings:
         embedding=r"(?!llm2vec)[^/]+",
     conda:
         "../../envs/core.yaml"
+    resources:
+        gpu=int(RUN.device == "cuda"),
     params:
         settings=SETTINGS,
         source=source("embeddings"),
         encoder=lambda wildcards: EMBEDDINGS[wildcards.dataset, wildcards.embedding],
-        python="python",
+        python=Path(PYTHON),
     message:
         "Encoding the item names of {wildcards.dataset}: {wildcards.embedding}"
     shell:
-        "{params.python} -m iadsr embeddings --config {params.settings} --dataset {wildcards.dataset}"
-        " --name {wildcards.embedding} 2>&1 | tee {log} >&2"
+        "{params.python:q} -m iadsr embeddings --config {params.settings:q} --dataset {wildcards.dataset:q}"
+        " --name {wildcards.embedding:q} 2>&1 | tee {log:q} >&2"
 
 
-# LLM2Vec needs old transformers, hence an environment of its own: --use-conda's, or the Python that the run file names.
 use rule embeddings as embeddings_llm2vec with:
     wildcard_constraints:
         embedding=r"llm2vec[^/]*",
     conda:
         "../../envs/llm2vec.yaml"
     resources:
-        gpu=0 if RUN.device == "cpu" else 1,
+        gpu=int(RUN.device != "cpu"),
     params:
         settings=SETTINGS,
         source=source("embeddings"),
         encoder=lambda wildcards: EMBEDDINGS[wildcards.dataset, wildcards.embedding],
-        python=RUN.llm2vec_python or "python",
+        python=LLM2VEC_PYTHON,
 
 
 # Joined names, for methods with `interest_text: prefixes`: one vector per distinct text, and which one is whose.
@@ -50,16 +56,18 @@ rule prefixes:
         embedding=r"(?!llm2vec)[^/]+",
     conda:
         "../../envs/core.yaml"
+    resources:
+        gpu=int(RUN.device == "cuda"),
     params:
         settings=SETTINGS,
         source=source("embeddings"),
         encoder=lambda wildcards: EMBEDDINGS[wildcards.dataset, wildcards.embedding],
-        python="python",
+        python=Path(PYTHON),
     message:
         "Encoding the joined names of {wildcards.dataset}: {wildcards.embedding}"
     shell:
-        "{params.python} -m iadsr prefixes --config {params.settings} --dataset {wildcards.dataset}"
-        " --name {wildcards.embedding} 2>&1 | tee {log} >&2"
+        "{params.python:q} -m iadsr prefixes --config {params.settings:q} --dataset {wildcards.dataset:q}"
+        " --name {wildcards.embedding:q} 2>&1 | tee {log:q} >&2"
 
 
 use rule prefixes as prefixes_llm2vec with:
@@ -68,9 +76,9 @@ use rule prefixes as prefixes_llm2vec with:
     conda:
         "../../envs/llm2vec.yaml"
     resources:
-        gpu=0 if RUN.device == "cpu" else 1,
+        gpu=int(RUN.device != "cpu"),
     params:
         settings=SETTINGS,
         source=source("embeddings"),
         encoder=lambda wildcards: EMBEDDINGS[wildcards.dataset, wildcards.embedding],
-        python=RUN.llm2vec_python or "python",
+        python=LLM2VEC_PYTHON,

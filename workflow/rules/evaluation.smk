@@ -21,4 +21,4 @@ rule evaluation:
     message:
         "Scoring every run's ranks"
     shell:
-        "python -m iadsr evaluate --config {params.settings} 2>&1 | tee {log} >&2"
+        "{PYTHON:q} -m iadsr evaluate --config {params.settings:q} 2>&1 | tee {log:q} >&2"

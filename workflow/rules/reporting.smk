@@ -29,4 +29,4 @@ rule reporting:
     message:
         f"Drawing {ROOT}/report/index.html"
     shell:
-        "python -m iadsr report --config {params.settings} 2>&1 | tee {log} >&2"
+        "{PYTHON:q} -m iadsr report --config {params.settings:q} 2>&1 | tee {log:q} >&2"

@@ -14,7 +14,7 @@ rule sequences:
     message:
         "Sorting {wildcards.dataset} into user sequences"
     shell:
-        "python -m iadsr sequences --config {params.settings} --dataset {wildcards.dataset} 2>&1 | tee {log} >&2"
+        "{PYTHON:q} -m iadsr sequences --config {params.settings:q} --dataset {wildcards.dataset:q} 2>&1 | tee {log:q} >&2"
 
 
 rule all_sequences:

@@ -16,4 +16,4 @@ rule statistics:
     message:
         "Testing methods against their baselines"
     shell:
-        "python -m iadsr compare --config {params.settings} 2>&1 | tee {log} >&2"
+        "{PYTHON:q} -m iadsr compare --config {params.settings:q} 2>&1 | tee {log:q} >&2"

@@ -12,8 +12,11 @@ rule training:
     conda:
         "../../envs/core.yaml"
     threads: RUN.threads
+    resources:
+        gpu=int(RUN.device == "cuda"),
     params:
         settings=SETTINGS,
+        threads=RUN.threads,  # changes digits, so it retrains
         cell=lambda wildcards: cell_of(wildcards).digest,
         source=lambda wildcards: source(
             "training", cell_of(wildcards).network, cell_of(wildcards).kind
@@ -21,5 +24,5 @@ rule training:
     message:
         "Training {wildcards.address}"
     shell:
-        "OMP_NUM_THREADS={threads} python -m iadsr train {wildcards.address:q} --config {params.settings} > {log} 2>&1"
-        " || {{ tail -n 5 {log} >&2; exit 1; }}"
+        "{PYTHON:q} -m iadsr train {wildcards.address:q} --config {params.settings:q} > {log:q} 2>&1"
+        " || {{ tail -n 5 {log:q} >&2; exit 1; }}"

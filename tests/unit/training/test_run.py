@@ -1,6 +1,8 @@
 """A cell's files: complete after success, explained after divergence, refused without inputs."""
 
 import json
+import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,12 +63,61 @@ def test_the_same_cell_twice_writes_the_same_ranks(root: Path) -> None:
     ranks = root / "runs" / made.address / "ranks.parquet"
     run_cell(made, root, "cpu", 1)
     first, identity = ranks.read_bytes(), record_of(root, made)["identity"]
+    for folder in (ranks.parent, root / "scratch"):
+        shutil.rmtree(folder)
     run_cell(made, root, "cpu", 1)
     assert ranks.read_bytes() == first
     assert record_of(root, made)["identity"] == identity
     changed = made.model_copy(update={"seed": 3})
     run_cell(changed, root, "cpu", 1)
     assert record_of(root, changed)["identity"] != identity
+
+
+def train_once(root: Path) -> tuple[Cell, list[Path]]:
+    """A trained cell and its files, which are dated as of long ago."""
+    made = cell("none", epochs=1)
+    run_cell(made, root, "cpu", 1)
+    files = sorted((root / "runs" / made.address).iterdir())
+    for path in files:
+        os.utime(path, (1, 1))
+    return made, files
+
+
+@pytest.mark.parametrize("deleted", [False, True], ids=["as it was", "after a workflow deleted its files"])
+def test_a_finished_run_is_not_trained_again(root: Path, monkeypatch: pytest.MonkeyPatch, deleted: bool) -> None:
+    """A job that outlived its Snakemake is repeated by the next one."""
+    made, files = train_once(root)
+    before = [path.read_bytes() for path in files]
+    for path in files if deleted else ():
+        path.unlink()
+    monkeypatch.setattr(run, "train", None)
+    run_cell(made, root, "cpu", 1)
+    assert [path.read_bytes() for path in files] == before
+    assert min(path.stat().st_mtime for path in files) > 1, "else a workflow repeats the job for ever"
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("curve.csv", None),
+        ("ranks.parquet", None),
+        ("record.json", None),
+        ("curve.csv", "epoch"),
+        ("ranks.parquet", "garbage"),
+        *(("record.json", text) for text in ("", "[]", "{}", '{"identity": "another"}')),
+    ],
+)
+def test_an_incomplete_or_different_run_is_trained(root: Path, name: str, damage: str | None) -> None:
+    made, files = train_once(root)
+    shutil.rmtree(root / "scratch")
+    before = record_of(root, made)["identity"]
+    path = files[0].with_name(name)
+    path.unlink()
+    if damage is not None:
+        path.write_text(damage)
+    run_cell(made, root, "cpu", 1)
+    assert min(path.stat().st_mtime for path in files) > 1
+    assert record_of(root, made)["identity"] == before
 
 
 def test_threads_and_torch_version_are_part_of_the_identity(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

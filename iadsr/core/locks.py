@@ -1,0 +1,54 @@
+"""Tells the lock that a killed Snakemake left behind from the lock of a live one."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import platform
+import shutil
+from pathlib import Path
+
+_held: list[int] = []  # open until the process ends, however it ends: then the kernel frees what they hold
+
+
+def release_stale_lock(folder: Path) -> bool:
+    """Remove Snakemake's lock files below `folder` (`.snakemake`) if no Snakemake of this machine is alive there.
+
+    Call it in Snakemake's main process before Snakemake locks. Every main process holds a shared kernel lock on
+    `main.lock`, which names the machine: if the exclusive one can be had, no other main process is alive. Nothing is
+    removed where the lock files are another machine's, or the file system has no such locks: Snakemake then
+    refuses and names `--unlock`.
+
+    Returns:
+        Whether there was a stale lock.
+    """
+    with contextlib.suppress(OSError):  # a folder that cannot be written, or a file system without kernel locks
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder / "main.lock", os.O_RDWR | os.O_CREAT, 0o666)
+        _held.append(handle)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return _remove(folder / "locks", handle)
+        except BlockingIOError:
+            return False
+        finally:
+            fcntl.flock(handle, fcntl.LOCK_SH)
+    return False
+
+
+def _remove(locks: Path, handle: int) -> bool:
+    stale = locks.is_dir() and any(locks.iterdir())
+    machine = _machine()
+    if stale and not machine & set(os.pread(handle, 4096, 0).decode().split("\n")):
+        return False
+    shutil.rmtree(locks, ignore_errors=True)
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, "\n".join(sorted(machine)).encode(), 0)
+    return stale
+
+
+def _machine() -> set[str]:
+    """Host name and, on Linux, this boot's identity: the first survives a reboot, the second a container's end."""
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    return {f"host {platform.node()}", *([f"boot {boot.read_text().strip()}"] if boot.is_file() else [])}

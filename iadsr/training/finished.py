@@ -1,0 +1,58 @@
+"""Recognises a run that is finished already, also where a workflow deleted its files again.
+
+A workflow that was cut off deletes and repeats the jobs that it did not see finish, although a job can outlive it.
+Links to a finished run's files are therefore kept in the scratch folder until the workflow succeeds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from pathlib import Path
+
+from iadsr.core.errors import IadsrError
+from iadsr.core.files import file_digest, read_json
+
+RECORD = "record.json"
+FILES = ("curve.csv", "ranks.parquet", RECORD)  # the record is written last
+FINISHED = ("done", "diverged")  # with the same inputs and code these come out the same; a failure may not
+
+
+def find_finished(folder: Path, store: Path, identity: str) -> bool:
+    """Whether `folder`, or else `store`, holds a finished run of `identity`; `folder` then has it, as new files."""
+    if not _holds(folder, identity):
+        if not _holds(store, identity):
+            return False
+        link_files(store, folder)
+    for name in FILES:
+        (folder / name).touch()
+    return True
+
+
+def _holds(folder: Path, identity: str) -> bool:
+    if not all((folder / name).is_file() for name in FILES):
+        return False
+    try:
+        record = read_json(folder / RECORD)
+        same = record["identity"] == identity and record["status"] in FINISHED
+        return bool(same and record["files"] == digests(folder))
+    except (IadsrError, ValueError, KeyError, TypeError):  # damaged: it is written anew
+        return False
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Digests of a run's files, which its record holds."""
+    return {name: file_digest(folder / name) for name in FILES if name != RECORD}
+
+
+def link_files(source: Path, target: Path) -> None:
+    """Link the files of the run in `source` into `target`, the record last."""
+    target.mkdir(parents=True, exist_ok=True)
+    for name in FILES:
+        with contextlib.suppress(FileNotFoundError):
+            (target / name).unlink()
+        try:
+            os.link(source / name, target / name)
+        except OSError:  # a file system without hard links
+            shutil.copyfile(source / name, target / name)

@@ -1,0 +1,82 @@
+"""A dead Snakemake's lock goes, a live one's stays."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from iadsr.core import locks
+from iadsr.core.identity import PACKAGE
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from iadsr.core.locks import release_stale_lock
+folder = Path(sys.argv[1])
+release_stale_lock(folder)
+(folder / "locks").mkdir(exist_ok=True)
+(folder / "locks" / "0.output.lock").write_text("results/report/index.html")
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+def holder(folder: Path) -> subprocess.Popen[str]:
+    """A process that locks `folder` as Snakemake does."""
+    made = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(folder)], cwd=PACKAGE.parent, stdout=subprocess.PIPE, text=True
+    )
+    assert made.stdout is not None
+    assert made.stdout.readline() == "ready\n"
+    return made
+
+
+def release(folder: Path) -> bool:
+    """`release_stale_lock` in a process of its own."""
+    code = """
+import sys
+from pathlib import Path
+from iadsr.core.locks import release_stale_lock
+sys.exit(release_stale_lock(Path(sys.argv[1])))
+"""
+    return bool(subprocess.run([sys.executable, "-c", code, str(folder)], cwd=PACKAGE.parent, check=False).returncode)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGHUP])
+def test_only_a_dead_process_s_lock_is_removed(tmp_path: Path, sent: signal.Signals) -> None:
+    live = holder(tmp_path)
+    try:
+        assert not release(tmp_path)
+        assert (tmp_path / "locks" / "0.output.lock").is_file()
+    finally:
+        live.send_signal(sent)
+        live.communicate()
+    assert release(tmp_path)
+    assert not (tmp_path / "locks").exists()
+    assert not release(tmp_path), "nothing is stale now"
+
+
+def test_the_lock_of_another_machine_stays(tmp_path: Path) -> None:
+    """A kernel lock may not reach over the network, so nothing is known of it."""
+    dead = holder(tmp_path)
+    dead.kill()
+    dead.communicate()
+    (tmp_path / "main.lock").write_text("host elsewhere\nboot 1")
+    assert not release(tmp_path)
+    assert (tmp_path / "locks" / "0.output.lock").is_file()
+    assert not release(tmp_path), "asking does not make it ours"
+
+
+def test_a_file_system_without_kernel_locks_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "locks").mkdir()
+    (tmp_path / "locks" / "0.output.lock").touch()
+
+    def unsupported(*_: object) -> None:
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(locks.fcntl, "flock", unsupported)
+    assert not locks.release_stale_lock(tmp_path)
+    assert (tmp_path / "locks" / "0.output.lock").is_file()
+    assert not locks.release_stale_lock(Path("/dev/null/folder"))
