@@ -24,7 +24,7 @@ from iadsr.core.config import (
     pick,
     resolve_settings,
 )
-from iadsr.core.errors import ConfigError, IadsrError, suggest
+from iadsr.core.errors import ConfigError, IadsrError, explain, suggest
 from iadsr.plan import plan
 
 if TYPE_CHECKING:
@@ -75,11 +75,14 @@ def embeddings(
     config: ConfigOption = DEFAULT,
 ) -> None:
     """Encode a dataset's item names, or what a method puts in their place."""
+    from iadsr.core.files import check_writable
     from iadsr.embeddings.store import embed
 
     run = _read(config)
+    folder = Path(run.results) / "embeddings" / dataset
+    check_writable(folder)  # before a model of gigabytes is loaded
     wanted, spec, texts = _to_embed(run, dataset, name)
-    embed(texts, spec, Path(run.results) / "embeddings" / dataset / f"{wanted}.safetensors", run.device)
+    embed(texts, spec, folder / f"{wanted}.safetensors", run.device)
 
 
 @app.command()
@@ -89,7 +92,7 @@ def prefixes(
     config: ConfigOption = DEFAULT,
 ) -> None:
     """Encode the joined names of every history's beginning, for methods with `interest_text: prefixes`."""
-    from iadsr.core.files import texts_digest
+    from iadsr.core.files import check_writable, texts_digest
     from iadsr.embeddings.encoder import make_encoder
     from iadsr.embeddings.prefixes import distinct_prefixes
     from iadsr.embeddings.store import embed_with
@@ -98,14 +101,15 @@ def prefixes(
 
     run = _read(config)
     root = Path(run.results)
+    folder = root / "prefixes" / dataset
+    check_writable(folder)
     wanted, spec, names = _to_embed(run, dataset, name)
     sequences = load_sequences(root / "sequences" / dataset / "sequences.npz")
     encoder = make_encoder(spec, run.device)
     texts, rows = distinct_prefixes(names, sequences.items, sequences.offsets, encoder)
     logging.getLogger("iadsr.embeddings").info("%s: %d texts, %d of them distinct", dataset, len(rows), len(texts))
-    stem = root / "prefixes" / dataset / wanted
-    embed_with(texts, encoder, stem.with_name(f"{wanted}.safetensors"), settings=spec.settings(), device=run.device)
-    save_text_rows(stem.with_name(f"{wanted}.npz"), rows, sequences, texts_digest(texts))
+    embed_with(texts, encoder, folder / f"{wanted}.safetensors", settings=spec.settings(), device=run.device)
+    save_text_rows(folder / f"{wanted}.npz", rows, sequences, texts_digest(texts))
 
 
 @app.command()
@@ -290,8 +294,11 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         app()
-    except IadsrError as error:
-        typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
+    except (IadsrError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is None:  # not of the system, but of a library: a fault of ours
+            raise
+        message = explain(error) if isinstance(error, OSError) else error
+        typer.secho(f"error: {message}", fg=typer.colors.RED, err=True)
         sys.exit(1)
 
 

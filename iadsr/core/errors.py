@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import errno
+import os
 from collections.abc import Iterable
 
 
@@ -30,3 +32,20 @@ def one_line(error: BaseException) -> str:
     text = " ".join(str(error).split())
     text = f"{type(error).__name__} {text}" if len(text) < 20 else text
     return text if len(text) <= 200 else f"{text[:200]}..."
+
+
+_REMEDIES = {
+    errno.ENOSPC: "free some space and repeat the command: it goes on where it stopped",
+    errno.EDQUOT: "free some of your quota and repeat the command: it goes on where it stopped",
+    **dict.fromkeys(
+        (errno.EROFS, errno.EACCES, errno.EPERM),
+        "give yourself access to it, or name another folder under `results` in the run file",
+    ),
+}
+
+
+def explain(error: OSError) -> str:
+    """An error of the operating system in one line: the path, what is wrong, and how to mend it."""
+    number = error.errno or 0
+    names = [str(name) for name in (error.filename, error.filename2) if name is not None]
+    return ": ".join([*names, "; ".join(filter(None, (os.strerror(number), _REMEDIES.get(number))))])

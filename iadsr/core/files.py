@@ -27,14 +27,19 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary sibling of `path` to write to.
 
     It takes `path`'s place when the block succeeds, once its bytes are on the disk.
+
+    Raises:
+        OSError: naming `path`, where the system refuses to write (a full disk, a read-only folder).
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    os.close(handle)
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+        os.close(handle)
     temporary = Path(name)
     try:
-        yield temporary
+        with naming(path):
+            yield temporary
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)  # mkstemp makes private files; results are for everybody
@@ -44,6 +49,33 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             _flush(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Name `path` in an error of the system that names no file, as that of a full disk, or a temporary sibling."""
+    try:
+        yield
+    except OSError as error:
+        named = error.filename is not None and not Path(str(error.filename)).name.startswith(f".{path.name}.")
+        if error.errno is None or named:
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+
+
+def check_writable(folder: Path) -> None:
+    """Raise OSError, naming the folder, unless a file of a few bytes can be written in it.
+
+    A folder that does not exist yet is not made: its nearest parent is tried.
+    """
+    while not folder.exists():
+        folder = folder.parent
+    try:
+        with tempfile.TemporaryFile(dir=folder) as stream:
+            stream.write(bytes(4096))
+            stream.flush()
+    except OSError as error:  # names a file that nobody knows, or none
+        raise OSError(error.errno, error.strerror, str(folder)) from error
 
 
 def _flush(path: Path) -> None:
@@ -99,7 +131,8 @@ def reading(path: str | Path, remedy: str | None = None) -> Iterator[None]:
     if path.stat().st_size == 0:
         raise DataError(f"{path} is damaged (it is empty); {remedy}")
     try:
-        yield
+        with naming(path):
+            yield
     except (IadsrError, MemoryError):
         raise
     except Exception as error:  # readers of other libraries do not document what they raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import logging
@@ -24,7 +25,7 @@ from tqdm import tqdm
 from urllib3.exceptions import NewConnectionError
 
 from iadsr.core.errors import DataError
-from iadsr.core.files import check_types, file_digest, read_json, reading, write_json, write_text
+from iadsr.core.files import check_types, file_digest, naming, read_json, reading, write_json, write_text
 from iadsr.datasets.movielens import rebuild_archive
 from iadsr.datasets.spec import FileSpec, WheelSource
 
@@ -187,6 +188,7 @@ def _store(response: requests.Response, url: str, part: Path, have: int) -> None
     length = response.headers.get("Content-Length")
     total = have + int(length) if length is not None else None
     with (
+        naming(part),
         part.open("ab" if have else "wb") as stream,
         tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=part.stem, leave=False, disable=None) as bar,
     ):
@@ -239,6 +241,8 @@ def _from_folder(source: Path, arrival: Path) -> None:
     try:
         shutil.copyfile(source, arrival)
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):  # another source would not help
+            raise
         raise _UnavailableError(error.strerror or str(error)) from error
 
 

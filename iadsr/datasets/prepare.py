@@ -12,7 +12,7 @@ import pandas as pd
 
 from iadsr.core.columns import HAS_TITLE, ITEM, NOISE, TEXT, TIMESTAMP, USER
 from iadsr.core.errors import DataError
-from iadsr.core.files import write_json, write_parquet
+from iadsr.core.files import check_writable, write_json, write_parquet
 from iadsr.datasets import amazon, movielens, planted
 from iadsr.datasets.download import Obtained, obtain
 from iadsr.datasets.filter import check_core, k_core
@@ -30,8 +30,10 @@ def build(spec: DatasetSpec, out_dir: Path, raw_dir: Path, mirror: str | None) -
     `out_dir` takes interactions.parquet, items.parquet and summary.json; `raw_dir` keeps the raw files; the
     digests of raw files are locked in digests.json beside `out_dir`. `mirror` is a folder or address that is
     asked first. Raises DataError when no source has a file, or when a file is not what the data set's
-    configuration says.
+    configuration says, OSError when a folder cannot be written.
     """
+    for folder in (out_dir, raw_dir):  # before gigabytes are fetched
+        check_writable(folder)
     obtained = [obtain(file, raw_dir, mirror, out_dir.parent / LOCK_NAME) for file in spec.files]
     return prepare(spec, obtained, out_dir)
 

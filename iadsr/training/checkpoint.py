@@ -29,8 +29,8 @@ def checkpoint_path(root: Path, identity: str, device: torch.device) -> Path:
 
 def save_checkpoint(path: Path, state: State) -> None:
     """Write atomically: a kill leaves the previous state or the new one."""
-    with atomic_path(path) as temporary:
-        torch.save(state | _maker(path), temporary)
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:  # given a path, torch hides a full disk
+        torch.save(state | _maker(path), stream)
 
 
 def resume(path: Path, device: torch.device, state: Callable[[], State], restore: Callable[[State], None]) -> bool:

@@ -19,6 +19,7 @@ from iadsr.core import columns as c
 from iadsr.core.config import Cell
 from iadsr.core.errors import DataError, IadsrError
 from iadsr.core.files import (
+    check_writable,
     file_digest,
     read_json,
     read_numbers,
@@ -71,6 +72,9 @@ def run_cell(cell: Cell, root: Path, device_name: str, threads: int) -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing reads any here
     device = choose_device(device_name)
+    folder = root / "runs" / cell.address
+    for needed in (folder, root / "scratch"):  # now, not after hours of training
+        check_writable(needed)
     inputs = input_files(cell, root)
     input_digests = {name: file_digest(path) for name, path in inputs.items()}
     source = source_digest(sources("training", cell.network, cell.kind))
@@ -78,7 +82,6 @@ def run_cell(cell: Cell, root: Path, device_name: str, threads: int) -> None:
         {"cell": cell.digest, "inputs": input_digests, "source": source, "threads": threads, "torch": torch.__version__}
     )
 
-    folder = root / "runs" / cell.address
     store = root / "scratch" / "finished" / identity
     if find_finished(folder, store, identity):
         logger.info("%s is trained already; to train it anew, delete %s and %s", cell.address, folder, store)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -142,3 +144,57 @@ def test_a_missing_file_is_named_with_its_remedy(stage: str, inside: Path) -> No
         assert str(path) in str(refused.value) or path.name in str(refused.value)
         assert f"snakemake --cores 1 {path}" in str(refused.value).replace("--force ", "")
         path.write_bytes(sound)
+
+
+@pytest.mark.parametrize(
+    ("stage", "folder", "work"),
+    [
+        (lambda: cli.datasets("planted", CONFIG), "data", "iadsr.datasets.planted.generate"),
+        (lambda: cli.datasets("planted", CONFIG), "raw", "iadsr.datasets.planted.generate"),
+        (STAGES["embeddings"], "embeddings", "iadsr.embeddings.store.make_encoder"),
+        (lambda: cli.prefixes("planted", "tfidf", CONFIG), "prefixes", "iadsr.embeddings.encoder.make_encoder"),
+        (STAGES["train"], "runs", "iadsr.training.run.train"),
+        (STAGES["train"], "scratch", "iadsr.training.run.train"),
+    ],
+)
+def test_a_folder_that_cannot_be_written_is_noticed_before_the_work(
+    stage: Callable[[], None], folder: str, work: str, inside: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Permissions mean nothing to root, who may run this: a file stands where the folder should be."""
+    shutil.rmtree(inside / folder, ignore_errors=True)
+    (inside / folder).write_text("in the way")
+    monkeypatch.setattr(work, Mock(side_effect=AssertionError("it began to work")))
+    with pytest.raises(NotADirectoryError) as refused:
+        stage()
+    assert refused.value.filename == str(inside / folder)
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(errno.ENOSPC, "x", "results/a"), "results/a: No space left on device; free some space and repeat"),
+        (OSError(errno.EDQUOT, "x", "results/a"), "results/a: Disk quota exceeded; free some of your quota and repeat"),
+        (
+            PermissionError(errno.EACCES, "x", "results"),
+            "results: Permission denied; give yourself access to it, or name",
+        ),
+        (OSError(errno.EROFS, "x", "results"), "results: Read-only file system; give yourself access to it, or name"),
+        (OSError(errno.EIO, "x", "results/a"), "results/a: Input/output error"),
+        (OSError(errno.EXDEV, "x", "a", None, "b"), "a: b: Invalid cross-device link"),
+    ],
+)
+def test_an_error_of_the_system_is_one_line(
+    error: OSError, line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "app", Mock(side_effect=error))
+    with pytest.raises(SystemExit, match="1"):
+        cli.main()
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith(f"error: {line}")
+
+
+def test_an_error_of_a_library_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`OSError("...")` without a number is not the system's, and may be a fault of ours."""
+    monkeypatch.setattr(cli, "app", Mock(side_effect=OSError("what?")))
+    with pytest.raises(OSError, match=r"what\?"):
+        cli.main()

@@ -2,22 +2,35 @@
 
 import errno
 import os
+import resource
 import stat
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+import torch
 
 from iadsr.core.errors import DataError
 from iadsr.core.files import (
     atomic_path,
+    check_writable,
     file_digest,
     read_json,
     reading,
     texts_digest,
     value_digest,
+    write_csv,
     write_json,
+    write_parquet,
     write_text,
 )
+from iadsr.embeddings.encoder import make_encoder
+from iadsr.embeddings.spec import EncoderSpec
+from iadsr.embeddings.store import embed_with
+from iadsr.sequences.split import Sequences, save_sequences
+from iadsr.training.checkpoint import save_checkpoint
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
@@ -95,3 +108,60 @@ def test_a_remedy_of_its_own(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=message):
             read_json(path, needs)
     assert read_json(path, {"a": int | None}) == {"a": 1}
+
+
+@pytest.fixture
+def full_disk() -> Iterator[None]:
+    """No file can grow beyond 100 bytes: the system then refuses a write as it does on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+NUMBERS = pd.DataFrame({"a": np.random.default_rng(0).random(10_000)})
+SEQUENCES = Sequences(np.arange(1, 10_001, dtype=np.int32), np.array([0, 10_000]), np.array(["u"]), 10_000)
+
+
+@pytest.mark.usefixtures("full_disk")
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: write_text(path, "x" * 1000),
+        lambda path: write_json(path, ["x" * 1000]),
+        lambda path: write_parquet(path, NUMBERS),
+        lambda path: write_csv(path, NUMBERS),
+        lambda path: save_sequences(path, SEQUENCES),
+        lambda path: save_checkpoint(path, {"weight": torch.ones(1000)}),
+        lambda path: embed_with(["a", "b"], make_encoder(EncoderSpec(kind="random", dimension=64), "cpu"), path),
+    ],
+    ids=["text", "json", "parquet", "csv", "npz", "checkpoint", "embeddings"],
+)
+def test_a_refused_write_names_the_file_and_leaves_nothing(write: Callable[[Path], object], tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="File too large") as refused:
+        write(tmp_path / "out")
+    assert str(refused.value.filename).startswith(str(tmp_path)) and "out" in refused.value.filename
+    assert "/.out.tmp" not in refused.value.filename
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_a_full_disk_is_not_writable(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="File too large") as refused:
+        check_writable(tmp_path / "not" / "yet")
+    assert refused.value.filename == str(tmp_path)
+
+
+def test_a_folder_is_tried_without_a_trace(tmp_path: Path) -> None:
+    check_writable(tmp_path / "not" / "yet")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_about_another_file_keeps_its_name(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as missing, atomic_path(tmp_path / "a"):
+        (tmp_path / "b").read_text()
+    assert missing.value.filename == str(tmp_path / "b")
+    (tmp_path / "c").write_text("a file")
+    with pytest.raises(OSError, match="c") as refused:
+        write_text(tmp_path / "c" / "d", "x")
+    assert refused.value.filename == str(tmp_path / "c")
