@@ -1,11 +1,19 @@
 # `make reproduce` runs the main job, `make test` passes the tests. Both set up what they need.
 PYTHON ?= python3
-CORES ?= $(shell $(PYTHON) -c 'import os; print(os.cpu_count())')
+CORES ?= $(shell $(PYTHON) iadsr/core/cpus.py)
 BIN := .venv/bin
 LLM2VEC := .venv-llm2vec
 PEERS := .venv-peers
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export OMP_NUM_THREADS := 1
+# What a shell may have set for other programs does not count here: packages, plots of a notebook, pip's default target.
+unexport PYTHONPATH PYTHONHOME PIP_TARGET PIP_PREFIX PIP_ROOT
+export PYTHONNOUSERSITE := 1
+export PIP_USER := 0
+export MPLBACKEND := Agg
+ifneq ($(shell test -w "$$HOME" && echo yes),yes)
+export XDG_CACHE_HOME := $(CURDIR)/.snakemake/cache
+endif
 
 .PHONY: reproduce smoke test lint benchmark setup setup-llm2vec setup-peers clean
 
@@ -38,28 +46,30 @@ setup: $(BIN)/.ready
 setup-llm2vec: $(LLM2VEC)/.ready
 setup-peers: $(PEERS)/.ready
 
-# torch goes first and alone: a resolver that sees it among others may choose a larger build.
+# $(call environment,folder,lock): torch goes first and alone, since a resolver that sees it among others may choose a
+# larger build.
+define environment
+	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.version_info < (3, 11) and sys.exit("Python 3.11 or newer is needed; $(PYTHON) is " + v + ". Name another one: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(1)
+	$(1)/bin/python -m pip install --quiet --upgrade pip
+	$(1)/bin/python -m pip install --quiet $$(grep '^torch==' $(2))
+endef
+
 $(BIN)/.ready: envs/core.lock pyproject.toml
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet $$(grep '^torch==' envs/core.lock)
-	$(BIN)/python -m pip install --quiet -r envs/core.lock
+	$(call environment,.venv,$<)
+	$(BIN)/python -m pip install --quiet -r $<
 	$(BIN)/python -m pip install --quiet --no-deps -e .
 	touch $@
 
 $(LLM2VEC)/.ready: envs/llm2vec.lock
-	$(PYTHON) -m venv $(LLM2VEC)
-	$(LLM2VEC)/bin/python -m pip install --quiet --upgrade pip
-	$(LLM2VEC)/bin/python -m pip install --quiet $$(grep '^torch==' envs/llm2vec.lock)
-	$(LLM2VEC)/bin/python -m pip install --quiet -r envs/llm2vec.lock
+	$(call environment,$(LLM2VEC),$<)
+	$(LLM2VEC)/bin/python -m pip install --quiet -r $<
 	touch $@
 
 # A frozen list needs no resolver, and RecBole's own requirements are older than this Python.
 $(PEERS)/.ready: envs/peers.lock
-	$(PYTHON) -m venv $(PEERS)
-	$(PEERS)/bin/python -m pip install --quiet --upgrade pip
-	$(PEERS)/bin/python -m pip install --quiet $$(grep '^torch==' envs/peers.lock)
-	$(PEERS)/bin/python -m pip install --quiet --no-deps -r envs/peers.lock
+	$(call environment,$(PEERS),$<)
+	$(PEERS)/bin/python -m pip install --quiet --no-deps -r $<
 	touch $@
 
 clean:

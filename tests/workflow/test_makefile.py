@@ -1,0 +1,69 @@
+"""`make` under a shell that is set up for other programs, and under a Python that is too old."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """What `make setup` reads, without an environment."""
+    folder = tmp_path / "checkout"
+    shutil.copytree(ROOT / "envs", folder / "envs")
+    (folder / "iadsr" / "core").mkdir(parents=True)
+    for name in ("Makefile", "pyproject.toml", "iadsr/core/cpus.py"):
+        shutil.copy2(ROOT / name, folder / name)
+    return folder
+
+
+def make(checkout: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["make", *arguments],
+        cwd=checkout,
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("target", ["setup", "setup-llm2vec", "reproduce"])
+def test_an_old_python_is_refused_at_once(checkout: Path, target: str) -> None:
+    """Before the environment is made and torch is fetched."""
+    old = checkout / "python3"
+    code = "import sys; sys.version_info = (3, 10, 13); sys.version = '3.10.13 (main)'; exec(sys.argv[1])"
+    old.write_text(f'#!/bin/sh\n[ "$1" = -c ] && exec {sys.executable} -c "{code}" "$2"\necho "$@" >> called\n')
+    old.chmod(0o755)
+    done = make(checkout, target, PATH=f"{checkout}{os.pathsep}{os.environ['PATH']}")
+    assert done.returncode != 0
+    assert "Python 3.11 or newer is needed; python3 is 3.10.13" in done.stderr
+    assert not (checkout / "called").exists()
+
+
+SHOW = "show: ; @printenv PIP_USER PYTHONNOUSERSITE MPLBACKEND; printenv PYTHONPATH PIP_TARGET || echo unset"
+
+
+def test_settings_for_other_programs_do_not_count(checkout: Path) -> None:
+    foreign = {"PIP_USER": "1", "PIP_TARGET": "x", "PYTHONPATH": "/cluster/lib", "MPLBACKEND": "module://of_a_notebook"}
+    done = make(checkout, "--eval", SHOW, "show", **foreign)
+    assert done.stdout.split() == ["0", "1", "Agg", "unset"], done.stderr
+
+
+@pytest.mark.parametrize(("home", "cache"), [("/dev/null/home", ".snakemake/cache"), ("{}", "theirs")])
+def test_caches_leave_a_home_that_cannot_be_written(checkout: Path, home: str, cache: str) -> None:
+    done = make(
+        checkout, "--eval", "show: ; @printenv XDG_CACHE_HOME", "show",
+        HOME=home.format(checkout), XDG_CACHE_HOME=str(checkout / "theirs"),
+    )  # fmt: skip
+    assert done.stdout.strip() == str(checkout / cache)
+
+
+def test_cores_are_those_allotted(checkout: Path) -> None:
+    done = make(checkout, "--eval", "show: ; @echo $(CORES)", "show", f"PYTHON={sys.executable}", NSLOTS="1")
+    assert done.stdout.strip() == "1"

@@ -1,0 +1,52 @@
+"""Every command of the README runs as written, in a new shell, after `make setup`."""
+
+import os
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"^```sh\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+LINES = [line.split("#")[0].strip() for block in BLOCKS for line in block.splitlines()]
+
+
+def cheap(line: str) -> str:
+    """The line as a dry run, where it would work for long; of the paper's grid, whose plan takes long, one seed."""
+    program = shlex.split(line)[0]
+    if program == "make":
+        return line.replace("make", "make -n", 1)
+    if program.endswith("snakemake"):
+        line += " -n --quiet rules"
+        if "paper.yaml" in line:
+            line = (
+                line.replace("--config ", "--config seeds=[0] ")
+                if "--config " in line
+                else f"{line} --config seeds=[0]"
+            )
+    return line
+
+
+def test_first_screen_has_two_commands() -> None:
+    first = README.split("## ")[0]
+    assert [line.split()[1] for line in LINES if line in first] == ["reproduce", "test"]
+
+
+@pytest.mark.parametrize("line", sorted({cheap(line) for line in LINES if line}))
+def test_line_runs_as_written(line: str) -> None:
+    folder = ROOT / ".venv" / "bin"
+    if not (folder / "snakemake").exists():
+        pytest.skip("this checkout has no .venv: `make setup` makes it")
+    paths = [path for path in os.environ["PATH"].split(os.pathsep) if not (Path(path) / "snakemake").exists()]
+    done = subprocess.run(
+        ["bash", "--noprofile", "--norc", "-c", line],
+        cwd=ROOT,
+        env={**os.environ, "PATH": os.pathsep.join(paths)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
