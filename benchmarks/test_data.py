@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from benchmarks.conftest import Time
+from iadsr.core.encoders import parse_encoder
 from iadsr.datasets.amazon import read_reviews
 from iadsr.embeddings.minilm import MiniLM
-from iadsr.embeddings.spec import parse_encoder
 
 REVIEWS = 100_000
 TITLES = 512

@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from pydantic import BaseModel
@@ -24,11 +24,9 @@ from iadsr.core.config import (
     pick,
     resolve_settings,
 )
+from iadsr.core.encoders import EncoderSpec, embeddings_name, parse_encoder
 from iadsr.core.errors import ConfigError, IadsrError, explain, suggest
 from iadsr.plan import plan
-
-if TYPE_CHECKING:
-    from iadsr.embeddings.spec import EncoderSpec
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
@@ -47,6 +45,10 @@ def _known_dataset(name: str) -> str:
 
 DatasetOption = Annotated[
     str, typer.Option("--dataset", help="A name from the configuration's datasets/.", callback=_known_dataset)
+]
+EmbeddingOption = Annotated[
+    str,
+    typer.Option("--name", help="File name without suffix, such as minilm-shuffled; default: the run's encoder."),
 ]
 
 
@@ -71,7 +73,7 @@ def datasets(dataset: DatasetOption, config: ConfigOption = DEFAULT) -> None:
 @app.command()
 def embeddings(
     dataset: DatasetOption,
-    name: Annotated[str, typer.Option("--name", help="As its file: minilm, or minilm-shuffled.")] = "",
+    name: EmbeddingOption = "",
     config: ConfigOption = DEFAULT,
 ) -> None:
     """Encode a dataset's item names, or what a method puts in their place."""
@@ -88,7 +90,7 @@ def embeddings(
 @app.command()
 def prefixes(
     dataset: DatasetOption,
-    name: Annotated[str, typer.Option("--name", help="As its file: minilm, or minilm-shuffled.")] = "",
+    name: EmbeddingOption = "",
     config: ConfigOption = DEFAULT,
 ) -> None:
     """Encode the joined names of every history's beginning, for methods with `interest_text: prefixes`."""
@@ -201,7 +203,6 @@ def schemas(
     from iadsr.core.config import METHODS, Protocol
     from iadsr.core.files import write_json
     from iadsr.datasets.spec import DatasetSpec
-    from iadsr.embeddings.spec import EncoderSpec
 
     models: dict[str, type[BaseModel]] = {
         "run": RunConfig,
@@ -221,11 +222,10 @@ def _to_embed(run: RunConfig, dataset: str, name: str) -> tuple[str, EncoderSpec
         ConfigError: no method of the run reads it.
     """
     from iadsr.core.files import read_parquet
-    from iadsr.embeddings.spec import parse_encoder
     from iadsr.embeddings.texts import vary_texts
 
     read = {cell.embeddings: (cell.encoder, cell.texts) for cell in distinct(plan(run, CONFIG_FOLDER)) if cell.encoder}
-    wanted = name or run.encoder["kind"]
+    wanted = name or embeddings_name(parse_encoder(run.encoder).options())
     if wanted not in read:
         raise ConfigError(f"no method of this run reads embeddings '{wanted}'; {suggest(wanted, map(str, read))}")
     encoder, variant = read[wanted]

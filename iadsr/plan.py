@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from iadsr.core.config import Cell, Experiment, RunConfig, load_method, load_protocol
+from iadsr.core.encoders import parse_encoder
 from iadsr.datasets.spec import load_spec
-from iadsr.embeddings.spec import parse_encoder
 
 
 def plan(run: RunConfig, folder: Path) -> dict[str, list[Cell]]:

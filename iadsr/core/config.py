@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from iadsr.core.encoders import embeddings_name, parse_encoder
 from iadsr.core.errors import ConfigError, suggest
 from iadsr.core.files import value_digest
 from iadsr.core.validation import (
@@ -319,7 +320,9 @@ class Cell(Strict):
     settings: Settings
     backbone_options: dict[str, Any]
     method_options: dict[str, Any]
-    encoder: dict[str, Any] | None = Field(description="the text encoder; none where the method reads no text")
+    encoder: dict[str, Any] | None = Field(
+        description="every option of the text encoder; none where the method reads no text"
+    )
     texts: Texts = Field("names", description="what the encoder reads")
     warm_start: bool = Field(False, description="train the backbone alone first")
 
@@ -342,7 +345,7 @@ class Cell(Strict):
     @property
     def embeddings(self) -> str | None:
         """The name of the embeddings file that it reads, if it reads any."""
-        return None if self.encoder is None else embeddings_name(self.encoder["kind"], self.texts)
+        return None if self.encoder is None else embeddings_name(self.encoder, self.texts)
 
     @property
     def reads_prefixes(self) -> bool:
@@ -411,15 +414,6 @@ class RunConfig(Strict):
             if experiment.baseline not in {cell.method for cell in grids[name]}:
                 hint = suggest(experiment.baseline, {cell.method for cell in grids[name]})
                 raise ConfigError(f"experiment '{name}' lacks its own baseline '{experiment.baseline}'; {hint}")
-        encoders: dict[str, dict[str, Any]] = {}
-        for cell in (cell for grid in grids.values() for cell in grid):
-            if cell.encoder is None or cell.embeddings is None:
-                continue
-            if encoders.setdefault(cell.embeddings, cell.encoder) != cell.encoder:
-                raise ConfigError(
-                    f"two encoders would write the same file, embeddings/<dataset>/{cell.embeddings}: "
-                    f"{encoders[cell.embeddings]} and {cell.encoder}"
-                )
         return grids
 
     def _grid(self, folder: Path, part: Experiment) -> list[Cell]:
@@ -435,7 +429,7 @@ class RunConfig(Strict):
                         resolved, own = settle_method(kind, given, settings, backbone, label)
                         if "match" in resolved:
                             _check_match(label, resolved["match"], methods, protocol)
-                        reading = _reading(kind, resolved, self.encoder)
+                        reading = _reading(kind, resolved, self.encoder, label)
                         for seed in part.seeds or self.seeds:
                             cells.append(
                                 Cell(
@@ -457,11 +451,6 @@ class RunConfig(Strict):
 def distinct(grids: Mapping[str, Sequence[Cell]]) -> list[Cell]:
     """The cells of several grids, each once."""
     return list({cell.address: cell for grid in grids.values() for cell in grid}.values())
-
-
-def embeddings_name(kind: str, texts: str) -> str:
-    """The name of an embeddings file, without its suffix."""
-    return kind if texts == "names" else f"{kind}-{texts}"
 
 
 def known_datasets(folder: Path) -> list[str]:
@@ -509,14 +498,13 @@ def _methods(folder: Path, labels: Sequence[str], sweeps: Sequence[Sweep]) -> di
     return methods
 
 
-def _reading(kind: str, resolved: dict[str, Any], encoder: Mapping[str, Any]) -> dict[str, Any]:
+def _reading(kind: str, resolved: dict[str, Any], encoder: Mapping[str, Any], label: str) -> dict[str, Any]:
     """Take what a method reads, and how it starts, out of its options: that is the run's business, not the method's."""
     own = {name: resolved.pop(name) for name in RUN_OPTIONS if name in resolved}
     found: dict[str, Any] = {"encoder": None, "warm_start": own.get("warm_start", False)}
     if kind in TEXT_METHODS and resolved.get("semantic", True):
-        found |= {"encoder": dict(own["encoder"] or encoder), "texts": own["texts"]}
-        if "kind" not in found["encoder"]:
-            raise ConfigError(f"an encoder needs its `kind`; found {found['encoder']}")
+        spec = parse_encoder(encoder if own["encoder"] is None else own["encoder"], f"method '{label}'")
+        found |= {"encoder": spec.options(), "texts": own["texts"]}
     return found
 
 

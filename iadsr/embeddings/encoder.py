@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from iadsr.embeddings.spec import EncoderSpec
+from iadsr.core.encoders import EncoderSpec
 
 Vectors = NDArray[np.float32]
 

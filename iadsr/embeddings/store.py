@@ -13,10 +13,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file
 from tqdm import tqdm
 
+from iadsr.core.encoders import EncoderSpec
 from iadsr.core.errors import DataError, IadsrError
 from iadsr.core.files import atomic_path, texts_digest, value_digest
 from iadsr.embeddings.encoder import Encoder, Vectors, make_encoder
-from iadsr.embeddings.spec import EncoderSpec
 
 TENSOR = "embeddings"
 METADATA = ("encoder", "model", "revision", "pooling", "text_digest", "dimension")

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from iadsr.core import columns as c
-from iadsr.core.config import embeddings_name
+from iadsr.core.encoders import embeddings_name
 from iadsr.core.errors import DataError
 from iadsr.core.files import check_types, read_numbers, reading, remake, write_parquet
 from iadsr.evaluation.metrics import summarise
@@ -156,7 +156,7 @@ def run_row(run: Run) -> dict[str, Any]:
 
 def encoder_name(encoder: Mapping[str, Any] | None, texts: str = "names") -> str | None:
     """The name of a cell's embeddings; None for a method that reads no text."""
-    return None if encoder is None else embeddings_name(str(encoder["kind"]), texts)
+    return None if encoder is None else embeddings_name(encoder, texts)
 
 
 def _stack(runs: Sequence[Run], tables: Sequence[pd.DataFrame]) -> pd.DataFrame:

@@ -17,8 +17,8 @@ from iadsr.core.config import (
     load_yaml,
     parse,
 )
+from iadsr.core.encoders import parse_encoder
 from iadsr.datasets.spec import load_spec
-from iadsr.embeddings.spec import parse_encoder
 
 FOLDER = Path(__file__).resolve().parents[2] / "workflow" / "config"
 RUNS = sorted(FOLDER.glob("*.yaml"))

@@ -1,5 +1,6 @@
 """Unknown keys, impossible combinations, and how a cell is resolved."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -255,12 +256,24 @@ def test_only_what_is_there_can_be_mended(repaired: str, protocol: str) -> None:
 def test_two_encoders_never_share_a_file(tmp_path: Path) -> None:
     shutil.copytree(FOLDER, tmp_path / "config")
     other = tmp_path / "config/methods/other.yaml"
-    other.write_text("kind: iadsr\nencoder: {kind: tfidf, seed: 3}\n")
-    with pytest.raises(ConfigError, match="would write the same file"):
-        run(methods=["none", "iadsr_tfidf", "other"]).cells(tmp_path / "config")
-    other.write_text("kind: iadsr\nencoder: {seed: 3}\n")
-    with pytest.raises(ConfigError, match="needs its `kind`"):
-        run(methods=["none", "other"]).cells(tmp_path / "config")
+
+    def files(options: str) -> dict[str, str | None]:
+        other.write_text(f"kind: iadsr\nencoder: {options}\n")
+        cells = run(methods=["none", "iadsr_tfidf", "other"]).cells(tmp_path / "config")
+        return {cell.method: cell.embeddings for cell in cells}
+
+    assert files("{kind: tfidf, seed: 0}") == {"none": None, "iadsr_tfidf": "tfidf", "other": "tfidf"}
+    names = {files(f"{{kind: tfidf, {option}}}")["other"] for option in ("seed: 3", "seed: 4", "dimension: 3")}
+    assert len(names) == 3
+    assert all(re.fullmatch(r"tfidf-[0-9a-f]{8}", str(name)) for name in names)
+    with pytest.raises(ConfigError, match="method 'other': encoder: 'kind' is missing"):
+        files("{seed: 3}")
+
+
+def test_a_cell_has_every_option_of_its_encoder() -> None:
+    """A changed default changes what the cell is, and so its digest."""
+    (cell,) = run(methods=["iadsr_tfidf"], seeds=[0]).cells(FOLDER)
+    assert cell.encoder == {"kind": "tfidf", "dimension": 384, "seed": 0}
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
+from iadsr.core.encoders import EncoderSpec
 from iadsr.core.errors import DataError
 from iadsr.core.files import (
     atomic_path,
@@ -27,7 +28,6 @@ from iadsr.core.files import (
     write_text,
 )
 from iadsr.embeddings.encoder import make_encoder
-from iadsr.embeddings.spec import EncoderSpec
 from iadsr.embeddings.store import embed_with
 from iadsr.sequences.split import Sequences, save_sequences
 from iadsr.training.checkpoint import save_checkpoint

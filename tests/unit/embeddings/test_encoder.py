@@ -6,9 +6,9 @@ import importlib.util
 
 import pytest
 
+from iadsr.core.encoders import EncoderSpec
 from iadsr.core.errors import IadsrError
 from iadsr.embeddings.encoder import make_encoder
-from iadsr.embeddings.spec import EncoderSpec
 
 
 @pytest.mark.parametrize(("kind", "corpus_wide"), [("tfidf", True), ("random", False)])

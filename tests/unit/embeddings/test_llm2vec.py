@@ -18,11 +18,11 @@ pytest.importorskip("llm2vec")
 import torch
 from transformers import LlamaModel
 
+from iadsr.core.encoders import EncoderSpec
 from iadsr.core.errors import ConfigError, DataError, IadsrError
 from iadsr.embeddings import store
 from iadsr.embeddings.encoder import Vectors
 from iadsr.embeddings.llm2vec_encoder import Llm2Vec
-from iadsr.embeddings.spec import EncoderSpec
 from tests.tiny_llama import HIDDEN, TEXTS, make_tiny_llama
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from iadsr.core.encoders import EncoderSpec
 from iadsr.embeddings.random import RandomDirections
-from iadsr.embeddings.spec import EncoderSpec
 
 
 def _encode(texts: list[str], dimension: int = 16, seed: int = 0) -> np.ndarray:

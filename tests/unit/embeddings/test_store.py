@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from iadsr.core.encoders import EncoderSpec
 from iadsr.core.errors import DataError, IadsrError
 from iadsr.embeddings import store
 from iadsr.embeddings.encoder import Vectors
-from iadsr.embeddings.spec import EncoderSpec
 
 TEXTS = [f"item {number}" for number in range(25)]
 

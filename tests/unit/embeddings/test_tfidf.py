@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from iadsr.core.encoders import EncoderSpec
 from iadsr.core.errors import DataError
-from iadsr.embeddings.spec import EncoderSpec
 from iadsr.embeddings.tfidf import TfidfSvd
 
 WORDS = ["soap", "shampoo", "brush", "cream", "oil", "lotion", "mirror", "comb", "powder", "balm", "gel"]

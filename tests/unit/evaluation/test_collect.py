@@ -172,7 +172,8 @@ def test_refusals_name_the_run(make_run: Make, table: Table, tmp_path: Path) -> 
 
 def test_encoder_name() -> None:
     assert encoder_name(None) is None
-    assert encoder_name({"kind": "minilm", "dimension": 384}) == "minilm"
+    assert encoder_name({"kind": "minilm", "pooling": "mean", "max_length": 256}) == "minilm"
+    assert str(encoder_name({"kind": "minilm", "max_length": 8})).startswith("minilm-")
     assert encoder_name({"kind": "minilm"}, "names") == "minilm"
     assert encoder_name({"kind": "minilm"}, "empty") == "minilm-empty"
     assert encoder_name(None, "empty") is None

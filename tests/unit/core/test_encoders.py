@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from iadsr.core.encoders import EncoderSpec, embeddings_name, parse_encoder
 from iadsr.core.errors import ConfigError
-from iadsr.embeddings.spec import EncoderSpec, parse_encoder
 
 KINDS = ("minilm", "tfidf", "random", "llm2vec")
 
@@ -61,3 +62,25 @@ def test_a_spec_is_frozen_and_every_option_is_described() -> None:
 def test_settings_leave_out_what_the_identity_says() -> None:
     assert parse_encoder({"kind": "tfidf", "dimension": 8}).settings() == {"dimension": 8, "seed": 0}
     assert "model" not in parse_encoder({"kind": "llm2vec"}).settings()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_is_named_after_kind_texts_and_changed_options(kind: str) -> None:
+    spec = parse_encoder({"kind": kind})
+    for defaults in ({"kind": kind}, spec.options(), spec.model_dump()):
+        assert embeddings_name(defaults) == kind
+        assert embeddings_name(defaults, "shuffled") == f"{kind}-shuffled"
+    names = [kind]
+    for name in EncoderSpec.model_fields:
+        other = 7 if isinstance(getattr(spec, name), int) else "x"
+        value = {"pooling": "weighted_mean", "dtype": "float16"}.get(name, other)
+        needs = {"adapter": "a"} if name == "adapter_revision" else {}
+        try:
+            changed = parse_encoder({"kind": kind, **needs, name: value})
+        except ConfigError:
+            continue  # not an option of this kind
+        names.append(embeddings_name(changed.options()))
+        assert embeddings_name(changed.options(), "empty") == f"{names[-1]}-empty"
+    assert len(names) > 2
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch(rf"{kind}-[0-9a-f]{{8}}", name) for name in names[1:])

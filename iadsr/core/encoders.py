@@ -1,4 +1,4 @@
-"""What the `encoder:` part of a configuration may say."""
+"""Text encoders: the `encoder:` part of a configuration, and the names of the files that follow from it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 from pydantic import Field, model_validator
 
 from iadsr.core.errors import ConfigError, suggest
+from iadsr.core.files import value_digest
 from iadsr.core.validation import Strict, parse
 
 Kind = Literal["minilm", "tfidf", "random", "llm2vec"]
@@ -106,10 +107,13 @@ class EncoderSpec(Strict):
             raise ValueError("'adapter_revision' needs an 'adapter'")
         return self
 
+    def options(self) -> dict[str, Any]:
+        """Every option in force, with `kind`."""
+        return self.model_dump(exclude_none=True)
+
     def settings(self) -> dict[str, Any]:
         """The options in force that an encoder's identity does not name, such as `max_length` or `seed`."""
-        options = self.model_dump(exclude_none=True)
-        return {name: value for name, value in options.items() if name not in _NAMED_BY_IDENTITY}
+        return {name: value for name, value in self.options().items() if name not in _NAMED_BY_IDENTITY}
 
 
 def parse_encoder(mapping: Mapping[str, Any], where: str = "the configuration") -> EncoderSpec:
@@ -127,3 +131,16 @@ def parse_encoder(mapping: Mapping[str, Any], where: str = "the configuration") 
     if kind not in kinds:
         raise ConfigError(f"{where}: encoder.kind: {kind!r} is unknown ({suggest(str(kind), kinds)})")
     return parse(EncoderSpec, mapping, where, "encoder.")
+
+
+def changed_options(encoder: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of `encoder` that differ from the defaults of its kind."""
+    defaults = {"kind": encoder["kind"], **_DEFAULTS.get(encoder["kind"], {})}
+    return {name: value for name, value in encoder.items() if value is not None and value != defaults.get(name)}
+
+
+def embeddings_name(encoder: Mapping[str, Any], texts: str = "names") -> str:
+    """Name an embeddings file without its suffix: `<kind>[-<digest of changed options>][-<texts>]`."""
+    changed = changed_options(encoder)
+    parts = [encoder["kind"], value_digest(changed)[:8] if changed else "", "" if texts == "names" else texts]
+    return "-".join(filter(None, parts))
