@@ -6,6 +6,7 @@ import difflib
 import errno
 import os
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class IadsrError(Exception):
@@ -17,7 +18,14 @@ class ConfigError(IadsrError):
 
 
 class DataError(IadsrError):
-    """A data file is missing, damaged, or not what its configuration says it is."""
+    """A data file is missing, damaged, or not what its configuration says it is.
+
+    `path` is the file at fault, None where it could be any of several.
+    """
+
+    def __init__(self, message: str, path: Path | None = None) -> None:
+        super().__init__(message)
+        self.path = path
 
 
 def suggest(word: str, known: Iterable[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import io
 import json
@@ -20,6 +21,11 @@ if TYPE_CHECKING:  # a Snakemake without pandas must be able to import this modu
     import pandas as pd
 
 _CHUNK = 1 << 20
+_OF_CONTENT = (
+    None,
+    errno.EINVAL,
+    errno.EOVERFLOW,
+)  # a reader's own error, or a jump to a place that a file cannot have
 
 
 @contextlib.contextmanager
@@ -127,18 +133,18 @@ def reading(path: str | Path, remedy: str | None = None) -> Iterator[None]:
     """
     path, remedy = Path(path), remedy or remake(path)
     if not path.is_file():
-        raise DataError(f"{path} is missing; {remedy}")
+        raise DataError(f"{path} is missing; {remedy}", path)
     if path.stat().st_size == 0:
-        raise DataError(f"{path} is damaged (it is empty); {remedy}")
+        raise DataError(f"{path} is damaged (it is empty); {remedy}", path)
     try:
         with naming(path):
             yield
     except (IadsrError, MemoryError):
         raise
     except Exception as error:  # readers of other libraries do not document what they raise
-        if isinstance(error, OSError) and error.errno is not None:
+        if isinstance(error, OSError) and error.errno not in _OF_CONTENT:
             raise
-        raise DataError(f"{path} is damaged ({one_line(error)}); {remedy}") from error
+        raise DataError(f"{path} is damaged ({one_line(error)}); {remedy}", path) from error
 
 
 def read_json(path: str | Path, needs: Mapping[str, type | UnionType] | None = None, remedy: str | None = None) -> Any:

@@ -7,7 +7,7 @@ import gzip
 import html
 import re
 import zlib
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,14 @@ import pyarrow as pa
 from pyarrow import json as arrow_json
 
 from iadsr.core.columns import ITEM, TIMESTAMP, USER
-from iadsr.core.errors import DataError
+from iadsr.core.errors import DataError, one_line
+from iadsr.core.files import reading
+from iadsr.datasets.raw import REMEDY, most_bytes
 
 _BLOCK_BYTES = 1 << 23  # a block must hold the longest review; upstream's longest is under 64 KiB
 _SCHEMA = pa.schema([("reviewerID", pa.string()), ("asin", pa.string()), ("unixReviewTime", pa.int64())])
 _ASIN_FIRST = re.compile(r"""\{['"]asin['"]: ['"](\w+)['"]""")
-_DAMAGED = (OSError, EOFError, zlib.error, UnicodeDecodeError)
+_DAMAGED = (gzip.BadGzipFile, EOFError, zlib.error, ValueError)
 
 
 def read_reviews(path: Path) -> pd.DataFrame:
@@ -31,20 +33,21 @@ def read_reviews(path: Path) -> pd.DataFrame:
     Only these three fields are parsed (three to five times faster than `json.loads` a line). Raises DataError for a
     damaged file and for a line without one of the fields.
     """
-    try:
-        with pa.input_stream(str(path), compression="gzip") as stream:
-            table = arrow_json.read_json(
-                stream,
-                read_options=arrow_json.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES),
-                parse_options=arrow_json.ParseOptions(explicit_schema=_SCHEMA, unexpected_field_behavior="ignore"),
-            )
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(
-            f"{path} is not a gzip file of JSON lines with {_SCHEMA.names} ({error}); delete it to fetch it again"
-        ) from error
+    limit = most_bytes(path)
+    with reading(path, REMEDY), pa.input_stream(str(path), compression="gzip") as stream:
+        batches: list[pa.RecordBatch] = []
+        for batch in arrow_json.open_json(
+            stream,
+            read_options=arrow_json.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES),
+            parse_options=arrow_json.ParseOptions(explicit_schema=_SCHEMA, unexpected_field_behavior="ignore"),
+        ):
+            batches.append(batch)
+            if len(batches) > 1 + limit // _BLOCK_BYTES:
+                raise ValueError(f"it unpacks to more than {limit} bytes")
+        table = pa.Table.from_batches(batches, schema=_SCHEMA)
     for name in _SCHEMA.names:
         if missing := table.column(name).null_count:
-            raise DataError(f"{path}: {missing} of {table.num_rows} lines lack '{name}'")
+            raise DataError(f"{path}: {missing} of {table.num_rows} lines lack '{name}'; {REMEDY}", path)
     frame: pd.DataFrame = table.rename_columns([USER, ITEM, TIMESTAMP]).to_pandas()
     return frame
 
@@ -58,23 +61,34 @@ def read_titles(path: Path, wanted: Container[str] | None = None) -> dict[str, s
     """
     titles: dict[str, str] = {}
     number = 0
-    try:
-        with gzip.open(path, "rt", encoding="utf-8") as stream:
-            for number, line in enumerate(stream, start=1):
+    with reading(path, REMEDY), gzip.open(path) as stream:
+        try:
+            for line in _bounded_lines(stream, most_bytes(path)):
+                number += 1
                 start = _ASIN_FIRST.match(line)
                 if wanted is not None and start is not None and start[1] not in wanted:
                     continue
                 if not line.strip():
                     continue
-                record = _literal(line, path, number)
-                item, title = record.get("asin"), clean_title(record.get("title"))
-                if not isinstance(item, str):
-                    raise DataError(f"{path}, line {number}: no 'asin'")
+                try:
+                    item, title = _entry(line)
+                except ValueError as error:
+                    raise DataError(f"{path}, line {number}: {one_line(error)}; {REMEDY}", path) from error
                 if title and (wanted is None or item in wanted):
                     titles[item] = title
-    except _DAMAGED as error:
-        raise DataError(f"{path} is damaged after line {number} ({error}); delete it to fetch it again") from error
+        except _DAMAGED as error:
+            raise DataError(f"{path} is damaged after line {number} ({one_line(error)}); {REMEDY}", path) from error
     return titles
+
+
+def _bounded_lines(stream: gzip.GzipFile, limit: int) -> Iterator[str]:
+    """Lines of a compressed file. Raises ValueError if one does not end, or all are longer than `limit` bytes."""
+    total = 0
+    while line := stream.readline(_BLOCK_BYTES):
+        total += len(line)
+        if len(line) == _BLOCK_BYTES or total > limit:
+            raise ValueError(f"it unpacks to a line of {_BLOCK_BYTES} bytes, or to more than {limit}")
+        yield line.decode("utf-8")
 
 
 def clean_title(title: Any) -> str:
@@ -82,11 +96,14 @@ def clean_title(title: Any) -> str:
     return " ".join(html.unescape(title).split()) if isinstance(title, str) else ""
 
 
-def _literal(line: str, path: Path, number: int) -> dict[str, Any]:
+def _entry(line: str) -> tuple[str, str]:
+    """Id and title in one line of metadata. Raises ValueError if the line is not a literal with an id."""
     try:
         record = ast.literal_eval(line.strip())
     except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError) as error:
-        raise DataError(f"{path}, line {number}: not a Python literal ({error})") from error
+        raise ValueError(f"not a Python literal ({one_line(error)})") from error
     if not isinstance(record, dict):
-        raise DataError(f"{path}, line {number}: a {type(record).__name__} where a dict is expected")
-    return record
+        raise ValueError(f"a {type(record).__name__} where a dict is expected")
+    if not isinstance(record.get("asin"), str):
+        raise ValueError("no 'asin' among its fields")
+    return record["asin"], clean_title(record.get("title"))

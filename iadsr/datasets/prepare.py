@@ -14,8 +14,9 @@ from iadsr.core.columns import HAS_TITLE, ITEM, NOISE, TEXT, TIMESTAMP, USER
 from iadsr.core.errors import DataError
 from iadsr.core.files import check_writable, write_json, write_parquet
 from iadsr.datasets import amazon, movielens, planted
-from iadsr.datasets.download import Obtained, obtain
+from iadsr.datasets.download import Obtained, accept, obtain, refuse
 from iadsr.datasets.filter import check_core, k_core
+from iadsr.datasets.raw import REMEDY
 from iadsr.datasets.spec import DatasetSpec, Expected
 
 log = logging.getLogger("iadsr.datasets")
@@ -28,14 +29,29 @@ def build(spec: DatasetSpec, out_dir: Path, raw_dir: Path, mirror: str | None) -
     """Fetch, read, check and write one data set; returns the summary that is also written.
 
     `out_dir` takes interactions.parquet, items.parquet and summary.json; `raw_dir` keeps the raw files; the
-    digests of raw files are locked in digests.json beside `out_dir`. `mirror` is a folder or address that is
-    asked first. Raises DataError when no source has a file, or when a file is not what the data set's
+    digests of raw files are locked in digests.json beside `out_dir` once they were read. A file that turns out to be
+    something else when it is read for the first time is set aside. `mirror` is a folder or address that is asked first.
+    Raises DataError when no source has a file, or when a file is not what the data set's
     configuration says, OSError when a folder cannot be written.
     """
     for folder in (out_dir, raw_dir):  # before gigabytes are fetched
         check_writable(folder)
-    obtained = [obtain(file, raw_dir, mirror, out_dir.parent / LOCK_NAME) for file in spec.files]
-    return prepare(spec, obtained, out_dir)
+    lock = out_dir.parent / LOCK_NAME
+    obtained = [obtain(file, raw_dir, mirror, lock) for file in spec.files]
+    try:
+        summary = prepare(spec, obtained, out_dir)
+    except DataError as error:
+        blamed = [raw for raw in obtained if error.path in (None, raw.path)]
+        aside = [path.name for path in (refuse(raw, lock) for raw in blamed) if path is not None]
+        if not aside:
+            raise
+        raise DataError(
+            f"{str(error).removesuffix(f'; {REMEDY}')}; moved to {', '.join(aside)} in {raw_dir}: repeat the command "
+            "to fetch it again. If the same comes back, the source does not give the file: put the right one in a "
+            "folder and name that folder, IADSR_MIRROR=/path/to/folder"
+        ) from error
+    accept(obtained, lock)
+    return summary
 
 
 def prepare(spec: DatasetSpec, obtained: Sequence[Obtained], out_dir: Path) -> dict[str, Any]:
@@ -145,7 +161,11 @@ def _paths(spec: DatasetSpec, obtained: Sequence[Obtained]) -> dict[str, Path]:
 def _read_amazon(spec: DatasetSpec, obtained: Sequence[Obtained]) -> Loaded:
     paths = _paths(spec, obtained)
     interactions = amazon.read_reviews(paths["reviews"])
-    return interactions, amazon.read_titles(paths["metadata"], wanted=set(interactions[ITEM].unique()))
+    items = set(interactions[ITEM].unique())
+    titles = amazon.read_titles(paths["metadata"], wanted=items)
+    if not titles:  # either file may be another dataset's
+        raise DataError(f"{paths['metadata']} has the title of none of the {len(items)} items in {paths['reviews']}")
+    return interactions, titles
 
 
 def _read_movielens(spec: DatasetSpec, obtained: Sequence[Obtained]) -> Loaded:

@@ -1,12 +1,15 @@
 """Readers of the Amazon files."""
 
+import errno
 import gzip
 import json
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from iadsr.core.errors import DataError
+from iadsr.datasets import amazon, raw
 from iadsr.datasets.amazon import clean_title, read_reviews, read_titles
 
 
@@ -81,3 +84,43 @@ def test_damaged_metadata_is_refused(tmp_path: Path) -> None:
 
 def test_clean_title_of_nothing() -> None:
     assert clean_title(None) == ""
+
+
+@pytest.mark.parametrize("name", ["NA", "nan", "null", "None", ""])
+def test_an_id_is_a_string_whatever_it_says(name: str, tmp_path: Path) -> None:
+    table = read_reviews(packed(tmp_path / "r.json.gz", [review(name, "1", 5), review("A", name, 6)]))
+    assert table.to_numpy().tolist() == [[name, "1", 5], ["A", name, 6]]
+    titles = read_titles(packed(tmp_path / "m.json.gz", [f"{{'asin': {name!r}, 'title': 'NA'}}"]))
+    assert titles == {name: "NA"}
+
+
+def test_bombs_are_refused_before_they_are_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(raw, "SLACK", 1000)
+    monkeypatch.setattr(amazon, "_BLOCK_BYTES", 10_000)
+    lines = packed(tmp_path / "lines.gz", [review("A", "1", 5)] * 20_000)
+    titles = packed(tmp_path / "titles.gz", ["{'asin': '1', 'title': 'x'}"] * 50_000)
+    line = tmp_path / "line.gz"
+    line.write_bytes(gzip.compress(b" " * 1_000_000))
+    for read, path in ((read_reviews, lines), (read_reviews, line), (read_titles, titles), (read_titles, line)):
+        with pytest.raises(DataError, match=r"is damaged.*(it unpacks to|straddling object).*delete it to fetch it"):
+            read(path)  # type: ignore[operator]
+
+
+def test_a_damaged_stream_is_one_line(tmp_path: Path) -> None:
+    """Each byte in turn; the header's name and time (bytes 4 to 9) mean nothing."""
+    whole = packed(
+        tmp_path / "a.gz", [f"{{'asin': '{n * n}', 'title': 'Thing {n * 7}'}}" for n in range(30)]
+    ).read_bytes()
+    for place in (0, 2, *range(10, len(whole))):
+        (tmp_path / "b.gz").write_bytes(whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :])
+        for read in (read_reviews, read_titles):
+            with pytest.raises(DataError, match=r"b\.gz.*; delete it to fetch it again$") as refused:
+                read(tmp_path / "b.gz")  # type: ignore[operator]
+            assert "\n" not in str(refused.value) and refused.value.path == tmp_path / "b.gz"
+
+
+def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = packed(tmp_path / "m.gz", ["{'asin': '1'}"])
+    monkeypatch.setattr(gzip, "open", Mock(side_effect=PermissionError(errno.EACCES, "denied")))
+    with pytest.raises(PermissionError):
+        read_titles(path)

@@ -1,5 +1,7 @@
 """Fetching from a server that misbehaves, a mirror, and a package; digests."""
 
+import errno
+import fcntl
 import hashlib
 import json
 import subprocess
@@ -8,11 +10,12 @@ import zipfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from iadsr.core.errors import DataError
-from iadsr.datasets.download import Policy, obtain
+from iadsr.datasets.download import Policy, accept, obtain, refuse
 from iadsr.datasets.movielens import read_archive
 from iadsr.datasets.spec import FileSpec, WheelSource
 
@@ -21,7 +24,7 @@ QUICK = Policy(connect_timeout=1.0, read_timeout=2.0, retries=2, backoff=0.01)
 
 
 class Server(ThreadingHTTPServer):
-    """Serves CONTENT; `script` holds what to do with the next requests: a status, `cut`, or nothing left: serve."""
+    """Serves CONTENT; `script` holds what to do with the next requests: a status, a cut, or nothing left: serve."""
 
     daemon_threads = True
 
@@ -55,10 +58,11 @@ class Handler(BaseHTTPRequestHandler):
         total = len(self.server.content)
         if start:
             self.send_header("Content-Range", f"bytes {start}-{total - 1}/{total}")
-        self.send_header("Content-Length", str(len(body)))
+        if step != "cut without length":
+            self.send_header("Content-Length", str(len(body)))
         self.send_header("ETag", self.server.tag)
         self.end_headers()
-        self.wfile.write(body[: len(body) // 2] if step == "cut" else body)
+        self.wfile.write(body[: len(body) // 2] if step in ("cut", "cut without length") else body)
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -185,16 +189,61 @@ def test_a_mirror_may_be_an_address(tmp_path: Path, server: Server) -> None:
 
 def test_another_content_from_the_same_kind_of_source_is_refused(tmp_path: Path, server: Server) -> None:
     file = file_spec(server.url)
-    obtain(file, tmp_path, None, lock_of(tmp_path), QUICK).path.unlink()
+    first = obtain(file, tmp_path, None, lock_of(tmp_path), QUICK)
+    accept([first], lock_of(tmp_path))
+    first.path.unlink()
     server.content = b"something else"
     with pytest.raises(DataError, match=r"If you trust the new file, delete the entry 'file\.bin', 'upstream'"):
         obtain(file, tmp_path, None, lock_of(tmp_path), QUICK)
     assert not (tmp_path / "file.bin").exists()
 
 
+def test_a_digest_is_enforced_only_once_a_reader_has_accepted_the_file(tmp_path: Path, server: Server) -> None:
+    file = file_spec(server.url)
+    first = obtain(file, tmp_path, None, lock_of(tmp_path), QUICK)
+    assert not first.accepted
+    server.content = b"the right one"
+    assert obtain(file, tmp_path, None, lock_of(tmp_path), QUICK) == first, "a run that was cut off asks for nothing"
+    for spoil in (Path.unlink, lambda path: path.write_bytes(b"edited")):
+        spoil(first.path)
+        found = obtain(file, tmp_path, None, lock_of(tmp_path), QUICK)
+        assert found.path.read_bytes() == b"the right one"
+    accept([found], lock_of(tmp_path))
+    assert obtain(file, tmp_path, None, lock_of(tmp_path), QUICK).accepted
+
+
+def test_a_refused_file_is_set_aside_and_asked_for_again(tmp_path: Path, server: Server) -> None:
+    file = file_spec(server.url)
+    first = obtain(file, tmp_path, None, lock_of(tmp_path), QUICK)
+    assert refuse(first, lock_of(tmp_path)) == tmp_path / "file.bin.damaged"
+    assert json.loads(lock_of(tmp_path).read_text()) == {"file.bin": {}}
+    second = obtain(file, tmp_path, None, lock_of(tmp_path), QUICK)
+    assert len(server.asked) == 2
+    accept([second], lock_of(tmp_path))
+    again = obtain(file, tmp_path, None, lock_of(tmp_path), QUICK)
+    assert refuse(again, lock_of(tmp_path)) is None
+    assert again.path.is_file()
+
+
+def test_a_cut_that_no_length_betrays_is_not_enforced(tmp_path: Path, server: Server) -> None:
+    file = file_spec(server.url)
+    server.script = ["cut without length"]
+    cut = obtain(file, tmp_path, None, lock_of(tmp_path), QUICK)
+    assert cut.bytes < len(CONTENT) and not cut.accepted
+    refuse(cut, lock_of(tmp_path))
+    assert obtain(file, tmp_path, None, lock_of(tmp_path), QUICK).path.read_bytes() == CONTENT
+
+
+def test_a_published_digest_needs_no_reader(tmp_path: Path, server: Server) -> None:
+    file = file_spec(server.url, md5=hashlib.md5(CONTENT).hexdigest())
+    assert obtain(file, tmp_path, None, lock_of(tmp_path), QUICK).accepted
+
+
 def test_a_file_changed_on_disk_is_refused(tmp_path: Path, server: Server) -> None:
     file = file_spec(server.url)
-    obtain(file, tmp_path, None, lock_of(tmp_path), QUICK).path.write_bytes(b"edited")
+    found = obtain(file, tmp_path, None, lock_of(tmp_path), QUICK)
+    accept([found], lock_of(tmp_path))
+    found.path.write_bytes(b"edited")
     with pytest.raises(DataError, match="Delete it to fetch it again"):
         obtain(file, tmp_path, None, lock_of(tmp_path), QUICK)
 
@@ -262,3 +311,31 @@ def test_a_damaged_note_of_a_partial_download_starts_it_again(tmp_path: Path, se
     (tmp_path / "file.bin.part").write_bytes(b"half")
     (tmp_path / "file.bin.part.json").write_text(note)
     assert obtain(file_spec(server.url), tmp_path, None, lock_of(tmp_path), QUICK).path.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+@pytest.mark.parametrize("lockf_works", [True, False])
+def test_a_file_system_without_flock_will_do(
+    number: int,
+    lockf_works: bool,
+    tmp_path: Path,
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Lustre without the option `flock`, some NFS."""
+    refusing = Mock(side_effect=OSError(number, "no locks"))
+    lockf = Mock() if lockf_works else refusing
+    monkeypatch.setattr(fcntl, "flock", refusing)
+    monkeypatch.setattr(fcntl, "lockf", lockf)
+    found = obtain(file_spec(server.url), tmp_path, None, lock_of(tmp_path), QUICK)
+    accept([found], lock_of(tmp_path))
+    assert json.loads(lock_of(tmp_path).read_text())["file.bin"]["upstream"]["sha256"] == found.sha256
+    assert lockf.called
+    assert ("prepare one dataset at a time" in caplog.text) is not lockf_works
+
+
+def test_another_error_of_the_lock_is_told(tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fcntl, "flock", Mock(side_effect=OSError(errno.EIO, "broken")))
+    with pytest.raises(OSError, match="broken"):
+        obtain(file_spec(server.url), tmp_path, None, lock_of(tmp_path), QUICK)

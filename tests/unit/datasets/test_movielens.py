@@ -73,6 +73,69 @@ def test_a_damaged_archive_is_refused(tmp_path: Path) -> None:
         read_archive(path)
 
 
+def archive(path: Path, data: str = "1\t1\t3\t5\n", compression: int = zipfile.ZIP_DEFLATED) -> Path:
+    movie = "|".join(["1", "Heat (1995)", *[""] * 3, *["0"] * len(GENRES)])
+    with zipfile.ZipFile(path, "w", compression) as made:
+        made.writestr("ml-100k/u.data", data)
+        made.writestr("ml-100k/u.item", movie)
+    return path
+
+
+@pytest.mark.parametrize("name", ["NA", "nan", "null", "None", "N/A", "", "1e5", "True", "007", '"', "-"])
+def test_an_id_is_a_string_whatever_it_says(name: str, tmp_path: Path) -> None:
+    table, _ = read_archive(archive(tmp_path / "a.zip", f"{name}\t1\t3\t5\n7\t{name}\t3\t6\n"))
+    assert table.to_numpy().tolist() == [[name, "1", 5], ["7", name, 6]]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("1\t1\t3\n", "u.data line 1 has 3 fields"),
+        ("1\t1\t3\t5\n2\t1\t1\t3\t5\n", "u.data line 2 has 5 fields"),
+        ("1\t1\t3\tlater\n", "invalid literal"),
+        ("1\t1\t3\t\n", "is damaged"),
+    ],
+)
+def test_ratings_that_are_none_are_refused(data: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=message):
+        read_archive(archive(tmp_path / "a.zip", data))
+
+
+def test_an_archive_with_any_damaged_byte_is_refused_in_one_line_or_reads_the_same(tmp_path: Path) -> None:
+    sound = archive(tmp_path / "a.zip", "".join(f"{n}\t{n % 7}\t3\t{n * n}\n" for n in range(40)))
+    whole, (table, titles) = sound.read_bytes(), read_archive(sound)
+    refused: list[DataError] = []
+    for place in range(len(whole)):
+        (tmp_path / "b.zip").write_bytes(whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :])
+        try:
+            read, names = read_archive(tmp_path / "b.zip")
+        except DataError as error:
+            refused.append(error)
+        else:
+            assert read.equals(table) and names == titles, place
+    for error in refused:
+        assert str(error).startswith(f"{tmp_path / 'b.zip'} is damaged (") and "\n" not in str(error)
+    causes = {type(error.__cause__).__name__ for error in refused}
+    assert {"error", "BadZipFile", "OSError"} <= causes, (
+        "of zlib, of the archive's structure, of a jump out of the file"
+    )
+
+
+def test_a_zip_bomb_is_refused_by_what_it_would_unpack_to(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as made, made.open("ml-100k/u.data", "w") as member:
+        for _ in range(70):
+            member.write(bytes(1 << 20))
+    assert path.stat().st_size < 100_000
+    with pytest.raises(DataError, match=r"u\.data would unpack to 73400320 bytes"):
+        read_archive(path)
+    path.rename(tmp_path / "w.whl")
+    with zipfile.ZipFile(tmp_path / "w.whl", "a", zipfile.ZIP_DEFLATED) as made:
+        made.writestr("folder/ml-100k.inter", bytes(70 << 20))
+    with pytest.raises(DataError, match="would unpack to"):
+        rebuild_archive(tmp_path / "w.whl", "folder", tmp_path / "x.zip")
+
+
 @pytest.mark.network
 def test_the_package_gives_what_the_mirror_gives(tmp_path: Path) -> None:
     mirror = os.environ.get("IADSR_MIRROR")

@@ -74,6 +74,56 @@ def test_repeats_are_kept_and_told(tmp_path: Path, mirror: Path, caplog: pytest.
     assert "1 interactions repeat an earlier (user, item) pair" in caplog.text
 
 
+JUNK = {
+    "login page": lambda whole: b"<!doctype html><p>Please log in",
+    "empty": lambda whole: b"",
+    "cut": lambda whole: whole[:-20],
+    "cut in the trailer": lambda whole: whole[:-1],
+    "other data": lambda whole: gzip.compress(b'{"reviewerID": "A", "asin": "1", "unixReviewTime": 1}\n'),
+}
+
+
+@pytest.mark.parametrize("name", ["r.json.gz", "m.json.gz"])
+@pytest.mark.parametrize("kind", JUNK)
+def test_junk_is_set_aside_and_the_next_run_asks_again(tmp_path: Path, mirror: Path, name: str, kind: str) -> None:
+    """Whatever came first, the same command succeeds as soon as the source gives the right file."""
+    out, raw = tmp_path / "data" / "tiny", tmp_path / "raw"
+    whole = (mirror / name).read_bytes()
+    junk = JUNK[kind](whole)
+    (mirror / name).write_bytes(junk)
+    for _ in range(2):
+        with pytest.raises(DataError, match=rf"moved to .*{name}\.damaged.* in .*: repeat the command") as refused:
+            build(spec(), out, raw, str(mirror))
+        assert "\n" not in str(refused.value) and "delete" not in str(refused.value)
+        assert (raw / f"{name}.damaged").read_bytes() == junk
+        assert not (raw / name).exists() and not out.exists()
+        assert "mirror" not in json.loads((out.parent / "digests.json").read_text())[name]
+    (mirror / name).write_bytes(whole)
+    assert build(spec(), out, raw, str(mirror))["counts"]["interactions"] == 6
+    locked = json.loads((out.parent / "digests.json").read_text())
+    assert [set(locked[file]["mirror"]) for file in ("r.json.gz", "m.json.gz")] == [{"sha256", "bytes", "where"}] * 2
+
+
+def test_a_sound_file_beside_junk_is_not_fetched_twice(tmp_path: Path, mirror: Path) -> None:
+    whole = (mirror / "m.json.gz").read_bytes()
+    (mirror / "m.json.gz").write_bytes(b"junk")
+    with pytest.raises(DataError):
+        build(spec(), tmp_path / "data" / "tiny", tmp_path / "raw", str(mirror))
+    (mirror / "m.json.gz").write_bytes(whole)
+    (mirror / "r.json.gz").unlink()
+    build(spec(), tmp_path / "data" / "tiny", tmp_path / "raw", str(mirror))
+
+
+def test_a_file_that_was_accepted_before_stays(tmp_path: Path, mirror: Path) -> None:
+    """Another `expected`, not another file: nothing is moved."""
+    build(spec(), tmp_path / "data" / "tiny", tmp_path / "raw", str(mirror))
+    wrong = spec(expected={"users": 3, "items": 4, "interactions": 6})
+    with pytest.raises(DataError, match="items: expected 4, found 3") as refused:
+        build(wrong, tmp_path / "data" / "tiny", tmp_path / "raw", str(mirror))
+    assert "moved" not in str(refused.value)
+    assert (tmp_path / "raw" / "r.json.gz").is_file()
+
+
 def test_ids_of_digits_sort_as_numbers() -> None:
     assert sort_ids(["10", "9", "1"]) == ["1", "9", "10"]
     assert sort_ids(["10", "9", "B1"]) == ["10", "9", "B1"]
