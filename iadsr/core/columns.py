@@ -10,6 +10,10 @@ TEXT = "text"
 HAS_TITLE = "has_title"
 TRAIN_COUNT = "train_count"
 
+# record.json: what became of a run; only one that is done has ranks
+DONE, DIVERGED, FAILED = "done", "diverged", "failed"
+STATUSES = (DONE, DIVERGED, FAILED)
+
 # ranks.parquet
 TARGET = "target"
 TARGET_TRAIN_COUNT = "target_train_count"

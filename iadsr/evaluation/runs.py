@@ -16,7 +16,6 @@ from iadsr.core.errors import DataError
 from iadsr.core.files import read_json, read_parquet, reading, remake
 
 RECORD, RANKS, CURVE = "record.json", "ranks.parquet", "curve.csv"
-DONE, DIVERGED = "done", "diverged"
 RANK_COLUMNS = (
     c.USER,
     c.TARGET,
@@ -49,13 +48,18 @@ class Run:
 
     @property
     def done(self) -> bool:
-        """False for a diverged run: it has no ranks."""
-        return bool(self.record["status"] == DONE)
+        """False for a run that diverged or failed: it has no ranks."""
+        return bool(self.record["status"] == c.DONE)
 
     @property
     def reason(self) -> str | None:
-        """Why the run diverged; None for a finished one."""
+        """Why the run diverged or failed; None for a finished one."""
         return None if self.done else str(self.record.get("reason") or "no reason recorded")
+
+    @property
+    def loss(self) -> str | None:
+        """Status and reason of a run without ranks; None for a finished one."""
+        return None if self.done else f"{self.record['status']} ({self.reason})"
 
 
 def run_file(directory: Path, name: str) -> Path:
@@ -80,8 +84,8 @@ def read_run(directory: str | Path) -> Run:
             str(cell[c.METHOD]),
             int(cell[c.SEED]),
         )
-    if record["status"] not in (DONE, DIVERGED):
-        raise DataError(f"{path}: status is {record['status']!r}, expected '{DONE}' or '{DIVERGED}'; {remake(path)}")
+    if record["status"] not in c.STATUSES:
+        raise DataError(f"{path}: status is {record['status']!r}, expected {' or '.join(c.STATUSES)}; {remake(path)}")
     return Run(directory, address, record)
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from iadsr.core.columns import BACKBONE, DATASET, METHOD, PROTOCOL, RANKINGS, SEED, VALUE
-from iadsr.reporting.load import DIVERGED, DONE, MISSING, NUMBERS, Results, own_ranking, records, select
+from iadsr.core.columns import BACKBONE, DATASET, DIVERGED, DONE, FAILED, METHOD, PROTOCOL, RANKINGS, SEED, VALUE
+from iadsr.reporting.load import MISSING, NUMBERS, Results, own_ranking, records, select
 from iadsr.reporting.words import (
     CLAIM_HIGH,
     CLAIM_LOW,
@@ -21,6 +21,7 @@ from iadsr.reporting.words import (
     is_number,
     label,
     listed,
+    lost_word,
     outcome,
     percent,
     plain,
@@ -219,14 +220,13 @@ def _reasons(items: Sequence[Evidence]) -> str:
 def tally(items: Sequence[Evidence]) -> str:
     """`1 significant gain, 0 significant losses, 3 comparisons without a significant difference and 1 missing`."""
     results = [outcome(item.row) for item in items]
-    gains, losses, none, absent = (results.count(name) for name in ("gain", "loss", "none", "missing"))
-    diverged = sum("diverged" in str(item.row["status"]) for item in items if outcome(item.row) == "missing")
+    gains, losses, none = (results.count(name) for name in ("gain", "loss", "none"))
+    lost = [lost_word(item.row) for item in items if outcome(item.row) == "missing"]
     parts = [counted(gains, "significant gain"), counted(losses, "significant loss", "significant losses")]
     parts.append(f"{counted(none, 'comparison')} without a significant difference")
-    if diverged:
-        parts.append(f"{diverged} that diverged")
-    if absent > diverged:
-        parts.append(f"{absent - diverged} missing")
+    for word, text in ((DIVERGED, "that diverged"), (FAILED, "that failed"), (MISSING, "missing")):
+        if word in lost:
+            parts.append(f"{lost.count(word)} {text}")
     return listed(parts)
 
 
@@ -375,13 +375,12 @@ def warnings(results: Results, compared: Comparisons, settings: Mapping[str, Any
 
 def _cell_warnings(results: Results) -> list[str]:
     cells, found = results.cells, []
-    for status in (DIVERGED, MISSING):
+    for status in (DIVERGED, FAILED, MISSING):
         number = int((cells["status"] == status).sum())
         if number:
-            verb = "diverged" if status == DIVERGED else "missing"
-            be = "" if status == DIVERGED else ("is " if number == 1 else "are ")
+            be = "" if status != MISSING else ("is " if number == 1 else "are ")
             found.append(
-                f"{counted(number, 'run')} of the {len(cells)} expected {be}{verb}; the tables say which and why."
+                f"{counted(number, 'run')} of the {len(cells)} expected {be}{status}; the tables say which and why."
             )
     seeds = int(cells.groupby([DATASET, PROTOCOL, BACKBONE, METHOD], sort=False)[SEED].nunique().min())
     if seeds == 1:

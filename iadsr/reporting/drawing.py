@@ -20,7 +20,7 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from iadsr.reporting.words import CLAIM_HIGH, CLAIM_LOW, is_number, outcome, percent, percent_interval
+from iadsr.reporting.words import CLAIM_HIGH, CLAIM_LOW, is_number, lost_word, outcome, percent, percent_interval
 
 _RC: Mapping[str, Any] = {
     "svg.hashsalt": "iadsr",
@@ -162,8 +162,7 @@ class Bar:
 def gain_bar(heading: str, name: str, row: Mapping[str, Any]) -> Bar:
     """The relative gain of a comparison."""
     if outcome(row) == "missing" or not is_number(row["relative_gain"]):
-        reason = str(row["status"])
-        return Bar(heading, name, math.nan, math.nan, math.nan, "diverged" if "diverged" in reason else "missing")
+        return Bar(heading, name, math.nan, math.nan, math.nan, lost_word(row))
     return Bar(heading, name, float(row["relative_gain"]), float(row["gain_low"]), float(row["gain_high"]))
 
 

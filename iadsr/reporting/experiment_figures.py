@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
+from iadsr.core.columns import DONE
 from iadsr.reporting.answer import cell_notes
 from iadsr.reporting.drawing import (
     Figure,
@@ -29,7 +30,7 @@ from iadsr.reporting.drawing import (
 )
 from iadsr.reporting.experiment import Experiment
 from iadsr.reporting.experiment_tables import RUNG_METRICS, TEST_METRICS, Spread, spread_of
-from iadsr.reporting.load import DONE, mean_and_sd, select
+from iadsr.reporting.load import mean_and_sd, select
 from iadsr.reporting.words import POPULAR, compared, fixed, is_number, label, percent, percent_interval, share, titled
 
 _BAD = "#8a1c1c"

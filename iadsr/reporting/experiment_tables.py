@@ -9,11 +9,11 @@ from typing import Any
 
 import pandas as pd
 
-from iadsr.core.columns import BACKBONE, DATASET, METHOD, PROTOCOL
+from iadsr.core.columns import BACKBONE, DATASET, DONE, METHOD, PROTOCOL
 from iadsr.reporting.answer import cell_notes
 from iadsr.reporting.experiment import Experiment
 from iadsr.reporting.layout import Cell, Column, Row, Table, columns_of, row_heads
-from iadsr.reporting.load import DONE, mean_and_sd, relative, select
+from iadsr.reporting.load import mean_and_sd, relative, select
 from iadsr.reporting.tables import (
     DROP_NOTE,
     MASK_COLUMN_TITLES,

@@ -31,7 +31,7 @@ from iadsr.core.errors import ConfigError
 from iadsr.core.files import check_types, read_json, read_parquet, reading
 
 Address = tuple[str, str, str, str, int]
-DONE, DIVERGED, MISSING = "done", "diverged", "missing"
+MISSING = "missing"  # a run without a record
 NO_RECORD = "no run record in the results tree"
 _OWN_RANKING = {"paper": "kept", "strong": "excluded"}
 # optional parts of the files: absent from records that were written before they were measured
@@ -100,7 +100,7 @@ _ENCODER_FIELDS = ("encoder", "model", "revision", "pooling", "dimension", "text
 class Results:
     """The inputs of one report, or of one experiment in it.
 
-    `cells` has one row an expected cell, in the order asked for: the address, `status` (done, diverged, missing),
+    `cells` has one row an expected cell, in the order asked for: the address, `status` (or missing),
     `reason`, and the columns of runs.parquet (NaN where there is no run). The other tables hold rows of expected
     cells only; an experiment's `metrics` hold the group of all users only.
     """

@@ -14,7 +14,7 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from iadsr.core.columns import ADDRESS, DATASET, PROTOCOL, SEED
+from iadsr.core.columns import ADDRESS, DATASET, DONE, PROTOCOL, SEED
 from iadsr.core.errors import DataError
 from iadsr.core.files import write_csv, write_text
 from iadsr.reporting import diagnostics, figures, tables
@@ -24,7 +24,7 @@ from iadsr.reporting.experiment import Experiment, experiments_of
 from iadsr.reporting.experiments import experiment_blocks
 from iadsr.reporting.latex import to_latex
 from iadsr.reporting.layout import Block, Section
-from iadsr.reporting.load import DONE, Results, Scores, load_all, rankings
+from iadsr.reporting.load import Results, Scores, load_all, rankings
 from iadsr.reporting.words import label, listed, plain
 
 ALL_TESTS = "tests-all"  # every comparison, as a download only: a page cannot show some hundred rows usefully

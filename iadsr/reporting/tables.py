@@ -8,10 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from iadsr.core.columns import BACKBONE, COLD_LIMIT, CUTOFFS, DATASET, METHOD, PROTOCOL, SEED
+from iadsr.core.columns import BACKBONE, COLD_LIMIT, CUTOFFS, DATASET, DONE, METHOD, PROTOCOL, SEED
 from iadsr.reporting.answer import Comparisons, cell_notes
 from iadsr.reporting.layout import Cell, Column, Row, Table, columns_of, row_heads, text_cells
-from iadsr.reporting.load import DONE, NUMBERS, Results, own_ranking, protocol_values, records, select
+from iadsr.reporting.load import NUMBERS, Results, own_ranking, protocol_values, records, select
 from iadsr.reporting.words import (
     CLAIM_METRICS,
     NOTHING,

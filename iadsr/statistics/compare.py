@@ -53,7 +53,7 @@ _ROUNDING = 1e-12
 
 @dataclass(frozen=True)
 class Scores:
-    """A run's per-user metrics, users in sorted order; a diverged run has a reason and no users."""
+    """A run's per-user metrics, users in sorted order; one that diverged or failed has a reason and no users."""
 
     address: Address
     users: NDArray[np.object_]  # (users,)
@@ -122,7 +122,7 @@ def write_comparisons(
 def read_scores(run: Run) -> Scores:
     """The per-user metrics of a run. DataError when its ranks are missing or damaged."""
     ranks = read_ranks(run, (c.USER, c.TARGET, *map(c.rank_column, c.RANKINGS)))
-    return scores_of(run.address, ranks if run.done else ranks.iloc[:0], run.reason)
+    return scores_of(run.address, ranks if run.done else ranks.iloc[:0], run.loss)
 
 
 def scores_of(address: Address, ranks: pd.DataFrame, reason: str | None = None) -> Scores:
@@ -296,7 +296,7 @@ def _lost(comparison: Comparison, runs: Mapping[int, Scores], baseline_runs: Map
             if k not in present:
                 parts.append(f"{name} seed {k}: not in the grid")
             elif present[k].reason:
-                parts.append(f"{name} seed {k}: diverged ({present[k].reason})")
+                parts.append(f"{name} seed {k}: {present[k].reason}")
     return "; ".join(parts)
 
 

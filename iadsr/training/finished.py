@@ -11,12 +11,13 @@ import os
 import shutil
 from pathlib import Path
 
+from iadsr.core import columns as c
 from iadsr.core.errors import IadsrError
 from iadsr.core.files import file_digest, read_json
 
 RECORD = "record.json"
 FILES = ("curve.csv", "ranks.parquet", RECORD)  # the record is written last
-FINISHED = ("done", "diverged")  # with the same inputs and code these come out the same; a failure may not
+FINISHED = (c.DONE, c.DIVERGED)  # with the same inputs and code these come out the same; a failure may not
 
 
 def find_finished(folder: Path, store: Path, identity: str) -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import platform
+import sysconfig
 import time
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -64,8 +66,8 @@ def choose_device(name: str) -> torch.device:
 def run_cell(cell: Cell, root: Path, device_name: str, threads: int) -> None:
     """Train, score and record one cell; `root` is the results folder.
 
-    A run that diverges is an outcome: its record says so, its ranks are empty, and every table shows it. A cell that
-    has a record of the same identity is not trained again.
+    A run that diverges or whose code raises is an outcome: its record says so, its ranks are empty, and every table
+    shows it. A cell that has a record of the same identity is not trained again, unless it failed.
     """
     began = time.monotonic()
     torch.set_num_threads(threads)
@@ -89,7 +91,7 @@ def run_cell(cell: Cell, root: Path, device_name: str, threads: int) -> None:
     checkpoints = [checkpoint_path(root, f"{identity}{stage}", device) for stage in ("", "-alone")]
     ranks, parameters, stage_one = _no_ranks(), 0, 0.0
     mask: dict[str, Any] = {}
-    groups = inflated = None
+    groups = inflated = failure = None
     try:
         sequences = varied(load_sequences(inputs["sequences"]), cell)
         if "text_rows" in inputs:
@@ -100,30 +102,37 @@ def run_cell(cell: Cell, root: Path, device_name: str, threads: int) -> None:
         if cell.warm_start:
             stage_one = train_alone(model, sequences, cell, device, checkpoints[1])
         outcome = train(model, sequences, cell, device, checkpoints[0])
+        if outcome.diverged is None:
+            scorer = Scorer(sequences, "test", cell, device)
+            ranks, tested, auc = scorer.ranks(model.eval(), evaluation_noise(cell, device))
+            if outcome.tally is not None and tested.inputs:
+                counts = sequences.train_counts()
+                groups = {"train": outcome.tally.by_group(counts), "test": tested.by_group(counts)}
+                mask = {
+                    "test_keep_rate": tested.keep_rate,
+                    **mask_figures(tested),
+                    **mask_figures(outcome.tally, "train_"),
+                }
+            mask["noise_auc"] = auc
+            inflated = denoised_target(model, sequences, cell, device, evaluation_noise(cell, device))
     except (Unmatched, Untrainable, Diverged) as error:
         outcome = Outcome(diverged=str(error))
-    if outcome.diverged is None:
-        scorer = Scorer(sequences, "test", cell, device)
-        ranks, tested, auc = scorer.ranks(model.eval(), evaluation_noise(cell, device))
-        if outcome.tally is not None and tested.inputs:
-            counts = sequences.train_counts()
-            groups = {"train": outcome.tally.by_group(counts), "test": tested.by_group(counts)}
-            mask = {
-                "test_keep_rate": tested.keep_rate,
-                **mask_figures(tested),
-                **mask_figures(outcome.tally, "train_"),
-            }
-        mask["noise_auc"] = auc
-        inflated = denoised_target(model, sequences, cell, device, evaluation_noise(cell, device))
-    else:
-        logger.error("%s diverged: %s", cell.address, outcome.diverged)
+    except (IadsrError, OSError, MemoryError, torch.OutOfMemoryError, torch.AcceleratorError):
+        raise  # inputs and the machine: another attempt may succeed, so nothing is recorded
+    except Exception as error:
+        logger.exception("%s failed", cell.address)
+        failure = _summary(error)
+        outcome, ranks, mask, groups = Outcome(), _no_ranks(), {}, None
+    status = c.FAILED if failure else c.DONE if outcome.diverged is None else c.DIVERGED
+    if status != c.DONE:
+        logger.error("%s %s: %s", cell.address, status, failure or outcome.diverged)
     write_csv(folder / "curve.csv", curve_table(outcome.curve))
     write_parquet(folder / "ranks.parquet", ranks)
     write_json(
         folder / "record.json",
         {
-            "status": "done" if outcome.diverged is None else "diverged",
-            "reason": outcome.diverged,
+            "status": status,
+            "reason": failure or outcome.diverged,
             "identity": identity,
             "cell": _cell_record(cell),
             "inputs": input_digests,
@@ -145,9 +154,20 @@ def run_cell(cell: Cell, root: Path, device_name: str, threads: int) -> None:
             "denoised_target": inflated,
         },
     )
-    link_files(folder, store)
+    if failure is None:
+        link_files(folder, store)
     for checkpoint in checkpoints:
         checkpoint.unlink(missing_ok=True)
+
+
+def _summary(error: Exception) -> str:
+    """Type, message and place of an error: where our code, or a module of the user's, last was."""
+    frames = traceback.extract_tb(error.__traceback__)
+    libraries = (sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"))
+    own = [frame for frame in frames if not frame.filename.startswith(libraries)]
+    last = (own or frames)[-1]
+    message = " ".join(str(error).split())[:300]
+    return f"{type(error).__name__}: {message} ({Path(last.filename).name}, line {last.lineno}, {last.name})"
 
 
 def varied(sequences: Sequences, cell: Cell) -> Sequences:

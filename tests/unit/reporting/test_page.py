@@ -193,6 +193,33 @@ def test_several_datasets_and_an_unknown_method(build: Callable[..., str]) -> No
     assert "On toys the protocol alone" in text
 
 
+def test_failed_runs_are_shown_with_their_cause(tmp_path: Path) -> None:
+    """The hole that a method with a bug leaves."""
+    cells = grid(protocols=["paper"], backbones=["caser"], seeds=[1])
+    make_tree(tmp_path, cells, [cell for cell in cells if cell[3] == "iadsr"], epochs=4)
+    reason = "KeyError: mask (mine.py, line 7, training_step)"
+    for name in ("evaluation/runs", "statistics/comparisons"):
+        path = tmp_path / f"{name}.parquet"
+        table = pd.read_parquet(path)
+        table["status"] = table["status"].str.replace("diverged (NaN)", f"failed ({reason})", regex=False)
+        table["status"] = table["status"].str.replace("diverged", "failed", regex=False)
+        if "reason" in table:
+            table["reason"] = table["reason"].where(table["reason"].isna(), reason)
+        table.to_parquet(path)
+    for path in tmp_path.glob("runs/**/record.json"):
+        path.write_text(path.read_text().replace('"diverged"', '"failed"'))
+    out = tmp_path / "report" / "index.html"
+    build_report(tmp_path, cells, SETTINGS, TEMPLATES, out)
+    text = out.read_text()
+    shown = {tuple(row[:2]): row[2:] for row in rows_of(text, "overall-movielens-100k-paper-kept")}
+    assert shown["Caser", "IADSR"] == [f"seed 1 failed: {reason}", "0/1"]
+    assert f"1 run of the {len(cells)} expected failed" in text
+    assert "that failed" in text
+    assert f"failed ({reason})" in text
+    figures = " ".join(str(attributes["aria-label"]) for tag, attributes in read(text).tags if tag == "svg")
+    assert "failed" in figures and "diverged" not in figures
+
+
 @pytest.mark.parametrize("fate", ["diverged", "missing"])
 def test_nothing_worked(build: Callable[..., str], fate: str) -> None:
     cells = grid(backbones=["caser"], seeds=[1])

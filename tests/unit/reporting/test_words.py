@@ -39,6 +39,18 @@ def test_outcome_text_gives_the_reason() -> None:
     assert words.outcome_text(comparison(p_holm=0.4)) == "no significant difference"
 
 
+@pytest.mark.parametrize(
+    ("status", "word"),
+    [
+        ("iadsr seed 0: diverged (an assertion failed)", "diverged"),
+        ("iadsr seed 0: failed (ValueError: it diverged)", "failed"),
+        ("iadsr: not in the grid", "missing"),
+    ],
+)
+def test_lost_word_is_the_status(status: str, word: str) -> None:
+    assert words.lost_word(comparison(status=status)) == word
+
+
 def test_lost_seeds_are_named() -> None:
     assert words.lost_seeds(comparison(status="ok, without seed 2")) == "without seed 2"
     assert words.lost_seeds(comparison()) == ""

@@ -171,7 +171,7 @@ def test_family_is_everything_of_one_kind_protocol_ranking_and_metric() -> None:
 
 
 def test_a_diverged_seed_is_left_out_and_named() -> None:
-    runs = [run("none", 0), run("none", 1), run("iadsr", 0, 3.0), run("iadsr", 1, reason="loss is NaN")]
+    runs = [run("none", 0), run("none", 1), run("iadsr", 0, 3.0), run("iadsr", 1, reason="diverged (loss is NaN)")]
     found = row(compare_all(runs, **FAST))
     assert found["seeds"] == 1 and found["users"] == USERS
     assert found["status"] == "ok, without iadsr seed 1: diverged (loss is NaN)"
@@ -179,7 +179,7 @@ def test_a_diverged_seed_is_left_out_and_named() -> None:
 
 def test_a_comparison_without_seeds_says_why() -> None:
     runs = [
-        run("none", reason="loss is NaN"),
+        run("none", reason="diverged (loss is NaN)"),
         run("iadsr"),
         run("iadsr", backbone="sasrec"),
         run("none", 1, backbone="caser"),
@@ -324,7 +324,7 @@ def test_a_pair_has_the_same_numbers_in_every_grid_with_the_same_seeds() -> None
 
 def test_an_experiment_without_its_baseline_says_why() -> None:
     main = [run("none"), run("iadsr", rank=9.0)]
-    lost = [run("base", reason="loss is NaN"), run("soft")]
+    lost = [run("base", reason="diverged (loss is NaN)"), run("soft")]
     table = compare_all(
         main, experiments=[Experiment("gone", main, "base"), Experiment("lost", lost, "base")], **FAST
     ).query("experiment != ''")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +16,10 @@ from safetensors.numpy import save_file
 from iadsr.core.config import Cell
 from iadsr.core.errors import DataError, IadsrError
 from iadsr.evaluation.collect import collect
+from iadsr.evaluation.runs import read_run
 from iadsr.methods.method import Method
 from iadsr.sequences.split import save_sequences
+from iadsr.statistics.compare import read_scores
 from iadsr.training import recommender, run
 from iadsr.training.loop import Outcome
 from iadsr.training.recommender import Recommender
@@ -118,6 +121,51 @@ def test_an_incomplete_or_different_run_is_trained(root: Path, name: str, damage
     run_cell(made, root, "cpu", 1)
     assert min(path.stat().st_mtime for path in files) > 1
     assert record_of(root, made)["identity"] == before
+
+
+def broken_method(*_: object) -> None:
+    raise KeyError("a bug\nof the method")
+
+
+@pytest.mark.parametrize("place", ["train", "denoised_target"])
+def test_a_method_that_raises_is_a_recorded_failure(root: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    """The other runs and the report go on, and the next attempt trains it again."""
+    made = cell("iadsr", epochs=1)
+    with monkeypatch.context() as patched:
+        patched.setattr(run, place, broken_method)
+        run_cell(made, root, "cpu", 1)
+    record = record_of(root, made)
+    assert record["status"] == "failed"
+    assert re.fullmatch(
+        r"KeyError: 'a bug\\nof the method' \(test_run\.py, line \d+, broken_method\)", str(record["reason"])
+    )
+    folder = root / "runs" / made.address
+    assert pd.read_parquet(folder / "ranks.parquet").empty
+    run_cell(cell("random_drop", epochs=1), root, "cpu", 1)  # what depends on it ends too
+    collect([folder, root / "runs" / cell("random_drop").address], {"ring": N_ITEMS}, root / "evaluation")
+    runs = pd.read_parquet(root / "evaluation" / "runs.parquet")
+    assert runs["status"].tolist() == ["failed", "diverged"]
+    assert read_scores(read_run(folder)).reason == f"failed ({record['reason']})"
+    run_cell(made, root, "cpu", 1)
+    assert record_of(root, made)["status"] == "done"
+
+
+@pytest.mark.parametrize(
+    "error", [OSError("disk full"), MemoryError(), DataError("damaged"), torch.OutOfMemoryError(), KeyboardInterrupt()]
+)
+def test_what_the_machine_or_the_data_do_is_no_failure_of_the_method(
+    root: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    """The job fails, so that the workflow repeats it."""
+
+    def stop(*_: object) -> None:
+        raise error
+
+    made = cell("none", epochs=1)
+    monkeypatch.setattr(run, "train", stop)
+    with pytest.raises(type(error)):
+        run_cell(made, root, "cpu", 1)
+    assert not (root / "runs" / made.address / "record.json").exists()
 
 
 def test_threads_and_torch_version_are_part_of_the_identity(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
