@@ -17,6 +17,7 @@ from iadsr.core.config import (
     Cell,
     Experiment,
     RunConfig,
+    Texts,
     distinct,
     known_datasets,
     load_protocol,
@@ -83,8 +84,8 @@ def embeddings(
     run = _read(config)
     folder = Path(run.results) / "embeddings" / dataset
     check_writable(folder)  # before a model of gigabytes is loaded
-    wanted, spec, texts = _to_embed(run, dataset, name)
-    embed(texts, spec, folder / f"{wanted}.safetensors", run.device)
+    wanted, spec, names, variant = _to_embed(run, dataset, name)
+    embed(names, spec, folder / f"{wanted}.safetensors", run.device, variant)
 
 
 @app.command()
@@ -94,10 +95,12 @@ def prefixes(
     config: ConfigOption = DEFAULT,
 ) -> None:
     """Encode the joined names of every history's beginning, for methods with `interest_text: prefixes`."""
+    from iadsr.core.embeddings_file import describe_source
     from iadsr.core.files import check_writable, texts_digest
     from iadsr.embeddings.encoder import make_encoder
     from iadsr.embeddings.prefixes import distinct_prefixes
     from iadsr.embeddings.store import embed_with
+    from iadsr.embeddings.texts import vary_texts
     from iadsr.sequences.split import load_sequences
     from iadsr.sequences.texts import save_text_rows
 
@@ -105,12 +108,13 @@ def prefixes(
     root = Path(run.results)
     folder = root / "prefixes" / dataset
     check_writable(folder)
-    wanted, spec, names = _to_embed(run, dataset, name)
+    wanted, spec, names, variant = _to_embed(run, dataset, name)
     sequences = load_sequences(root / "sequences" / dataset / "sequences.npz")
     encoder = make_encoder(spec, run.device)
-    texts, rows = distinct_prefixes(names, sequences.items, sequences.offsets, encoder)
+    texts, rows = distinct_prefixes(vary_texts(names, variant), sequences.items, sequences.offsets, encoder)
     logging.getLogger("iadsr.embeddings").info("%s: %d texts, %d of them distinct", dataset, len(rows), len(texts))
-    embed_with(texts, encoder, folder / f"{wanted}.safetensors", settings=spec.settings(), device=run.device)
+    source = describe_source(spec, names, variant)
+    embed_with(texts, encoder, folder / f"{wanted}.safetensors", source, device=run.device)
     save_text_rows(folder / f"{wanted}.npz", rows, sequences, texts_digest(texts))
 
 
@@ -215,22 +219,21 @@ def schemas(
         write_json(folder / f"{name}.schema.json", model.model_json_schema())
 
 
-def _to_embed(run: RunConfig, dataset: str, name: str) -> tuple[str, EncoderSpec, list[str]]:
-    """The name of an embeddings file, its encoder, and the item names that the encoder reads.
+def _to_embed(run: RunConfig, dataset: str, name: str) -> tuple[str, EncoderSpec, list[str], Texts]:
+    """The name of an embeddings file, its encoder, the catalogue's item names, and what is read in their place.
 
     Raises:
         ConfigError: no method of the run reads it.
     """
     from iadsr.core.files import read_parquet
-    from iadsr.embeddings.texts import vary_texts
 
     read = {cell.embeddings: (cell.encoder, cell.texts) for cell in distinct(plan(run, CONFIG_FOLDER)) if cell.encoder}
     wanted = name or embeddings_name(parse_encoder(run.encoder).options())
     if wanted not in read:
         raise ConfigError(f"no method of this run reads embeddings '{wanted}'; {suggest(wanted, map(str, read))}")
     encoder, variant = read[wanted]
-    texts = read_parquet(Path(run.results) / "data" / dataset / "items.parquet", [TEXT])[TEXT].tolist()
-    return wanted, parse_encoder(encoder), vary_texts(texts, variant)
+    names = read_parquet(Path(run.results) / "data" / dataset / "items.parquet", [TEXT])[TEXT].tolist()
+    return wanted, parse_encoder(encoder), names, variant
 
 
 def _run_folders(run: RunConfig, root: Path) -> list[Path]:

@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
+from iadsr.core.embeddings_file import Vectors
 from iadsr.core.encoders import EncoderSpec
-
-Vectors = NDArray[np.float32]
 
 
 class Encoder(Protocol):

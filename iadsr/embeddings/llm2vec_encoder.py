@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from iadsr.core.embeddings_file import Vectors
 from iadsr.core.encoders import EncoderSpec
 from iadsr.core.errors import ConfigError, DataError, IadsrError
 from iadsr.core.files import file_digest, read_json, value_digest
 from iadsr.embeddings.devices import resolve_device
-from iadsr.embeddings.encoder import Vectors
 from iadsr.embeddings.vectors import batches_by_length
 
 _SEPARATOR = "!@#$%^&*()"  # llm2vec's own mark between instruction and text

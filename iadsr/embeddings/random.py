@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from iadsr.core.embeddings_file import Vectors
 from iadsr.core.encoders import EncoderSpec
-from iadsr.embeddings.encoder import Vectors
 from iadsr.embeddings.vectors import unit_rows
 
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)

@@ -6,55 +6,61 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.numpy import load_file
 from tqdm import tqdm
 
+from iadsr.core.config import Texts
+from iadsr.core.embeddings_file import TENSOR, Vectors, describe_source
 from iadsr.core.encoders import EncoderSpec
 from iadsr.core.errors import DataError, IadsrError
 from iadsr.core.files import atomic_path, texts_digest, value_digest
-from iadsr.embeddings.encoder import Encoder, Vectors, make_encoder
+from iadsr.embeddings.encoder import Encoder, make_encoder
+from iadsr.embeddings.texts import vary_texts
 
-TENSOR = "embeddings"
-METADATA = ("encoder", "model", "revision", "pooling", "text_digest", "dimension")
 CHUNK = 1024  # texts: seconds of MiniLM, minutes of an 8B model
 
 
-def embed(texts: Sequence[str], spec: EncoderSpec, out_path: str | Path, device: str = "auto") -> dict[str, str]:
-    """Encode `texts` as `spec` says and store the vectors at `out_path`; the metadata stored with them.
+def embed(
+    names: Sequence[str], spec: EncoderSpec, out_path: str | Path, device: str = "auto", variant: Texts = "names"
+) -> dict[str, str]:
+    """Encode a catalogue's item names, or the `variant` of them, as `spec` says and store the vectors at `out_path`.
 
     A killed call goes on where it stopped when it is repeated with the same texts, spec and device.
+
+    Returns:
+        The metadata stored with the vectors.
 
     Raises:
         DataError: if there are no texts, or a vector holds NaN or infinity.
         IadsrError: if a package, a checkpoint or a device is missing.
     """
     encoder = make_encoder(spec, device)
-    return embed_with(texts, encoder, out_path, settings=spec.settings(), device=device)
+    source = describe_source(spec, names, variant)
+    return embed_with(vary_texts(names, variant), encoder, out_path, source, device=device)
 
 
 def embed_with(
     texts: Sequence[str],
     encoder: Encoder,
     out_path: str | Path,
+    source: Mapping[str, str],
     *,
-    settings: Mapping[str, Any] | None = None,
     device: str = "cpu",
     chunk: int = CHUNK,
 ) -> dict[str, str]:
-    """`embed` with an encoder that is already made. `settings` are JSON-able options that shape the vectors
-    beyond the encoder's identity; with the identity, the texts and the device they key the saved chunks."""
+    """`embed` with an encoder that is already made, and texts that are already varied or joined.
+
+    `source`, from `describe_source`, is stored as metadata; with the encoder's identity, the texts and the device it
+    keys the saved chunks.
+    """
     if not texts:
         raise DataError("there are no texts to embed")
     out_path = Path(out_path)
     size = len(texts) if encoder.corpus_wide else chunk
-    named = encoder.identity | {
-        "text_digest": texts_digest(texts),
-        "settings": json.dumps(dict(settings or {}), sort_keys=True),
-    }
+    named = {**source, **encoder.identity, "text_digest": texts_digest(texts)}
     parts = parts_folder(out_path, value_digest([named, device, size]))
     vectors = _encode_chunks(texts, encoder, parts, size)
     metadata = named | {"dimension": str(vectors.shape[1])}
@@ -66,34 +72,6 @@ def embed_with(
 def parts_folder(out_path: Path, key: str) -> Path:
     """Where the chunks of one key wait beside their file."""
     return out_path.parent / f".{out_path.name}.parts-{key[:16]}"
-
-
-def load(path: str | Path, expected_items: int) -> tuple[Vectors, dict[str, str]]:
-    """Vectors float32 (expected_items, d) and their metadata.
-
-    Raises:
-        DataError: if the file is missing, damaged or not this format, or has not `expected_items` rows.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise DataError(f"{path}: no such embeddings file; embed the dataset's items first")
-    try:
-        with safe_open(path, framework="numpy") as stored:
-            metadata = dict(stored.metadata() or {})
-            vectors = stored.get_tensor(TENSOR)
-    except SafetensorError as error:
-        raise DataError(f"{path}: no readable embeddings ({error}); delete it and embed again") from error
-    missing = [name for name in METADATA if name not in metadata]
-    if missing:
-        raise DataError(f"{path}: its metadata lacks {', '.join(missing)}; embed again")
-    if vectors.dtype != np.float32 or vectors.shape != (expected_items, int(metadata["dimension"])):
-        raise DataError(
-            f"{path}: holds {vectors.dtype} {vectors.shape}, expected float32 "
-            f"({expected_items}, {metadata['dimension']}); were the items rebuilt after it?"
-        )
-    if not np.isfinite(vectors).all():
-        raise DataError(f"{path}: holds NaN or infinity; delete it and embed again")
-    return vectors, metadata
 
 
 def _encode_chunks(texts: Sequence[str], encoder: Encoder, parts: Path, size: int) -> Vectors:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from iadsr.core.embeddings_file import Vectors
 from iadsr.core.encoders import EncoderSpec
 from iadsr.core.errors import DataError
-from iadsr.embeddings.encoder import Vectors
 from iadsr.embeddings.vectors import unit_rows
 
 

@@ -35,6 +35,9 @@ def with_text_rows(sequences: Sequences, path: Path, text_digest: str) -> Sequen
     for found, wanted, of in ((histories, histories_digest(sequences), "histories"), (texts, text_digest, "texts")):
         if found != wanted:
             raise DataError(f"{path} was made from other {of}; {remake(path)}")
+    with reading(path):
+        if rows.shape != sequences.items.shape or rows.dtype != np.int32 or rows.min() < 0:
+            raise ValueError("it lacks one row number per interaction")
     return replace(sequences, texts=rows.astype(np.int64) + 1)  # row 0 of a table is padding
 
 

@@ -14,17 +14,25 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file
 
 from iadsr.core import columns as c
 from iadsr.core.config import Cell
+from iadsr.core.embeddings_file import (
+    Vectors,
+    check_source,
+    describe_source,
+    encoder_identity,
+    load_vectors,
+    read_metadata,
+)
+from iadsr.core.encoders import parse_encoder
 from iadsr.core.errors import DataError, IadsrError
 from iadsr.core.files import (
     check_writable,
     file_digest,
     read_json,
     read_numbers,
+    read_parquet,
     remake,
     value_digest,
     write_csv,
@@ -88,15 +96,17 @@ def run_cell(cell: Cell, root: Path, device_name: str, threads: int) -> None:
     if find_finished(folder, store, identity):
         logger.info("%s is trained already; to train it anew, delete %s and %s", cell.address, folder, store)
         return
+    read = encoder_identity(read_metadata(inputs["embeddings"])) if cell.encoder else None
     checkpoints = [checkpoint_path(root, f"{identity}{stage}", device) for stage in ("", "-alone")]
     ranks, parameters, stage_one = _no_ranks(), 0, 0.0
     mask: dict[str, Any] = {}
     groups = inflated = failure = None
     try:
         sequences = varied(load_sequences(inputs["sequences"]), cell)
-        if "text_rows" in inputs:
-            sequences = with_text_rows(sequences, inputs["text_rows"], text_digest(inputs["embeddings"]))
-        context = load_context(cell, inputs, device)
+        vectors = None
+        if cell.encoder is not None:
+            sequences, vectors = load_text(cell, inputs, sequences)
+        context = load_context(cell, inputs, vectors, device)
         model = build_recommender(cell, sequences.n_items, len(sequences.users), context)
         parameters = sum(weight.numel() for weight in model.parameters())
         if cell.warm_start:
@@ -135,6 +145,7 @@ def run_cell(cell: Cell, root: Path, device_name: str, threads: int) -> None:
             "reason": failure or outcome.diverged,
             "identity": identity,
             "cell": _cell_record(cell),
+            "encoder_identity": read,
             "inputs": input_digests,
             "files": digests(folder),
             "source_digest": source,
@@ -201,6 +212,7 @@ def input_files(cell: Cell, root: Path) -> dict[str, Path]:
     files = {"sequences": root / "sequences" / cell.dataset / "sequences.npz"}
     if cell.encoder is not None:
         folder = root / ("prefixes" if cell.reads_prefixes else "embeddings") / cell.dataset
+        files["catalogue"] = root / "data" / cell.dataset / "items.parquet"
         files["embeddings"] = folder / f"{cell.embeddings}.safetensors"
         if cell.reads_prefixes:
             files["text_rows"] = folder / f"{cell.embeddings}.npz"
@@ -213,13 +225,22 @@ def input_files(cell: Cell, root: Path) -> dict[str, Path]:
     return files
 
 
-def text_digest(path: Path) -> str:
-    """The digest of the texts whose vectors a file holds."""
-    with safe_open(path, framework="numpy") as stored:
-        return str((stored.metadata() or {}).get("text_digest"))
+def load_text(cell: Cell, inputs: dict[str, Path], sequences: Sequences) -> tuple[Sequences, Vectors]:
+    """Vectors of the cell's texts, one row per item, or per joined name; the sequences then tell whose each row is.
+
+    Raises:
+        DataError: the vectors are damaged, or of another encoder, other item names or other texts.
+    """
+    path = inputs["embeddings"]
+    names = read_parquet(inputs["catalogue"], [c.TEXT], others=False)[c.TEXT]
+    check_source(path, describe_source(parse_encoder(cell.encoder or {}), names, cell.texts))
+    if "text_rows" in inputs:
+        sequences = with_text_rows(sequences, inputs["text_rows"], read_metadata(path)["text_digest"])
+    rows = sequences.n_items if sequences.texts is None else int(sequences.texts.max())
+    return sequences, load_vectors(path, rows)
 
 
-def load_context(cell: Cell, inputs: dict[str, Path], device: torch.device) -> Context:
+def load_context(cell: Cell, inputs: dict[str, Path], vectors: Vectors | None, device: torch.device) -> Context:
     """What the cell's method is built from.
 
     Raises:
@@ -227,9 +248,8 @@ def load_context(cell: Cell, inputs: dict[str, Path], device: torch.device) -> C
     """
     text = rates = None
     test_rate = 1.0
-    if "embeddings" in inputs:
-        stored = load_file(inputs["embeddings"])["embeddings"]
-        text = torch.cat((torch.zeros(1, stored.shape[1]), stored)).to(device)
+    if vectors is not None:
+        text = torch.cat((torch.zeros(1, vectors.shape[1]), torch.from_numpy(vectors))).to(device)
     if "matched_record" in inputs:
         record = read_json(inputs["matched_record"], {"mask": dict | None, "reason": str | None})
         curve = read_numbers(inputs["matched_curve"], ["epoch"])

@@ -36,6 +36,7 @@ STAGES: dict[str, Callable[[], None]] = {
     "embeddings": lambda: cli.embeddings("planted", "tfidf", CONFIG),
     "sequences": lambda: cli.sequences("planted", CONFIG),
     "train": lambda: cli.train(CELLS["none"], CONFIG),
+    "train iadsr": lambda: cli.train(CELLS["iadsr"], CONFIG),
     "train matched": lambda: cli.train(CELLS["random_drop"], CONFIG),
     "evaluate": lambda: cli.evaluate(CONFIG),
     "compare": lambda: cli.compare(CONFIG),
@@ -45,6 +46,7 @@ READS = {
     "embeddings": ["data/planted/items.parquet"],
     "sequences": ["data/planted/items.parquet", "data/planted/interactions.parquet"],
     "train": ["sequences/planted/sequences.npz"],
+    "train iadsr": ["data/planted/items.parquet", "embeddings/planted/tfidf.safetensors"],
     "train matched": [f"runs/{CELLS['iadsr']}/{name}" for name in ("record.json", "curve.csv")],
     "evaluate": [
         "data/planted/items.parquet",

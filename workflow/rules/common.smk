@@ -86,10 +86,14 @@ def embeddings_of(wildcards) -> list[str]:
     cell = cell_of(wildcards)
     if cell.encoder is None:
         return []
+    catalogue = f"{ROOT}/data/{cell.dataset}/items.parquet"
     if cell.reads_prefixes:
         stem = f"{ROOT}/prefixes/{cell.dataset}/{cell.embeddings}"
-        return [f"{stem}.safetensors", f"{stem}.npz"]
-    return [f"{ROOT}/embeddings/{cell.dataset}/{cell.embeddings}.safetensors"]
+        return [catalogue, f"{stem}.safetensors", f"{stem}.npz"]
+    return [
+        catalogue,
+        f"{ROOT}/embeddings/{cell.dataset}/{cell.embeddings}.safetensors",
+    ]
 
 
 def matched_of(wildcards) -> list[str]:

@@ -18,10 +18,10 @@ pytest.importorskip("llm2vec")
 import torch
 from transformers import LlamaModel
 
+from iadsr.core.embeddings_file import Vectors, describe_source, load_vectors, read_metadata
 from iadsr.core.encoders import EncoderSpec
 from iadsr.core.errors import ConfigError, DataError, IadsrError
 from iadsr.embeddings import store
-from iadsr.embeddings.encoder import Vectors
 from iadsr.embeddings.llm2vec_encoder import Llm2Vec
 from tests.tiny_llama import HIDDEN, TEXTS, make_tiny_llama
 
@@ -204,16 +204,17 @@ class _Stops(Llm2Vec):
 
 def test_killed_and_resumed_equals_never_killed(checkpoint: Path, encoder: Llm2Vec, tmp_path: Path) -> None:
     spec = _spec(checkpoint)
+    source = describe_source(spec, TEXTS, "names")
     whole, path = tmp_path / "whole.safetensors", tmp_path / "v.safetensors"
-    store.embed_with(TEXTS, encoder, whole, settings=spec.settings(), chunk=40)
+    store.embed_with(TEXTS, encoder, whole, source, chunk=40)
     with pytest.raises(KeyboardInterrupt):
-        store.embed_with(TEXTS, _Stops(spec, "cpu"), path, settings=spec.settings(), chunk=40)
+        store.embed_with(TEXTS, _Stops(spec, "cpu"), path, source, chunk=40)
     assert not path.exists()
     assert [part.name for part in next(tmp_path.glob(".v.*")).iterdir()] == ["000000.safetensors"]
-    metadata = store.embed_with(TEXTS, encoder, path, settings=spec.settings(), chunk=40)
+    metadata = store.embed_with(TEXTS, encoder, path, source, chunk=40)
     assert path.read_bytes() == whole.read_bytes()
     assert metadata["dimension"] == str(HIDDEN)
-    assert store.load(path, 100)[0].shape == (100, HIDDEN)
+    assert load_vectors(path, 100).shape == (100, HIDDEN)
 
 
 # runs a command of `iadsr` and then names every distribution that it imported from
@@ -261,9 +262,8 @@ def test_the_command_runs_with_what_the_lock_pins(planted: tuple[Path, Path]) ->
     assert {"typer", "torch", "llm2vec"} <= set(imported)
     assert {re.sub(r"[-_.]+", "-", name).lower() for name in imported} <= {*canonical, "iadsr", "pip", "setuptools"}
     (path,) = (results / "embeddings/planted").glob("llm2vec*.safetensors")
-    vectors, metadata = store.load(path, 300)
-    assert vectors.shape == (300, HIDDEN)
-    assert metadata["encoder"] == "llm2vec"
+    assert load_vectors(path, 300).shape == (300, HIDDEN)
+    assert read_metadata(path)["encoder"] == "llm2vec"
 
 
 def test_joined_names_are_encoded_by_the_command(planted: tuple[Path, Path]) -> None:
@@ -272,5 +272,5 @@ def test_joined_names_are_encoded_by_the_command(planted: tuple[Path, Path]) -> 
     command(run, "prefixes")
     (rows_path,) = (results / "prefixes/planted").glob("llm2vec*.npz")
     rows = np.load(rows_path)["rows"]
-    vectors, _ = store.load(rows_path.with_suffix(".safetensors"), int(rows.max()) + 1)
+    vectors = load_vectors(rows_path.with_suffix(".safetensors"), int(rows.max()) + 1)
     assert vectors.shape[1] == HIDDEN

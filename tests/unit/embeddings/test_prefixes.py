@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from iadsr.core.embeddings_file import Vectors
 from iadsr.core.encoders import parse_encoder
-from iadsr.embeddings.encoder import Vectors
 from iadsr.embeddings.minilm import MiniLM
 from iadsr.embeddings.prefixes import distinct_prefixes, joined_names
 

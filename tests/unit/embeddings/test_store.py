@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
 
+from iadsr.core.embeddings_file import Vectors, describe_source, load_vectors, read_metadata
 from iadsr.core.encoders import EncoderSpec
 from iadsr.core.errors import DataError, IadsrError
 from iadsr.embeddings import store
-from iadsr.embeddings.encoder import Vectors
 
 TEXTS = [f"item {number}" for number in range(25)]
+SOURCE = describe_source(EncoderSpec(kind="random"), TEXTS, "names") | {"encoder": "fake"}
 
 
 class Fake:
@@ -53,25 +53,25 @@ def _leftovers(folder: Path) -> list[str]:
 
 def test_stored_and_read_back(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "v.safetensors"
-    returned = store.embed_with(TEXTS, Fake(), path, chunk=10)
-    vectors, metadata = store.load(path, len(TEXTS))
+    returned = store.embed_with(TEXTS, Fake(), path, SOURCE, chunk=10)
+    vectors, metadata = load_vectors(path, len(TEXTS)), read_metadata(path)
     np.testing.assert_array_equal(vectors, Fake().encode(TEXTS))
     assert vectors.dtype == np.float32
     assert metadata == returned
     assert metadata["encoder"] == "fake"
     assert metadata["dimension"] == "3"
-    assert set(store.METADATA) <= set(metadata)
+    assert metadata | SOURCE == metadata
     assert _leftovers(path.parent) == []
 
 
 def test_killed_and_resumed_equals_never_killed(tmp_path: Path) -> None:
     whole, path = tmp_path / "a" / "v.safetensors", tmp_path / "b" / "v.safetensors"
-    store.embed_with(TEXTS, Fake(), whole, chunk=10)
+    store.embed_with(TEXTS, Fake(), whole, SOURCE, chunk=10)
     with pytest.raises(KeyboardInterrupt):
-        store.embed_with(TEXTS, Fake(fail_at=1), path, chunk=10)
+        store.embed_with(TEXTS, Fake(fail_at=1), path, SOURCE, chunk=10)
     assert not path.exists()
     second = Fake()
-    store.embed_with(TEXTS, second, path, chunk=10)
+    store.embed_with(TEXTS, second, path, SOURCE, chunk=10)
     assert [call[0] for call in second.calls] == ["item 10", "item 20"]
     assert path.read_bytes() == whole.read_bytes()
     assert _leftovers(path.parent) == []
@@ -80,11 +80,11 @@ def test_killed_and_resumed_equals_never_killed(tmp_path: Path) -> None:
 def test_a_damaged_chunk_is_encoded_again(tmp_path: Path) -> None:
     path = tmp_path / "v.safetensors"
     with pytest.raises(KeyboardInterrupt):
-        store.embed_with(TEXTS, Fake(fail_at=2), path, chunk=10)
+        store.embed_with(TEXTS, Fake(fail_at=2), path, SOURCE, chunk=10)
     first = min(next(tmp_path.glob(".v.safetensors.parts-*")).iterdir())
     first.write_bytes(b"")
     second = Fake()
-    store.embed_with(TEXTS, second, path, chunk=10)
+    store.embed_with(TEXTS, second, path, SOURCE, chunk=10)
     assert [call[0] for call in second.calls] == ["item 0", "item 20"]
 
 
@@ -92,13 +92,13 @@ def test_a_damaged_chunk_is_encoded_again(tmp_path: Path) -> None:
 def test_another_key_encodes_everything_again(tmp_path: Path, change: str) -> None:
     path = tmp_path / "v.safetensors"
     with pytest.raises(KeyboardInterrupt):
-        store.embed_with(TEXTS, Fake(fail_at=1), path, settings={"max_length": 8}, chunk=10)
+        store.embed_with(TEXTS, Fake(fail_at=1), path, SOURCE, chunk=10)
     encoder = Fake(revision="2" if change == "revision" else "1")
     store.embed_with(
         TEXTS[::-1] if change == "texts" else TEXTS,
         encoder,
         path,
-        settings={"max_length": 9 if change == "settings" else 8},
+        SOURCE | ({"settings": "{}"} if change == "settings" else {}),
         device="cuda" if change == "device" else "cpu",
         chunk=10,
     )
@@ -107,17 +107,17 @@ def test_another_key_encodes_everything_again(tmp_path: Path, change: str) -> No
 
 def test_a_corpus_wide_encoder_sees_all_texts_at_once(tmp_path: Path) -> None:
     encoder = Fake(corpus_wide=True)
-    store.embed_with(TEXTS, encoder, tmp_path / "v.safetensors", chunk=10)
+    store.embed_with(TEXTS, encoder, tmp_path / "v.safetensors", SOURCE, chunk=10)
     assert encoder.calls == [TEXTS]
 
 
 def test_nan_is_refused_and_named(tmp_path: Path) -> None:
     path = tmp_path / "v.safetensors"
     with pytest.raises(DataError, match=r"text 13 \('item 13'\)"):
-        store.embed_with(TEXTS, Fake(bad="item 13"), path, chunk=10)
+        store.embed_with(TEXTS, Fake(bad="item 13"), path, SOURCE, chunk=10)
     assert not path.exists()
     good = Fake()
-    store.embed_with(TEXTS, good, path, chunk=10)
+    store.embed_with(TEXTS, good, path, SOURCE, chunk=10)
     assert good.calls[0][0] == "item 10"
 
 
@@ -127,38 +127,19 @@ def test_an_encoder_that_loses_rows_is_refused(tmp_path: Path) -> None:
             return super().encode(texts)[1:]
 
     with pytest.raises(IadsrError, match="for 10 texts"):
-        store.embed_with(TEXTS, Short(), tmp_path / "v.safetensors", chunk=10)
+        store.embed_with(TEXTS, Short(), tmp_path / "v.safetensors", SOURCE, chunk=10)
 
 
 def test_no_texts_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no texts"):
-        store.embed_with([], Fake(), tmp_path / "v.safetensors")
-
-
-def test_what_does_not_fit_is_not_read(tmp_path: Path) -> None:
-    path = tmp_path / "v.safetensors"
-    with pytest.raises(DataError, match="no such"):
-        store.load(path, 3)
-    store.embed_with(TEXTS, Fake(), path)
-    with pytest.raises(DataError, match="items rebuilt"):
-        store.load(path, 24)
-    whole = path.read_bytes()
-    path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DataError, match="no readable embeddings"):
-        store.load(path, 25)
-    save_file({"embeddings": np.zeros((2, 3), dtype=np.float32)}, path)
-    with pytest.raises(DataError, match="metadata lacks"):
-        store.load(path, 2)
-    save_file({"other": np.zeros((2, 3), dtype=np.float32)}, path)
-    with pytest.raises(DataError, match="no readable embeddings"):
-        store.load(path, 2)
+        store.embed_with([], Fake(), tmp_path / "v.safetensors", SOURCE)
 
 
 @pytest.mark.parametrize("kind", ["random", "tfidf"])
 def test_embed_from_a_spec(tmp_path: Path, kind: str) -> None:
     spec = EncoderSpec(kind=kind, dimension=4)  # type: ignore[arg-type]
-    store.embed(TEXTS, spec, tmp_path / "v.safetensors")
-    vectors, metadata = store.load(tmp_path / "v.safetensors", len(TEXTS))
+    metadata = store.embed(TEXTS, spec, tmp_path / "v.safetensors")
+    vectors = load_vectors(tmp_path / "v.safetensors", len(TEXTS))
     assert vectors.shape == (len(TEXTS), 4)
     assert metadata["encoder"] == kind
     assert '"dimension": 4' in metadata["settings"]
@@ -172,3 +153,14 @@ def test_importing_the_store_loads_no_heavy_package() -> None:
     root = Path(store.__file__).resolve().parents[2]
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True, cwd=root)
     assert done.stdout.strip() == "[]"
+
+
+def test_varied_texts_are_encoded_and_named(tmp_path: Path) -> None:
+    spec = EncoderSpec(kind="random", dimension=4)
+    plain = store.embed(TEXTS, spec, tmp_path / "plain.safetensors")
+    varied = store.embed(TEXTS, spec, tmp_path / "v.safetensors", variant="shuffled")
+    assert varied["texts"] == "shuffled"
+    assert varied["catalogue_digest"] == plain["catalogue_digest"] == plain["text_digest"] != varied["text_digest"]
+    vectors = [load_vectors(tmp_path / f"{name}.safetensors", len(TEXTS)) for name in ("plain", "v")]
+    assert sorted(map(tuple, vectors[0])) == sorted(map(tuple, vectors[1]))
+    assert not (vectors[0] == vectors[1]).all(axis=1).any()

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from iadsr.core.errors import DataError
@@ -39,4 +40,11 @@ def test_rows_of_other_histories_or_texts_are_refused(tmp_path: Path) -> None:
 def test_a_damaged_file_is_named(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "r.npz").write_bytes(content)
     with pytest.raises(DataError, match=r"r\.npz is damaged"):
+        with_text_rows(SEQUENCES, tmp_path / "r.npz", "digest")
+
+
+@pytest.mark.parametrize("rows", [ROWS[:-1], ROWS - 1, ROWS.astype(np.float32), ROWS[:, None]])
+def test_rows_that_are_not_one_per_interaction_are_refused(rows: npt.NDArray[np.int32], tmp_path: Path) -> None:
+    save_text_rows(tmp_path / "r.npz", rows, SEQUENCES, "digest")
+    with pytest.raises(DataError, match=r"r\.npz is damaged \(it lacks one row number per interaction"):
         with_text_rows(SEQUENCES, tmp_path / "r.npz", "digest")

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,14 +12,21 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
-from iadsr.core.config import Cell
+from iadsr.core import columns as c
+from iadsr.core.config import Cell, Texts
+from iadsr.core.embeddings_file import describe_source, read_metadata
+from iadsr.core.encoders import embeddings_name, parse_encoder
 from iadsr.core.errors import DataError, IadsrError
+from iadsr.core.files import write_parquet
+from iadsr.embeddings.encoder import make_encoder
+from iadsr.embeddings.store import embed, embed_with
 from iadsr.evaluation.collect import collect
 from iadsr.evaluation.runs import read_run
 from iadsr.methods.method import Method
 from iadsr.sequences.split import save_sequences
+from iadsr.sequences.texts import save_text_rows
 from iadsr.statistics.compare import read_scores
 from iadsr.training import recommender, run
 from iadsr.training.loop import Outcome
@@ -26,19 +34,22 @@ from iadsr.training.recommender import Recommender
 from iadsr.training.run import choose_device, run_cell
 from tests.helpers import N_ITEMS, small_cell, small_sequences
 
+ENCODER = parse_encoder({"kind": "random", "dimension": 6})
+NAMES = [f"item {number}" for number in range(N_ITEMS)]
+VECTORS = f"embeddings/ring/{embeddings_name(ENCODER.options())}.safetensors"
+
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     save_sequences(tmp_path / "sequences/ring/sequences.npz", small_sequences())
-    (tmp_path / "embeddings/ring").mkdir(parents=True)
-    vectors = np.random.default_rng(0).normal(size=(N_ITEMS, 6)).astype(np.float32)
-    save_file({"embeddings": vectors}, str(tmp_path / "embeddings/ring/random.safetensors"))
+    write_parquet(tmp_path / "data/ring/items.parquet", pd.DataFrame({c.TEXT: NAMES}))
+    embed(NAMES, ENCODER, tmp_path / VECTORS)
     return tmp_path
 
 
 def cell(kind: str, **changes: object) -> Cell:
     made = small_cell("gru4rec", kind, "all", **changes)
-    return made.model_copy(update={"encoder": {"kind": "random"} if kind == "iadsr" else None})
+    return made.model_copy(update={"encoder": ENCODER.options() if kind == "iadsr" else None})
 
 
 def record_of(root: Path, made: Cell) -> dict[str, object]:
@@ -192,8 +203,8 @@ def test_divergence_is_recorded_also_for_the_control_that_depends_on_it(root: Pa
 
 
 def test_missing_inputs_and_devices_are_named(root: Path) -> None:
-    (root / "embeddings/ring/random.safetensors").unlink()
-    with pytest.raises(DataError, match=r"random\.safetensors"):
+    (root / VECTORS).unlink()
+    with pytest.raises(DataError, match=rf"{VECTORS} \(embeddings\), which is missing"):
         run_cell(cell("iadsr"), root, "cpu", 1)
     assert choose_device("cpu").type == "cpu"
     if not torch.cuda.is_available():
@@ -234,7 +245,7 @@ def test_the_second_stage_starts_from_what_the_backbone_learned_alone(
 def test_casers_missing_decoder_is_a_recorded_failure(root: Path) -> None:
     made = small_cell(
         "caser", "iadsr", "last", {"variant": "released"}, networks="released", max_length=4, stopping="training"
-    ).model_copy(update={"encoder": {"kind": "random"}})
+    ).model_copy(update={"encoder": ENCODER.options()})
     run_cell(made, root, "cpu", 1)
     record = record_of(root, made)
     assert record["status"] == "diverged"
@@ -288,3 +299,97 @@ def test_every_loss_and_traced_figure_reaches_the_curve(root: Path, monkeypatch:
     collected = pd.read_parquet(root / "evaluation" / "curves.parquet")
     assert collected["loss_curriculum"].tolist() == curve["loss_curriculum"].tolist()
     assert collected["late"].isna().tolist() == [True, False, True]
+
+
+def test_a_record_says_which_vectors_it_read(root: Path) -> None:
+    made = cell("iadsr", epochs=1)
+    run_cell(made, root, "cpu", 1)
+    told = record_of(root, made)["encoder_identity"]
+    metadata = read_metadata(root / VECTORS)
+    assert isinstance(told, dict)
+    assert told.pop("settings") == {"dimension": 6, "seed": 0}
+    assert told.pop("dimension") == 6
+    assert told == {name: metadata[name] for name in ("encoder", "model", "revision", "pooling", "text_digest")}
+    run_cell(cell("none", epochs=1), root, "cpu", 1)
+    assert record_of(root, cell("none"))["encoder_identity"] is None
+
+
+def prefix_cell(root: Path) -> tuple[Cell, Path]:
+    """A cell that reads joined names, and their vectors."""
+    made = small_cell("gru4rec", "iadsr", "all", {"interest_text": "prefixes"}, epochs=1)
+    path = root / "prefixes/ring" / Path(VECTORS).name
+    sequences = small_sequences()
+    texts = [f"joined {number}" for number in range(50)]
+    metadata = embed_with(texts, make_encoder(ENCODER), path, describe_source(ENCODER, NAMES, "names"))
+    rows = np.arange(len(sequences.items), dtype=np.int32) % len(texts)
+    save_text_rows(path.with_suffix(".npz"), rows, sequences, metadata["text_digest"])
+    return made.model_copy(update={"encoder": ENCODER.options()}), path
+
+
+def rewrite(path: Path, change: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Change the vectors in a file and leave its metadata as they are."""
+    save_file({"embeddings": change(load_file(path)["embeddings"])}, path, read_metadata(path))
+
+
+def with_one(value: float) -> Callable[[np.ndarray], np.ndarray]:
+    def change(vectors: np.ndarray) -> np.ndarray:
+        vectors[3, 2] = value
+        return vectors
+
+    return change
+
+
+DAMAGED_VECTORS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], str]] = {
+    "NaN": (with_one(np.nan), "1 of .* vectors hold NaN or infinity"),
+    "infinity": (with_one(-np.inf), "1 of .* vectors hold NaN or infinity"),
+    "too many rows": (lambda vectors: np.concatenate((vectors, vectors[:1])), "one row per text"),
+    "too few rows": (lambda vectors: vectors[:-1], "one row per text"),
+    "no rows": (lambda vectors: vectors[:0], "one row per text"),
+    "too narrow": (lambda vectors: np.ascontiguousarray(vectors[:, :-1]), "one row per text"),
+    "float64": (lambda vectors: vectors.astype(np.float64), "holds float64"),
+    "float16": (lambda vectors: vectors.astype(np.float16), "holds float16"),
+}
+
+
+@pytest.mark.parametrize("joined", [False, True], ids=["items", "joined names"])
+@pytest.mark.parametrize("damage", DAMAGED_VECTORS)
+def test_damaged_vectors_are_refused(root: Path, damage: str, joined: bool) -> None:
+    made, path = prefix_cell(root) if joined else (cell("iadsr", epochs=1), root / VECTORS)
+    change, words = DAMAGED_VECTORS[damage]
+    rewrite(path, change)
+    with pytest.raises(DataError, match=words) as refused:
+        run_cell(made, root, "cpu", 1)
+    assert str(refused.value).startswith(f"{path} is damaged (")
+    assert f"snakemake --cores 1 --force {path}" in str(refused.value)
+    assert not (root / "runs" / made.address).exists()
+
+
+@pytest.mark.parametrize("joined", [False, True], ids=["items", "joined names"])
+@pytest.mark.parametrize(
+    ("names", "encoder", "texts", "words"),
+    [
+        (NAMES[::-1], {}, "names", "from other item names"),
+        ([*NAMES, "another"], {}, "names", "from other item names"),
+        (NAMES, {}, "shuffled", r"from other texts than the method reads \(shuffled, not names\)"),
+        (NAMES, {"seed": 1}, "names", r'with other encoder settings \(.*"seed": 1.*, not .*"seed": 0'),
+        (NAMES, {"kind": "tfidf"}, "names", r"by another encoder \(tfidf, not random\)"),
+    ],
+)
+def test_vectors_of_other_texts_or_encoders_are_refused(
+    root: Path, names: list[str], encoder: dict[str, object], texts: Texts, words: str, joined: bool
+) -> None:
+    made, path = prefix_cell(root) if joined else (cell("iadsr", epochs=1), root / VECTORS)
+    described = describe_source(parse_encoder({**ENCODER.options(), **encoder}), names, texts)
+    save_file(load_file(path), path, read_metadata(path) | described)
+    with pytest.raises(DataError, match=words) as refused:
+        run_cell(made, root, "cpu", 1)
+    assert str(refused.value).startswith(f"{path} was made ")
+    assert f"snakemake --cores 1 --force {path}" in str(refused.value)
+
+
+def test_sound_joined_names_are_read(root: Path) -> None:
+    made, path = prefix_cell(root)
+    run_cell(made, root, "cpu", 1)
+    record = record_of(root, made)
+    assert record["status"] == "done"
+    assert record["encoder_identity"]["text_digest"] == read_metadata(path)["text_digest"]  # type: ignore[index]
