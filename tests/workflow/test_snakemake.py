@@ -101,16 +101,19 @@ def test_overrides_and_additions_are_laid_over(tmp_path: Path) -> None:
     assert "4 training runs: planted x paper, strong x gru4rec x 1 methods x 2 seeds" in done.stderr
 
 
-def test_jobs_under_conda(tmp_path: Path) -> None:
-    """Under --use-conda they call the environment's Python."""
-    conda = tmp_path / "bin" / "conda"
-    conda.parent.mkdir()
-    facts = {"platform": "linux-64", "conda_prefix": str(tmp_path), "get": {"channel_priority": "strict"}}
+def path_with_conda(folder: Path) -> str:
+    """A search path on which a conda answers what a dry run asks."""
+    conda = folder / "conda"
+    facts = {"platform": "linux-64", "conda_prefix": str(folder), "get": {"channel_priority": "strict"}}
     conda.write_text(f"#!/bin/sh\n[ $1 = --version ] && echo conda 26.7.0 || echo '{json.dumps(facts)}'\n")
     conda.chmod(0o755)
+    return os.pathsep.join((str(folder), os.environ["PATH"]))
+
+
+def test_jobs_under_conda(tmp_path: Path) -> None:
+    """Under --use-conda they call the environment's Python."""
     smoke = str(ROOT / "workflow" / "config" / "smoke.yaml")
-    path = os.pathsep.join((str(conda.parent), os.environ["PATH"]))
-    done = snakemake(tmp_path, "-n", "-p", "--configfile", smoke, "--use-conda", PATH=path)
+    done = snakemake(tmp_path, "-n", "-p", "--configfile", smoke, "--use-conda", PATH=path_with_conda(tmp_path))
     assert done.returncode == 0, done.stderr[-2000:]
     told = done.stdout + done.stderr
     assert told.count("python -m iadsr") == told.count(": python -m iadsr") == 18 + 6
@@ -155,9 +158,9 @@ class Grid:
     def results(self) -> Path:
         return self.folder / RESULTS
 
-    def snakemake(self, *arguments: str) -> str:
+    def snakemake(self, *arguments: str, **variables: str) -> str:
         """What Snakemake says of the grid."""
-        done = snakemake(self.folder, "--configfile", "grid.json", *arguments, checkout=self.folder)
+        done = snakemake(self.folder, "--configfile", "grid.json", *arguments, checkout=self.folder, **variables)
         assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
         return done.stdout + done.stderr
 
@@ -269,6 +272,13 @@ def test_an_edit_repeats_what_it_can_change_and_nothing_else(
         os.utime(target, ns=(times.st_atime_ns, times.st_mtime_ns))
     assert again <= rules
     assert not spared & rules
+
+
+def test_conda_does_not_undo_what_was_done_without(grid: Grid, tmp_path: Path) -> None:
+    """Nor does a comment in an environment's file."""
+    with (grid.folder / "envs" / "core.yaml").open("a") as stream:
+        stream.write("# a comment\n")
+    assert "Nothing to be done" in grid.snakemake("-n", "--use-conda", PATH=path_with_conda(tmp_path))
 
 
 def test_comments_and_docstrings_repeat_nothing(grid: Grid) -> None:

@@ -27,8 +27,8 @@ except ModuleNotFoundError as error:
     ) from None
 
 CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
-# No parameter of a rule: calls with and without --use-conda would undo each other.
-PYTHON = "python" if CONDA else sys.executable
+# A path, not text: Snakemake compares parameters of plain types alone, and another Python must not repeat anything.
+PYTHON = Path("python" if CONDA else sys.executable)
 if CONDA:
     # Packages in ~/.local neither shadow those of an environment nor stand in for them when pip fills it.
     os.environ |= {"PYTHONNOUSERSITE": "1", "PIP_USER": "0"}

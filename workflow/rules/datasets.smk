@@ -11,8 +11,9 @@ rule datasets:
         "../../envs/core.yaml"
     params:
         settings=SETTINGS,
+        python=PYTHON,
         source=source("datasets"),
     message:
         "Obtaining and verifying {wildcards.dataset}"
     shell:
-        "{PYTHON:q} -m iadsr datasets --config {params.settings:q} --dataset {wildcards.dataset:q} 2>&1 | tee {log:q} >&2"
+        "{params.python:q} -m iadsr datasets --config {params.settings:q} --dataset {wildcards.dataset:q} 2>&1 | tee {log:q} >&2"

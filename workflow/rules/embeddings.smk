@@ -1,5 +1,4 @@
 # LLM2Vec needs old transformers, hence an environment of its own: --use-conda's, or the Python that the run file names.
-# Paths, not text: Snakemake compares parameters of plain types alone, and another Python must not encode anew.
 LLM2VEC_PYTHON = Path(RUN.llm2vec_python or PYTHON)
 
 
@@ -20,7 +19,7 @@ rule embeddings:
         settings=SETTINGS,
         source=source("embeddings"),
         encoder=lambda wildcards: EMBEDDINGS[wildcards.dataset, wildcards.embedding],
-        python=Path(PYTHON),
+        python=PYTHON,
     message:
         "Encoding the item names of {wildcards.dataset}: {wildcards.embedding}"
     shell:
@@ -62,7 +61,7 @@ rule prefixes:
         settings=SETTINGS,
         source=source("embeddings"),
         encoder=lambda wildcards: EMBEDDINGS[wildcards.dataset, wildcards.embedding],
-        python=Path(PYTHON),
+        python=PYTHON,
     message:
         "Encoding the joined names of {wildcards.dataset}: {wildcards.embedding}"
     shell:

@@ -16,9 +16,10 @@ rule evaluation:
         "../../envs/core.yaml"
     params:
         settings=SETTINGS,
+        python=PYTHON,
         source=source("evaluation"),
         cells=list(CELLS),
     message:
         "Scoring every run's ranks"
     shell:
-        "{PYTHON:q} -m iadsr evaluate --config {params.settings:q} 2>&1 | tee {log:q} >&2"
+        "{params.python:q} -m iadsr evaluate --config {params.settings:q} 2>&1 | tee {log:q} >&2"

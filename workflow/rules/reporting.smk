@@ -24,9 +24,10 @@ rule reporting:
         "../../envs/core.yaml"
     params:
         settings=SETTINGS,
+        python=PYTHON,
         source=source("reporting"),
         run=RUN.model_dump(),
     message:
         f"Drawing {ROOT}/report/index.html"
     shell:
-        "{PYTHON:q} -m iadsr report --config {params.settings:q} 2>&1 | tee {log:q} >&2"
+        "{params.python:q} -m iadsr report --config {params.settings:q} 2>&1 | tee {log:q} >&2"

@@ -10,11 +10,12 @@ rule sequences:
         "../../envs/core.yaml"
     params:
         settings=SETTINGS,
+        python=PYTHON,
         source=source("sequences"),
     message:
         "Sorting {wildcards.dataset} into user sequences"
     shell:
-        "{PYTHON:q} -m iadsr sequences --config {params.settings:q} --dataset {wildcards.dataset:q} 2>&1 | tee {log:q} >&2"
+        "{params.python:q} -m iadsr sequences --config {params.settings:q} --dataset {wildcards.dataset:q} 2>&1 | tee {log:q} >&2"
 
 
 rule all_sequences:

@@ -10,10 +10,11 @@ rule statistics:
         "../../envs/core.yaml"
     params:
         settings=SETTINGS,
+        python=PYTHON,
         source=source("statistics"),
         cells={name: [cell.address for cell in grid] for name, grid in GRIDS.items()},
         baselines={name: part.baseline for name, part in RUN.experiments.items()},
     message:
         "Testing methods against their baselines"
     shell:
-        "{PYTHON:q} -m iadsr compare --config {params.settings:q} 2>&1 | tee {log:q} >&2"
+        "{params.python:q} -m iadsr compare --config {params.settings:q} 2>&1 | tee {log:q} >&2"

@@ -16,6 +16,7 @@ rule training:
         gpu=int(RUN.device == "cuda"),
     params:
         settings=SETTINGS,
+        python=PYTHON,
         threads=RUN.threads,  # changes digits, so it retrains
         cell=lambda wildcards: cell_of(wildcards).digest,
         source=lambda wildcards: source(
@@ -24,5 +25,5 @@ rule training:
     message:
         "Training {wildcards.address}"
     shell:
-        "{PYTHON:q} -m iadsr train {wildcards.address:q} --config {params.settings:q} > {log:q} 2>&1"
+        "{params.python:q} -m iadsr train {wildcards.address:q} --config {params.settings:q} > {log:q} 2>&1"
         " || {{ tail -n 5 {log:q} >&2; exit 1; }}"
