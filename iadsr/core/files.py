@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # a Snakemake without pandas must be able to import this modu
     import pandas as pd
 
 _CHUNK = 1 << 20
+_FORMULA = ("=", "+", "-", "@", "\t", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # the last four are wide
 _OF_CONTENT = (
     None,
     errno.EINVAL,
@@ -215,9 +216,28 @@ def write_parquet(path: str | Path, table: pd.DataFrame) -> None:
 
 
 def write_csv(path: str | Path, table: pd.DataFrame) -> None:
-    """Write a table as CSV without its index, atomically."""
+    """Write a table as CSV without its index, atomically; no spreadsheet takes a text in it for a formula."""
+    table = table.copy()
+    for place, kind in enumerate(table.dtypes):
+        if kind.kind not in "biuf":
+            table.isetitem(place, [_inert(value) for value in table.iloc[:, place]])
+    table.columns = [_inert(name) for name in table.columns]
     with atomic_path(path) as temporary:
         table.to_csv(temporary, index=False)
+
+
+def _inert(value: Any) -> Any:
+    """`value` with an apostrophe before it if it is a text, not a number, that a spreadsheet would execute."""
+    if not isinstance(value, str):
+        return value
+    value = value.replace("\r\n", "\n").replace("\r", "\n")  # the writer quotes only \n
+    if not value.startswith(_FORMULA):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
 
 
 def file_digest(path: str | Path, algorithm: str = "sha256") -> str:

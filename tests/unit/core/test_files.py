@@ -1,5 +1,6 @@
 """A reader sees a whole file or none."""
 
+import csv
 import errno
 import os
 import resource
@@ -133,7 +134,7 @@ SEQUENCES = Sequences(np.arange(1, 10_001, dtype=np.int32), np.array([0, 10_000]
         lambda path: write_csv(path, NUMBERS),
         lambda path: save_sequences(path, SEQUENCES),
         lambda path: save_checkpoint(path, {"weight": torch.ones(1000)}),
-        lambda path: embed_with(["a", "b"], make_encoder(EncoderSpec(kind="random", dimension=64), "cpu"), path),
+        lambda path: embed_with(["a", "b"], make_encoder(EncoderSpec(kind="random", dimension=64), "cpu"), path, {}),
     ],
     ids=["text", "json", "parquet", "csv", "npz", "checkpoint", "embeddings"],
 )
@@ -165,3 +166,24 @@ def test_an_error_about_another_file_keeps_its_name(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="c") as refused:
         write_text(tmp_path / "c" / "d", "x")
     assert refused.value.filename == str(tmp_path / "c")
+
+
+def test_a_spreadsheet_takes_no_text_of_a_csv_for_a_formula(tmp_path: Path) -> None:
+    numbers = ["-0.5", "+3", "-1e-9", "-inf"]
+    texts = ["=cmd|'/c calc'!A1", "+1+cmd", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\uff1d1", "-"]
+    plain = ["iadsr", "a=b", "1-2", "", None]
+    cells = [*numbers, *texts, *plain]
+    table = pd.DataFrame({"=name": cells, "value": np.linspace(-1, 1, len(cells)), "flag": [True] * len(cells)})
+    write_csv(tmp_path / "t.csv", table)
+    with (tmp_path / "t.csv").open(newline="") as stream:
+        header, *rows = csv.reader(stream)
+    assert header == ["'=name", "value", "flag"]
+    assert [row[0] for row in rows] == [*numbers, *("'" + text.replace("\r", "\n") for text in texts), *plain[:-1], ""]
+    assert [float(row[1]) for row in rows] == table["value"].tolist()
+    assert table.columns[0] == "=name" and table["=name"][4] == texts[0], "the table itself is as it was"
+
+
+def test_columns_of_the_same_name_are_kept(tmp_path: Path) -> None:
+    table = pd.DataFrame([["=a", "=b"]], columns=["x", "x"])
+    write_csv(tmp_path / "t.csv", table)
+    assert (tmp_path / "t.csv").read_text() == "x,x\n'=a,'=b\n"
