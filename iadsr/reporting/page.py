@@ -29,6 +29,7 @@ from iadsr.reporting.words import label, listed, plain
 
 ALL_TESTS = "tests-all"  # every comparison, as a download only: a page cannot show some hundred rows usefully
 EXPERIMENT_TESTS = "tests-experiments"
+ALL_CURVES = "curves-all"  # every epoch of every run with every figure, of experiments too
 _DOWNLOADS = (".csv", ".tex")
 
 
@@ -137,6 +138,9 @@ def _overall_blocks(results: Results, settings: Mapping[str, Any]) -> list[Block
             for ranking in rankings(protocol, settings):
                 heading = f"{dataset}, protocol “{protocol}”, {label(ranking)}"
                 blocks.append(Block(heading, table=tables.overall_table(results, settings, dataset, protocol, ranking)))
+            beside = tables.beside_table(results, settings, dataset, protocol)
+            if beside is not None:
+                blocks.append(Block(f"{dataset}, protocol “{protocol}”, coverage and ties", table=beside))
     return blocks
 
 
@@ -177,11 +181,12 @@ def _popularity_blocks(results: Results, settings: Mapping[str, Any], numbers: I
 
 
 def _training_blocks(results: Results, numbers: Iterator[int]) -> list[Block]:
-    return [
+    drawn = [
         Block(figure=draw(results, dataset, next(numbers)))
         for dataset in results.values(DATASET)
         for draw in (figures.validation_figure, figures.loss_figure)
     ]
+    return [*drawn, Block(table=tables.logged_table(results))]
 
 
 def _mask_blocks(
@@ -250,6 +255,7 @@ def _render(
         datasets=listed(results.values(DATASET)),
         all_tests=ALL_TESTS,
         experiment_tests=EXPERIMENT_TESTS,
+        all_curves=ALL_CURVES,
     )
 
 
@@ -294,7 +300,9 @@ def _records(grids: Sequence[Results], out: Path) -> list[tuple[str, str]]:
 
 def _write_tables(sections: Sequence[Section], results: Results, further: Sequence[Experiment], folder: Path) -> None:
     """CSV and LaTeX of every table; what an earlier report left there goes."""
-    kept = {ALL_TESTS}
+    kept = {ALL_TESTS, ALL_CURVES}
+    curves = pd.concat([results.curves, *(item.results.curves for item in further)])
+    write_csv(folder / f"{ALL_CURVES}.csv", curves.drop_duplicates([*ADDRESS, "epoch"]))
     write_csv(folder / f"{ALL_TESTS}.csv", results.comparisons.drop(columns="experiment"))
     if further:
         kept.add(EXPERIMENT_TESTS)

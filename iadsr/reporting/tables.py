@@ -6,12 +6,13 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from iadsr.core.columns import BACKBONE, COLD_LIMIT, CUTOFFS, DATASET, DONE, METHOD, PROTOCOL, SEED
+from iadsr.core.columns import ADDRESS, BACKBONE, COLD_LIMIT, CUTOFFS, DATASET, DONE, METHOD, PROTOCOL, SEED
 from iadsr.reporting.answer import Comparisons, cell_notes
 from iadsr.reporting.layout import Cell, Column, Row, Table, columns_of, row_heads, text_cells
-from iadsr.reporting.load import NUMBERS, Results, own_ranking, protocol_values, records, select
+from iadsr.reporting.load import NUMBERS, Results, own_ranking, protocol_values, rankings, records, select
 from iadsr.reporting.words import (
     CLAIM_METRICS,
     NOTHING,
@@ -372,6 +373,93 @@ def _overall_record(
         "seeds_expected": len(cells),
         "note": cell_notes(cells),
     }
+
+
+BESIDE_METRICS = {"coverage@10": "Coverage@10", "tied_share": "Tied targets"}
+
+
+def beside_table(results: Results, settings: Mapping[str, Any], dataset: str, protocol: str) -> Table | None:
+    """Coverage and tied targets of every expected method, under both ranking rules; None if no run says."""
+    where = {DATASET: dataset, PROTOCOL: protocol}
+    values = select(results.metrics, **where, group="all")
+    values = values[values["metric"].isin(BESIDE_METRICS)]
+    if not values["value"].notna().any():
+        return None
+    order = [(metric, ranking) for metric in BESIDE_METRICS for ranking in rankings(protocol, settings)]
+    grouped = values.groupby([BACKBONE, METHOD, "metric", "ranking"])["value"]
+    means, deviations = grouped.mean().to_dict(), grouped.std().to_dict()
+    rows, frame = [], []
+    for backbone in results.values(BACKBONE, **where):
+        methods = results.methods(**where, backbone=backbone)
+        for method in methods:
+            cells = select(results.cells, **where, backbone=backbone, method=method)
+            pairs = [
+                (means.get((backbone, method, *key), math.nan), deviations.get((backbone, method, *key), math.nan))
+                for key in order
+            ]
+            body = [
+                Cell(share(mean), sub=f"±\u202f{share(deviation)}" if is_number(deviation) else "")
+                for mean, deviation in pairs
+            ]
+            if not (cells["status"] == DONE).any():
+                body = [Cell(cell_notes(cells), span=len(order), tone="missing")]
+            rows.append(Row([*row_heads(label(backbone), label(method)), *body], opens=method == methods[0]))
+            named = zip(order, pairs, strict=True)
+            frame.append(
+                {
+                    **where,
+                    BACKBONE: backbone,
+                    METHOD: method,
+                    **{
+                        f"{metric} {ranking} {part}": number
+                        for (metric, ranking), pair in named
+                        for part, number in zip(("mean", "sd"), pair, strict=True)
+                    },
+                }
+            )
+    columns = [
+        *columns_of(("Backbone", "Method"), ()),
+        *(Column(BESIDE_METRICS[metric], sub=label(ranking)) for metric, ranking in order),
+    ]
+    caption = (
+        f"{context(results, settings, dataset, protocol)} Coverage@10: share of the catalogue in anybody's first ten. "
+        "Tied targets: share of users whose test item has exactly the score of another candidate; its rank is then the "
+        "expected one under random order. Mean and standard deviation over seeds."
+    )
+    return Table(slug("coverage", dataset, protocol), caption, columns, rows, pd.DataFrame(frame))
+
+
+NOT_FIGURES = (*ADDRESS, "epoch", "validation", "seconds")
+
+
+def logged_table(results: Results) -> Table:
+    """Every loss part and figure that the methods logged, under its own name, at each run's best epoch."""
+    curves = results.curves
+    logged = [str(name) for name in curves if name not in NOT_FIGURES]
+    names = [name for name in logged if np.isfinite(pd.to_numeric(curves[name])).any()]
+    keys = [DATASET, PROTOCOL, BACKBONE, METHOD]
+    best = curves.merge(results.cells[[*ADDRESS, "best_epoch"]], on=list(ADDRESS))
+    best = best[best["epoch"] == best["best_epoch"]]
+    means = best[names].where(np.isfinite(best[names])).groupby([best[key] for key in keys]).mean()
+    known = {tuple(map(str, key)): row for key, row in zip(means.index, means.to_numpy().tolist(), strict=True)}
+    rows, frame = [], []
+    previous = None
+    for address, cells in results.cells.groupby(keys, sort=False):
+        key = tuple(str(part) for part in address)
+        numbers = known.get(key, [math.nan] * len(names))
+        body = [Cell(fixed(number)) for number in numbers]
+        if key not in known and names:
+            body = [Cell(cell_notes(cells) or "no epoch", span=len(names), tone="missing")]
+        rows.append(Row([*row_heads(*map(label, key)), *body], opens=key[:3] != previous))
+        previous = key[:3]
+        frame.append({**dict(zip(keys, key, strict=True)), **dict(zip(names, numbers, strict=True))})
+    caption = (
+        "Everything that the methods logged while training, by the name that each gave it: parts of the loss as they "
+        f"are weighed and added, traced figures. At the best epoch, mean over seeds; {NOTHING}: the method has no such "
+        "figure."
+    )
+    columns = columns_of(("Dataset", "Protocol", "Backbone", "Method"), [name.replace("_", " ") for name in names])
+    return Table("logged", caption, columns, rows, pd.DataFrame(frame))
 
 
 def effects_table(results: Results, compared: Comparisons, settings: Mapping[str, Any], dataset: str) -> Table:

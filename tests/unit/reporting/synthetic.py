@@ -279,6 +279,9 @@ def _metrics(address: dict[str, Any], bad: bool, generator: np.random.Generator)
         users = 0 if bad else 943 if group == "all" else 94
         number = math.nan if bad else number
         rows.append({**address, "ranking": ranking, "group": group, "metric": metric, "value": number, "users": users})
+    for ranking, (metric, number) in product(("excluded", "kept"), (("coverage@10", 0.25), ("tied_share", 0.002))):
+        number = math.nan if bad else number * (2 if ranking == "kept" else 1)
+        rows.append({**address, "ranking": ranking, "group": "all", "metric": metric, "value": number, "users": 943})
     return rows
 
 

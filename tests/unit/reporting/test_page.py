@@ -1,3 +1,4 @@
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -8,8 +9,8 @@ import pytest
 
 from iadsr.core.errors import ConfigError, DataError
 from iadsr.reporting.page import build_report
-from iadsr.reporting.words import fixed, label
-from tests.unit.reporting.reading import read, rows_of
+from iadsr.reporting.words import NOTHING, fixed, label
+from tests.unit.reporting.reading import read, rows_of, section_of
 from tests.unit.reporting.synthetic import ADDRESS, DIVERGED, METRICS, MISSING, SETTINGS, TEMPLATES, grid, make_tree
 
 
@@ -174,6 +175,41 @@ def test_latex_is_escaped_and_complete(page: Path) -> None:
     assert r"$\pm$" in overall
 
 
+def test_coverage_and_ties_stand_beside_the_results(page: Path, text: str) -> None:
+    """The protocol's own ranking rule first."""
+    rows = {tuple(row[:2]): row[2:] for row in rows_of(text, "coverage-movielens-100k-paper")}
+    assert rows["GRU4Rec", "IADSR"] == [f"{value}\u202f% ±\u202f0.0\u202f%" for value in (50.0, 25.0, 0.4, 0.2)]
+    assert rows["Caser", "IADSR"] == ["seeds 1, 2 and 3 diverged: loss is NaN at epoch 3"]
+    table = pd.read_csv(page.parent / "tables" / "coverage-movielens-100k-strong.csv").iloc[0]
+    assert (table["coverage@10 excluded mean"], table["tied_share kept mean"]) == (0.25, 0.004)
+    assert (page.parent / "tables" / "coverage-movielens-100k-strong.tex").is_file()
+
+
+def test_whatever_a_method_logs_is_shown_and_can_be_had(tmp_path: Path) -> None:
+    """A method from elsewhere names its losses and figures as it likes."""
+    cells = grid(protocols=["paper"], backbones=["gru4rec"], seeds=[1, 2])
+    make_tree(tmp_path, cells)
+    path = tmp_path / "evaluation" / "curves.parquet"
+    curves = pd.read_parquet(path)
+    mine = curves["method"] == "iadsr"
+    curves["loss_contrast"] = (curves["epoch"] / 8 + curves["seed"]).where(mine)
+    curves["entropy"] = math.inf
+    curves.loc[mine & (curves["seed"] == 1), "entropy"] = 0.5
+    curves["unused"] = math.nan
+    curves.to_parquet(path)
+    out = tmp_path / "report" / "index.html"
+    build_report(tmp_path, cells, SETTINGS, TEMPLATES, out)
+    text = out.read_text(encoding="utf-8")
+    header = re.findall("<th[^>]*>([^<]*)</th>", text[text.index('id="t-logged"') :].split("</thead>")[0])
+    assert header[-2:] == ["loss contrast", "entropy"] and "unused" not in header
+    rows = {row[3]: row[-2:] for row in rows_of(text, "logged")}
+    nothing = [NOTHING, NOTHING]
+    assert rows == {"none": nothing, "IADSR": ["3.0000", "0.5000"], "random drop": nothing}, "epoch 12 is the best"
+    assert 'href="tables/curves-all.csv"' in section_of(text, "training")
+    given = pd.read_csv(out.parent / "tables" / "curves-all.csv")[list(curves.columns)]
+    pd.testing.assert_frame_equal(given, curves, check_dtype=False)
+
+
 def test_one_protocol_one_seed(build: Callable[..., str]) -> None:
     text = build(grid(protocols=["paper"], backbones=["sasrec"], seeds=[4]))
     read(text)
@@ -285,5 +321,5 @@ def test_settings_by_cell_are_summarised(build: Callable[..., str]) -> None:
 
 def test_fixture_has_numbers(tree: Path) -> None:
     metrics = pd.read_parquet(tree / "evaluation" / "metrics.parquet")
-    assert len(metrics) == 53 * 2 * 12 * 7
-    assert metrics["value"].isna().sum() == 3 * 2 * 12 * 7
+    assert len(metrics) == 53 * 2 * (12 * 7 + 2), "seven metrics in twelve groups, coverage and ties of all users"
+    assert metrics["value"].isna().sum() == 3 * 2 * (12 * 7 + 2)
