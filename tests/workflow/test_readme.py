@@ -20,13 +20,9 @@ def cheap(line: str) -> str:
     if program == "make":
         return line.replace("make", "make -n", 1)
     if program.endswith("snakemake"):
-        line += " -n --quiet rules"
-        if "paper.yaml" in line:
-            line = (
-                line.replace("--config ", "--config seeds=[0] ")
-                if "--config " in line
-                else f"{line} --config seeds=[0]"
-            )
+        words, _, overrides = line.partition(" --config ")
+        overrides += " seeds=[0]" if "paper.yaml" in line else ""
+        line = f"{words} -n --quiet rules" + (f" --config {overrides}" if overrides else "")
     return line
 
 
