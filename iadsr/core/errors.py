@@ -38,7 +38,7 @@ def suggest(word: str, known: Iterable[str]) -> str:
 def one_line(error: BaseException) -> str:
     """The message of another library's error, without line breaks and shortened; its type where that says more."""
     text = " ".join(str(error).split())
-    text = f"{type(error).__name__} {text}" if len(text) < 20 else text
+    text = f"{type(error).__name__} {text}".strip() if isinstance(error, LookupError) or not text else text
     return text if len(text) <= 200 else f"{text[:200]}..."
 
 

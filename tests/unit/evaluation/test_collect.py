@@ -207,3 +207,17 @@ def test_a_curve_that_lost_epochs_is_refused(make_run: Make, table: Table, tmp_p
         (folder / "curve.csv").write_text(kept)
         with pytest.raises(DataError, match=message):
             collect([folder], {"toys": 4}, tmp_path / "out")
+
+
+def test_a_curve_s_own_columns_are_carried_along(make_run: Make, table: Table, tmp_path: Path) -> None:
+    """A method names its losses and figures as it likes; a run that lacks one has NaN there."""
+    folders = [make_run(table([1], [1])), make_run(table([1], [1]), seed=1)]
+    (folders[1] / "curve.csv").write_text(
+        "epoch,loss,validation,seconds,loss_contrast,entropy of the mask\n1,2,0.1,1,0.5,\n2,1,0.2,1,0.25,7\n"
+    )
+    collect(folders, {"toys": 4}, tmp_path / "out")
+    curves = pd.read_parquet(tmp_path / "out" / "curves.parquet")
+    added = curves[["loss_contrast", "entropy of the mask"]]
+    assert (added.dtypes == "float64").all()
+    assert added[curves["seed"] == 0].isna().all(axis=None)
+    assert added.fillna(-1)[curves["seed"] == 1].to_numpy().tolist() == [[0.5, -1], [0.25, 7]]

@@ -1,3 +1,4 @@
+import json
 import math
 import re
 from collections.abc import Callable
@@ -323,3 +324,31 @@ def test_fixture_has_numbers(tree: Path) -> None:
     metrics = pd.read_parquet(tree / "evaluation" / "metrics.parquet")
     assert len(metrics) == 53 * 2 * (12 * 7 + 2), "seven metrics in twelve groups, coverage and ties of all users"
     assert metrics["value"].isna().sum() == 3 * 2 * (12 * 7 + 2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"counts": {"users": 1, "items": 2}}, "it lacks interactions"),
+        ({"counts": [1, 2, 3]}, "counts is"),
+        ({"length": {"mean": 1.0, "min": "short", "max": 2}}, "min is 'short'"),
+        ({"tied_share": None}, "tied_share is None"),
+    ],
+)
+def test_a_summary_of_other_things_is_named(changes: dict[str, object], message: str, tmp_path: Path) -> None:
+    cells = grid(protocols=["paper"], backbones=["gru4rec"], seeds=[1])
+    make_tree(tmp_path, cells, epochs=1)
+    path = tmp_path / "data" / "movielens-100k" / "summary.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    with pytest.raises(DataError, match=rf"summary\.json is damaged \({message}.*make it anew: snakemake"):
+        build_report(tmp_path, cells, SETTINGS, TEMPLATES, tmp_path / "index.html")
+
+
+@pytest.mark.parametrize("changes", [{"commit": ["x"]}, {"inputs": None}, {"versions": "3.11"}, {"cell": []}])
+def test_a_record_of_other_things_is_named(changes: dict[str, object], tmp_path: Path) -> None:
+    cells = grid(protocols=["paper"], backbones=["gru4rec"], seeds=[1])
+    make_tree(tmp_path, cells, epochs=1)
+    path = next((tmp_path / "runs").rglob("record.json"))
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    with pytest.raises(DataError, match=r"record\.json is damaged \(.*make it anew: snakemake"):
+        build_report(tmp_path, cells, SETTINGS, TEMPLATES, tmp_path / "index.html")
