@@ -36,7 +36,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
 }
 
 # options that the identity of the weights already carries
-_NAMED_BY_IDENTITY = frozenset({"kind", "model", "adapter", "revision", "adapter_revision", "base_revision", "pooling"})
+NAMED_BY_IDENTITY = frozenset({"kind", "model", "adapter", "revision", "adapter_revision", "base_revision", "pooling"})
 
 
 class EncoderSpec(Strict):
@@ -113,7 +113,7 @@ class EncoderSpec(Strict):
 
     def settings(self) -> dict[str, Any]:
         """The options in force that an encoder's identity does not name, such as `max_length` or `seed`."""
-        return {name: value for name, value in self.options().items() if name not in _NAMED_BY_IDENTITY}
+        return {name: value for name, value in self.options().items() if name not in NAMED_BY_IDENTITY}
 
 
 def parse_encoder(mapping: Mapping[str, Any], where: str = "the configuration") -> EncoderSpec:

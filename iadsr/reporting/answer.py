@@ -355,7 +355,7 @@ def warnings(results: Results, compared: Comparisons, settings: Mapping[str, Any
                 f"the order of the source's rows decides which of them comes last and is the test item. {note}".rstrip()
             )
     for row in results.encoders.itertuples(index=False):
-        if row.encoder == "random":
+        if row.kind == "random":
             found.append(f"{row.dataset}: the item embeddings are random, so no semantic signal can reach IADSR.")
     items = [
         item

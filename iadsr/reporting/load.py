@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from safetensors import safe_open
 
 from iadsr.core.columns import (
     ADDRESS,
@@ -27,6 +25,7 @@ from iadsr.core.columns import (
     SEED,
     VALUE,
 )
+from iadsr.core.encoders import NAMED_BY_IDENTITY, changed_options
 from iadsr.core.errors import ConfigError
 from iadsr.core.files import check_types, read_json, read_parquet, reading
 
@@ -93,7 +92,7 @@ _SUMMARY_TYPES: dict[str, type | UnionType] = {
     "sources": list,
 }
 _RECORD_TYPES: dict[str, type | UnionType] = {"cell": dict, "commit": dict, "versions": dict, "inputs": dict}
-_ENCODER_FIELDS = ("encoder", "model", "revision", "pooling", "dimension", "text_digest")
+_ENCODER_FIELDS = ("encoder", "kind", "model", "revision", "pooling", "dimension", "options")
 
 
 @dataclass(frozen=True)
@@ -268,7 +267,7 @@ class _Tree:
             keep=_keep(self._kept, expected),
             popularity=self._popularity[self._popularity[DATASET].isin(datasets)],
             summaries={name: _summary(self._root / "data" / name / "summary.json") for name in datasets},
-            encoders=_encoders(self._root, datasets, merged, found),
+            encoders=_encoders(merged, found),
             records=found,
             record_paths=paths,
             unexpected_runs=unexpected,
@@ -351,33 +350,26 @@ def _merge_runs(expected: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     return merged
 
 
-def _encoders(
-    root: Path, datasets: Sequence[str], cells: pd.DataFrame, records: Mapping[Address, Mapping[str, Any]]
-) -> pd.DataFrame:
-    """One row a dataset and encoder: its metadata, and how many runs `used` it (all stored ones if none is used)."""
-    rows: list[dict[str, Any]] = []
-    for dataset in datasets:
-        used = Counter(str(name) for name in select(cells, dataset=dataset)["encoder"].dropna())
-        stored = {path.stem: _metadata(path) for path in sorted((root / "embeddings" / dataset).glob("*.safetensors"))}
-        for name in sorted(used) or sorted(stored):
-            metadata = stored.get(name) or _recorded_encoder(records, dataset, name)
-            fields = {field: str(metadata.get(field) or "") for field in _ENCODER_FIELDS}
-            rows.append({DATASET: dataset, **fields, "encoder": name, "used": used[name]})
-    return pd.DataFrame(rows, columns=[DATASET, *_ENCODER_FIELDS, "used"])
+def _encoders(cells: pd.DataFrame, records: Mapping[Address, Mapping[str, Any]]) -> pd.DataFrame:
+    """One row per dataset and encoder, as the runs' records identify it, and how many runs `used` it.
 
-
-def _metadata(path: Path) -> Mapping[str, str]:
-    with reading(path), safe_open(path, framework="numpy") as tensors:
-        return dict(tensors.metadata() or {})
-
-
-def _recorded_encoder(records: Mapping[Address, Mapping[str, Any]], dataset: str, name: str) -> Mapping[str, Any]:
-    """What a run wrote about its encoder, for when the embeddings themselves are gone."""
-    for address, record in records.items():
-        encoder = record.get("cell", {}).get("encoder")
-        if address[0] != dataset or not isinstance(encoder, Mapping):
-            continue
-        # embeddings of changed texts are named `<encoder>-<texts>`
-        if {name, name.rpartition("-")[0]} & {str(value) for value in encoder.values()}:
-            return encoder
-    return {}
+    `encoder` is the name of the embeddings file, `kind` the kind of encoder, `options` those that differ from the
+    kind's defaults and that no other column tells, `text_digest` the digests of the texts that it read.
+    """
+    used: dict[tuple[str, ...], list[str]] = {}
+    read = cells[cells["encoder"].notna()]
+    for address, name in zip(read[list(ADDRESS)].itertuples(index=False, name=None), read["encoder"], strict=True):
+        record = records.get(address, {})
+        identity = record.get("encoder_identity") or {}
+        changed = changed_options(record.get("cell", {}).get("encoder") or {"kind": identity.get("encoder")})
+        described = {
+            **identity,
+            "encoder": name,
+            "kind": identity.get("encoder"),
+            "options": ", ".join(f"{key} {changed[key]}" for key in sorted(set(changed) - NAMED_BY_IDENTITY)),
+        }
+        key = (str(address[0]), *(str(described.get(field) or "") for field in _ENCODER_FIELDS))
+        used.setdefault(key, []).append(str(identity.get("text_digest") or ""))
+    rows = [(*key, ", ".join(sorted(set(digests))), len(digests)) for key, digests in used.items()]
+    rows.sort(key=lambda row: (list(cells[DATASET]).index(row[0]), row[1:]))
+    return pd.DataFrame(rows, columns=[DATASET, *_ENCODER_FIELDS, "text_digest", "used"])

@@ -85,11 +85,12 @@ def context(
 
 
 def encoder_text(results: Results, dataset: str) -> str:
-    """`minilm (model, revision r)` for every encoder that the runs on `dataset` used."""
+    """`minilm-1a2b3c4d (model, revision r, max_length 8)` for every encoder that the runs on `dataset` used."""
     texts = []
     for row in records(select(results.encoders, dataset=dataset)):
-        detail = ", ".join(filter(None, [row["model"], f"revision {row['revision']}" if row["revision"] else ""]))
-        texts.append(f"{row['encoder']}{f' ({detail})' if detail else ''}{'' if row['used'] else ', used by no run'}")
+        revision = f"revision {row['revision']}" if row["revision"] else ""
+        detail = ", ".join(filter(None, [row["model"], revision, row["options"]]))
+        texts.append(f"{row['encoder']}{f' ({detail})' if detail else ''}")
     return listed(texts) or "none"
 
 
@@ -812,6 +813,7 @@ def encoder_table(encoders: pd.DataFrame) -> Table:
         "revision": "Revision",
         "pooling": "Pooling",
         "dimension": "Dimension",
+        "options": "Options",
         "used": "Runs",
     }
     rows = [
@@ -822,5 +824,8 @@ def encoder_table(encoders: pd.DataFrame) -> Table:
         Column("Dataset", numeric=False),
         *(Column(title, numeric=title in ("Dimension", "Runs")) for title in titles.values()),
     ]
-    caption = "Encoders of the item texts. Results of one encoder never stand for another's."
+    caption = (
+        "Encoders of the item texts. Options: those that differ from the defaults of the encoder's kind. Results of "
+        "one encoder never stand for another's."
+    )
     return Table("encoders", caption, columns, rows, encoders.copy())

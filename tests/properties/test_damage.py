@@ -58,7 +58,6 @@ READS = {
         *(f"evaluation/{name}.parquet" for name in ("runs", "metrics", "curves", "keep", "popularity")),
         "statistics/comparisons.parquet",
         "data/planted/summary.json",
-        "embeddings/planted/tfidf.safetensors",
         f"runs/{CELLS['iadsr']}/record.json",
     ],
 }
@@ -134,7 +133,7 @@ def test_a_damaged_file_is_named_with_its_remedy(stage: str, kind: str, inside: 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_missing_file_is_named_with_its_remedy(stage: str, inside: Path) -> None:
-    optional = {"evaluation/keep.parquet", "evaluation/popularity.parquet", READS["report"][-1], READS["report"][-2]}
+    optional = {"evaluation/keep.parquet", "evaluation/popularity.parquet", READS["report"][-1]}
     for name in READS[stage]:
         if stage == "report" and name in optional:
             continue

@@ -3,10 +3,6 @@ rule reporting:
         metrics=rules.evaluation.output,
         comparisons=rules.statistics.output,
         summaries=expand(rules.datasets.output.summary, dataset=RUN.all_datasets),
-        embeddings=[
-            f"{ROOT}/embeddings/{dataset}/{name}.safetensors"
-            for dataset, name in EMBEDDINGS
-        ],
         protocols=[
             f"{os.path.relpath(CONFIG_FOLDER)}/protocols/{name}.yaml"
             for name in dict.fromkeys(cell.protocol for cell in CELLS.values())

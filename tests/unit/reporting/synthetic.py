@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from safetensors.numpy import save_file
 
 ADDRESS = ["dataset", "protocol", "backbone", "method", "seed"]
 METRICS = [f"{name}@{k}" for k in (5, 10, 20) for name in ("HR", "NDCG")] + ["MRR"]
@@ -191,22 +190,17 @@ def _dataset(root: Path, name: str) -> None:
     folder = root / "data" / name
     folder.mkdir(parents=True)
     (folder / "summary.json").write_text(json.dumps(summary))
-    folder = root / "embeddings" / name
-    folder.mkdir(parents=True)
-    metadata = {
-        "encoder": "minilm",
-        "model": "all-MiniLM-L6-v2",
-        "revision": "r1",
-        "pooling": "mean",
-        "text_digest": "ef" * 32,
-        "dimension": "4",
-    }
-    for encoder in ("minilm", "tfidf"):
-        save_file(
-            {"embeddings": np.zeros((3, 4), np.float32)},
-            folder / f"{encoder}.safetensors",
-            {**metadata, "encoder": encoder},
-        )
+
+
+ENCODER = {
+    "encoder": "minilm",
+    "model": "all-MiniLM-L6-v2",
+    "revision": "r1",
+    "pooling": "mean",
+    "settings": {"kind": "minilm", "batch_size": 64, "max_length": 256},
+    "text_digest": "ef" * 32,
+    "dimension": 4,
+}
 
 
 def _run(address: dict[str, Any], bad: bool, generator: np.random.Generator) -> dict[str, Any]:
@@ -242,16 +236,18 @@ def _record(root: Path, cell: tuple[str, str, str, str, int], bad: bool) -> None
     dataset, protocol, backbone, method, seed = cell
     path = root / "runs" / dataset / protocol / backbone / method / f"seed{seed}" / "record.json"
     path.parent.mkdir(parents=True)
+    iadsr = method.startswith("iadsr")
     record = {
         "status": "diverged" if bad else "done",
         "reason": None,
         "identity": "0123456789abcdef" * 4,
         "cell": {
             **dict(zip(ADDRESS, cell, strict=True)),
-            "encoder": None,
+            "encoder": {"kind": "minilm"} if iadsr else None,
             "objective": "all",
             "settings": {},
         },
+        "encoder_identity": ENCODER if iadsr else None,
         "inputs": {"sequences": "cd" * 32},
         "source_digest": value(backbone),
         "commit": {"hash": "c0ffee" * 6, "dirty": False},

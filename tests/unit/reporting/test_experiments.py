@@ -309,7 +309,7 @@ def scaled(root: Path, tmp_path: Path, factor: float) -> Path:
     frame = pd.read_parquet(root / "evaluation" / "metrics.parquet")
     rows = (frame["protocol"] == "strong") & (frame["method"] == "iadsr")
     frame.loc[rows, "value"] *= factor
-    for name in ("statistics", "data", "embeddings", "runs"):
+    for name in ("statistics", "data", "runs"):
         (tmp_path / name).symlink_to(root / name)
     (tmp_path / "evaluation").mkdir()
     for path in (root / "evaluation").iterdir():

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from iadsr.core.encoders import embeddings_name
 from iadsr.core.errors import ConfigError, DataError
 from iadsr.reporting.page import build_report
 from iadsr.reporting.words import NOTHING, fixed, label
@@ -119,6 +120,33 @@ def test_captions_name_what_made_the_numbers(text: str) -> None:
         "history kept",
     ):
         assert part in caption
+
+
+def test_an_encoder_is_shown_with_its_options_and_its_revision(tmp_path: Path) -> None:
+    """Runs of two revisions of one encoder are told apart; joined names add no second row."""
+    cells = grid()
+    make_tree(tmp_path, cells, epochs=4)
+    encoder = {"kind": "tfidf", "dimension": 64, "seed": 3}
+    name = embeddings_name(encoder)
+    runs = pd.read_parquet(tmp_path / "evaluation/runs.parquet")
+    runs.loc[runs["method"] == "iadsr", "encoder"] = name
+    runs.to_parquet(tmp_path / "evaluation/runs.parquet")
+    paths = sorted((tmp_path / "runs").rglob("iadsr/seed*/record.json"))
+    for number, path in enumerate(paths):
+        record = json.loads(path.read_text())
+        record["cell"]["encoder"] = encoder
+        revision = "r2" if number == 0 else "r1"
+        record["encoder_identity"] |= {"encoder": "tfidf", "revision": revision, "text_digest": f"{number % 2:064}"}
+        path.write_text(json.dumps(record))
+    build_report(tmp_path, cells, SETTINGS, TEMPLATES, tmp_path / "report/index.html")
+    text = (tmp_path / "report/index.html").read_text()
+    for revision in ("r1", "r2"):
+        assert f"{name} (all-MiniLM-L6-v2, revision {revision}, dimension 64, seed 3)" in text
+    table = pd.read_csv(next((tmp_path / "report").rglob("encoders.csv")), dtype=str)
+    own = table[table["encoder"] == name].set_index("revision")
+    assert own["options"].tolist() == ["dimension 64, seed 3"] * 2
+    assert own["used"].to_dict() == {"r1": str(len(paths) - 1), "r2": "1"}
+    assert len(own.loc["r1", "text_digest"].split(", ")) == 2
 
 
 def test_tables_have_captions_and_scopes(text: str) -> None:
