@@ -32,6 +32,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
         "max_length": 512,
         "dtype": "bfloat16",
         "instruction": None,
+        "normalise": False,  # as in the script that was recovered from a third-party copy of the release
     },
 }
 
@@ -57,8 +58,9 @@ class EncoderSpec(Strict):
     adapter: str | None = Field(
         default=None,
         min_length=1,
-        description="llm2vec: hub name or folder of a PEFT adapter on top of `model`, such as "
-        "McGill-NLP/LLM2Vec-Meta-Llama-3-8B-Instruct-mntp-supervised.",
+        description="llm2vec: hub name or folder of a PEFT adapter on top of `model`; none by default. Published for "
+        "the default model: McGill-NLP/LLM2Vec-Meta-Llama-3-8B-Instruct-mntp-supervised and "
+        "McGill-NLP/LLM2Vec-Meta-Llama-3-8B-Instruct-mntp-unsup-simcse.",
     )
     revision: str | None = Field(
         default=None, min_length=1, description="llm2vec: commit, tag or branch of `model` on the hub."
@@ -83,6 +85,11 @@ class EncoderSpec(Strict):
     )
     instruction: str | None = Field(
         default=None, min_length=1, description="llm2vec: text put before every item; it is not pooled."
+    )
+    normalise: bool | None = Field(
+        default=None,
+        description="llm2vec: divide every vector by its length; by default vectors keep it. The other kinds always "
+        "give vectors of length 1.",
     )
     seed: int | None = Field(default=None, ge=0, lt=2**32, description="tfidf (SVD), random: seed of the generator.")
 

@@ -20,7 +20,7 @@ from iadsr.core.encoders import EncoderSpec
 from iadsr.core.errors import ConfigError, DataError, IadsrError
 from iadsr.core.files import file_digest, read_json, value_digest
 from iadsr.embeddings.devices import resolve_device
-from iadsr.embeddings.vectors import batches_by_length
+from iadsr.embeddings.vectors import batches_by_length, unit_rows
 
 _SEPARATOR = "!@#$%^&*()"  # llm2vec's own mark between instruction and text
 _POOLED_TOKENS = 400  # llm2vec's default bound on a text without its instruction
@@ -100,7 +100,7 @@ def _base_of(checkpoint: _Checkpoint, revision: str | None) -> tuple[str, str] |
 
 
 class Llm2Vec:
-    """A large language model made bidirectional. Vectors keep their length, as the package gives them."""
+    """A large language model made bidirectional. Vectors keep their length unless the spec says `normalise`."""
 
     corpus_wide = False
 
@@ -173,7 +173,7 @@ class Llm2Vec:
                 features = {name: value.to(self._device) for name, value in features.items()}
                 vectors[rows] = network(features).float().cpu().numpy()
                 bar.update(len(rows))
-        return vectors
+        return unit_rows(vectors) if self._spec.normalise else vectors
 
     def reads(self, texts: Sequence[str]) -> list[str]:
         """Each text as the package cuts it."""

@@ -39,6 +39,7 @@ def test_defaults_belong_to_the_kind() -> None:
         ({"kind": "random", "pooling": "mean"}, "does not use 'pooling'"),
         ({"kind": "llm2vec", "dimension": 64}, "does not use 'dimension'"),
         ({"kind": "minilm", "pooling": "eos_token"}, "must be 'mean'"),
+        ({"kind": "minilm", "normalise": True}, "does not use 'normalise'"),
         ({"kind": "minilm", "batch_size": 0}, "encoder.batch_size"),
         ({"kind": "minilm", "batch_size": "8"}, "encoder.batch_size"),
         ({"kind": "tfidf", "seed": -1}, "encoder.seed"),
@@ -62,6 +63,7 @@ def test_a_spec_is_frozen_and_every_option_is_described() -> None:
 def test_settings_leave_out_what_the_identity_says() -> None:
     assert parse_encoder({"kind": "tfidf", "dimension": 8}).settings() == {"dimension": 8, "seed": 0}
     assert "model" not in parse_encoder({"kind": "llm2vec"}).settings()
+    assert parse_encoder({"kind": "llm2vec"}).settings()["normalise"] is False
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -73,7 +75,7 @@ def test_a_file_is_named_after_kind_texts_and_changed_options(kind: str) -> None
     names = [kind]
     for name in EncoderSpec.model_fields:
         other = 7 if isinstance(getattr(spec, name), int) else "x"
-        value = {"pooling": "weighted_mean", "dtype": "float16"}.get(name, other)
+        value = {"pooling": "weighted_mean", "dtype": "float16", "normalise": True}.get(name, other)
         needs = {"adapter": "a"} if name == "adapter_revision" else {}
         try:
             changed = parse_encoder({"kind": kind, **needs, name: value})

@@ -19,7 +19,7 @@ import torch
 from transformers import LlamaModel
 
 from iadsr.core.embeddings_file import Vectors, describe_source, load_vectors, read_metadata
-from iadsr.core.encoders import EncoderSpec
+from iadsr.core.encoders import EncoderSpec, embeddings_name
 from iadsr.core.errors import ConfigError, DataError, IadsrError
 from iadsr.embeddings import store
 from iadsr.embeddings.llm2vec_encoder import Llm2Vec
@@ -111,6 +111,17 @@ def test_an_instruction_shapes_the_vectors_but_is_not_pooled(checkpoint: Path, v
     with torch.no_grad():
         states = network.model(**tokens).last_hidden_state[0]
     np.testing.assert_allclose(other[0], states[-count:].mean(dim=0).numpy(), atol=1e-5)
+
+
+def test_normalised_vectors_have_length_one_and_their_direction(checkpoint: Path, vectors: Vectors) -> None:
+    spec = _spec(checkpoint, normalise=True)
+    unit = Llm2Vec(spec, "cpu").encode(TEXTS)
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    assert np.abs(lengths - 1).min() > 0.1, "the default keeps the lengths"
+    np.testing.assert_allclose(np.linalg.norm(unit, axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(unit * lengths, vectors, atol=1e-5)
+    assert spec.settings()["normalise"] is True
+    assert embeddings_name(spec.options()) != embeddings_name(_spec(checkpoint).options())
 
 
 def test_the_package_s_mark_inside_a_title_ends_nothing(encoder: Llm2Vec) -> None:
