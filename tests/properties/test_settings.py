@@ -26,7 +26,7 @@ from iadsr.training.loop import evaluation_noise, train
 from iadsr.training.recommender import build_recommender, state_width
 from iadsr.training.run import run_cell
 from iadsr.training.score import Scorer
-from tests.helpers import context, joined_sequences, small_cell, small_sequences
+from tests.helpers import context, small_cell, small_sequences
 
 FOLDER = Path(__file__).resolve().parents[2] / "workflow" / "config"
 
@@ -209,11 +209,13 @@ RANDOM_DROP = {"match": Case("other", ("matched",)), "remove": Case("pack", CURV
 
 @functools.cache
 def sequences_with_texts() -> Sequences:
-    return joined_sequences(small_sequences())
+    """Some interactions share a text, as those of histories that begin alike do."""
+    sequences = small_sequences()
+    return replace(sequences, texts=np.arange(len(sequences.items)) % 50 + 1)
 
 
 def with_method(kind: str, options: dict[str, Any]) -> dict[str, Any]:
-    """Train a method whose text table has a row for each interaction."""
+    """Train a method whose text table is not one of items."""
     sequences = sequences_with_texts()
     rows = torch.randn(len(sequences.items) + 1, 6, generator=torch.Generator().manual_seed(1))
     told = replace(context(), text=rows)
