@@ -1,6 +1,10 @@
-"""Where a neural encoder runs."""
+"""Where encoders run: device and CPU threads."""
 
 from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
 
 from iadsr.core.errors import ConfigError
 
@@ -24,3 +28,20 @@ def resolve_device(name: str) -> str:
             "GPUs. Use device 'auto' or 'cpu', or install a CUDA build of torch."
         )
     return name
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Limit the numerical libraries loaded so far to one CPU thread: with more, sums have another order and digits."""
+    from threadpoolctl import threadpool_limits
+
+    torch = sys.modules.get("torch")
+    before = torch.get_num_threads() if torch else 1
+    with threadpool_limits(limits=1):
+        try:
+            if torch:
+                torch.set_num_threads(1)  # also its own MKL, which threadpoolctl does not see
+            yield
+        finally:
+            if torch:
+                torch.set_num_threads(before)

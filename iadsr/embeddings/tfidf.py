@@ -10,6 +10,7 @@ import numpy as np
 from iadsr.core.embeddings_file import Vectors
 from iadsr.core.encoders import EncoderSpec
 from iadsr.core.errors import DataError
+from iadsr.embeddings.devices import one_thread
 from iadsr.embeddings.vectors import unit_rows
 
 
@@ -53,7 +54,8 @@ class TfidfSvd:
         except ValueError as error:
             raise DataError(f"TF-IDF finds no word in {len(texts)} texts: {error}") from error
         rank = min(self._dimension, *weights.shape)
-        reduced = TruncatedSVD(n_components=rank, random_state=self._seed).fit_transform(weights)
+        with one_thread():
+            reduced = TruncatedSVD(n_components=rank, random_state=self._seed).fit_transform(weights)
         vectors = np.zeros((len(texts), self._dimension))
         vectors[:, :rank] = reduced
         return unit_rows(vectors)

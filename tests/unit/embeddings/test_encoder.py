@@ -8,6 +8,7 @@ import pytest
 
 from iadsr.core.encoders import EncoderSpec
 from iadsr.core.errors import IadsrError
+from iadsr.embeddings.devices import one_thread
 from iadsr.embeddings.encoder import make_encoder
 
 
@@ -22,3 +23,15 @@ def test_each_kind_has_its_encoder(kind: str, corpus_wide: bool) -> None:
 def test_llm2vec_outside_its_environment_says_what_to_run() -> None:
     with pytest.raises(IadsrError, match="make setup-llm2vec"):
         make_encoder(EncoderSpec(kind="llm2vec"))
+
+
+def test_networks_compute_with_one_thread_and_leave_torch_as_it_was() -> None:
+    torch = pytest.importorskip("torch")
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with one_thread():
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

@@ -94,3 +94,20 @@ def test_a_device_that_is_not_there_is_refused() -> None:
         MiniLM(EncoderSpec(kind="minilm"), device="gpu")
     with pytest.raises(ConfigError, match="not available"):
         MiniLM(EncoderSpec(kind="minilm"), device="cuda:99")
+
+
+def test_encodes_with_one_thread() -> None:
+    import torch
+
+    encoder = MiniLM(EncoderSpec(kind="minilm"), "cpu")
+    network = encoder._parts[1]
+    seen: list[int] = []
+    network.register_forward_pre_hook(lambda *_: seen.append(torch.get_num_threads()))
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        encoder.encode(["soap"])
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [1]

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -53,3 +58,25 @@ def test_the_seed_is_part_of_the_identity() -> None:
     one, two = (TfidfSvd(EncoderSpec(kind="tfidf", seed=seed)).identity for seed in (1, 2))
     assert one != two
     assert set(one) == {"encoder", "model", "revision", "pooling"}
+
+
+_ENCODE = """
+import sys
+import numpy as np
+from iadsr.core.encoders import EncoderSpec
+from iadsr.embeddings.tfidf import TfidfSvd
+rng = np.random.default_rng(0)
+texts = [" ".join(f"word{number}" for number in rng.integers(900, size=12)) for _ in range(1500)]
+sys.stdout.buffer.write(TfidfSvd(EncoderSpec(kind="tfidf")).encode(texts).tobytes())
+"""
+
+
+def test_threads_of_the_shell_change_no_byte() -> None:
+    found = set()
+    for threads in ("1", "2"):
+        environment = os.environ | {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
+        command, root = [sys.executable, "-c", _ENCODE], Path(__file__).parents[3]
+        done = subprocess.run(command, env=environment, cwd=root, capture_output=True, check=True)
+        assert len(done.stdout) == 1500 * 384 * 4
+        found.add(done.stdout)
+    assert len(found) == 1
