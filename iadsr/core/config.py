@@ -626,6 +626,11 @@ def settle_method(
         raise ConfigError(f"method '{label}' mends {', '.join(absent)}, which it does not have with {backbone}")
     active = (own | given) - repaired
     resolved["defects"] = [name for name in _METHOD_DEFECTS if name in active]
+    if "R5" in active and "R1" not in active and resolved["mask"] != "none" and settings.objective != "last":
+        raise ConfigError(
+            f"method '{label}': R5 judges a position by another one's text, and under objective '{settings.objective}' "
+            "that can be its target, which the mask would hand to the input: keep R1, mend R5, or use objective 'last'"
+        )
     changes: dict[str, Any] = {}
     for name in _SETTING_DEFECTS:
         if name in given:
@@ -659,6 +664,11 @@ def _check_iadsr(options: Mapping[str, Any], settings: Settings, label: str) -> 
         raise ConfigError(
             f"method '{label}': R11 puts the target into a sample's long text, and under objective 'all' every "
             "position is a target; use objective 'last' or 'prefix'"
+        )
+    if "R11" in options["defects"] and options["scope"] == "causal":
+        raise ConfigError(
+            f"method '{label}': R11 puts the target into a sample's one long text, and scope 'causal' has one for "
+            "each position; use scope 'sequence'"
         )
 
 

@@ -285,6 +285,9 @@ def test_a_cell_has_every_option_of_its_encoder() -> None:
         ({"interest_text": "prefixes"}, "paper_noise10", "no text for `injected_noise`"),
         ({"interest_text": "prefixes"}, "paper_ties1", "no text for `injected_noise` or `tie_break`"),
         ({"defects": "R11"}, "strong", "R11"),
+        ({"defects": "R11", "scope": "causal"}, "paper", "R11 .* scope 'causal'"),
+        ({"defects": "R5"}, "ladder_prefix", "R5 .* objective 'prefix'"),
+        ({"variant": "released", "repaired": "R1"}, "strong", "R5 .* objective 'all'"),
         ({"remove": "pack"}, "released", "networks: ours"),
     ],
 )
