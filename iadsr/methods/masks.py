@@ -62,7 +62,7 @@ def encode_kept(backbone: nn.Module, embedded: Tensor, keep: Tensor, batch: Batc
 
     `zero` multiplies embeddings by `keep`: a dropped input keeps its place in time. `pack` takes dropped inputs out and
     moves the kept ones up, in order; the state at t is then that of the last kept input up to t, and where there is
-    none, that of a single zero vector.
+    none, that of a single zero vector (with its row's user).
 
     Args:
         embedded: (B, T, D).
@@ -83,6 +83,6 @@ def encode_kept(backbone: nn.Module, embedded: Tensor, keep: Tensor, batch: Batc
     gathered = states.gather(1, place.clamp(min=0).unsqueeze(-1).expand(-1, -1, states.shape[-1]))
     nothing = (place < 0) & batch.valid
     if bool(nothing.any()):
-        empty = backbone(torch.zeros_like(embedded[:1, :1]), torch.ones_like(batch.lengths[:1]), batch.users[:1])
+        empty = backbone(torch.zeros_like(embedded[:, :1]), torch.ones_like(batch.lengths), batch.users)
         gathered = torch.where(nothing.unsqueeze(-1), empty, gathered)
     return gathered

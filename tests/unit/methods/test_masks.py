@@ -5,8 +5,14 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
-from iadsr.methods.masks import gumbel_noise, harden, info_nce, logistic_noise, soft_sample
+from iadsr.core.config import Objective
+from iadsr.methods.masks import encode_kept, gumbel_noise, harden, info_nce, logistic_noise, soft_sample
+from iadsr.sequences.samples import training_samples
+from iadsr.training.data import training_step
+from iadsr.training.recommender import build_recommender
+from tests.helpers import N_ITEMS, USERS, context, small_cell, small_sequences
 
 
 def stream(seed: int = 0) -> torch.Generator:
@@ -45,3 +51,48 @@ def test_info_nce_by_hand() -> None:
     rows = [(1.0, r), (0.0, r)]
     expected = np.mean([-row[i] / 0.5 + math.log(sum(math.exp(x / 0.5) for x in row)) for i, row in enumerate(rows)])
     assert float(info_nce(left, right, 0.5)) == pytest.approx(float(expected), abs=1e-6)
+
+
+@pytest.mark.parametrize("objective", ["last", "prefix", "all"])
+@pytest.mark.parametrize(
+    ("backbone", "options"),
+    [
+        ("gru4rec", {"layers": 2}),
+        ("sasrec", {}),
+        ("sasrec", {"norm": "pre"}),
+        ("caser", {"window": 3}),
+        ("caser", {"window": 3, "user_embedding": True}),
+    ],
+)
+def test_packing_equals_a_loop_over_positions(backbone: str, options: dict[str, object], objective: Objective) -> None:
+    """Each state is the last one of the kept inputs alone, of a zero vector if there is none, its user's own; gradients
+    too."""
+    model = build_recommender(
+        small_cell(backbone, "none", objective, {}, options, dropout=0.0), N_ITEMS, USERS, context()
+    )
+    model.double()
+    torch.manual_seed(0)
+    for weight in model.parameters():
+        torch.nn.init.normal_(weight, std=0.5)
+    sequences = small_sequences()
+    samples = training_samples(sequences, objective, 8, np.random.default_rng(0))
+    batch = training_step(torch.as_tensor(sequences.items).long(), samples, np.arange(3, 8)).batch
+    keep = torch.rand(batch.items.shape).gt(0.5)
+    keep[1] = False  # of whom nothing is left
+
+    def one_by_one(embedded: Tensor) -> Tensor:
+        states = []
+        for row, place in batch.valid.nonzero().tolist():
+            kept = embedded[row, : place + 1][keep[row, : place + 1]]
+            x = (kept if len(kept) else torch.zeros(1, 8).double()).unsqueeze(0)
+            states.append(model.backbone(x, torch.tensor([x.shape[1]]), batch.users[[row]])[0, -1])
+        return torch.stack(states)
+
+    results = []
+    for encode in (one_by_one, lambda x: encode_kept(model.backbone, x, keep.double(), batch, "pack")[batch.valid]):
+        model.zero_grad()
+        states = encode(model.table(batch.items))
+        (states * torch.linspace(-1, 1, states.numel()).view_as(states)).sum().backward()
+        results.append([states.detach(), *(weight.grad for weight in model.parameters())])
+    for expected, found in zip(*results, strict=True):
+        torch.testing.assert_close(found, expected)
