@@ -69,13 +69,13 @@ class Encoded:
 
     Attributes:
         states: (B, T, D) states; the one at t scores what follows position t.
-        losses: weighted auxiliary terms by name.
+        losses: weighted auxiliary terms by name, which is not `recommendation`.
         keep: (B, T) 1 where an input is kept and 0 where it is dropped, something between if the mask is soft, or None
             if the method drops nothing.
         gate: (B, T) 1 where the gate lets the method act, or None if it has no gate.
         score: (B, T) evidence that an input is wanted, low for noise, or None.
         mask: (B, T) the mask with its gradient, or None.
-        traced: further figures worth a curve, by name.
+        traced: further figures worth a curve, by a name that no column of `iadsr.training.loop.Epoch` has.
     """
 
     states: Tensor
@@ -116,7 +116,7 @@ class Method(nn.Module):
     sees_target = False  # whether it asks for `Batch.target_text`: a defect (R11), never an option of a fair method
 
     def begin_epoch(self, epoch: int) -> None:
-        """Told before each training epoch, counted from 1."""
+        """Told before each training epoch, counted from 1; after the last, that whose weights are kept."""
 
     def forward(
         self, table: nn.Module, backbone: nn.Module, batch: Batch, keep: Tensor, noise: torch.Generator

@@ -6,12 +6,13 @@ import copy
 import logging
 import math
 import time
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from iadsr.core.config import Cell
 from iadsr.core.errors import IadsrError
@@ -135,7 +136,7 @@ def train(
     flags = None if sequences.noise is None else torch.as_tensor(sequences.noise, device=device)
     scorer = Scorer(sequences, "validation", cell, device)
     noise = torch.Generator(device).manual_seed(derive(cell.seed, "noise"))
-    scored = copy.deepcopy(model) if settings.average else model
+    scored = average_of(model) if settings.average else model
     outcome = Outcome()
     best: dict[str, Tensor] = {}
     keep: Tensor | None = None
@@ -208,6 +209,7 @@ def train(
             saved_at = time.monotonic()
     if best:
         model.load_state_dict(best)
+        model.method.begin_epoch(outcome.best_epoch)
     return outcome
 
 
@@ -235,13 +237,17 @@ def _epoch(
     totals = Totals()
     model.train()
     method.begin_epoch(number)
+    if scored is not model:
+        scored.method.begin_epoch(number)
     by_length = settings.batching == "length"
-    averaged = averaged_pairs(scored, model) if settings.average else None
+    ours: list[Tensor] = list(scored.parameters())
+    theirs: list[Tensor] = list(model.parameters())
     for chosen in batches(samples, settings.batch_size, generator(cell.seed, f"order/{number}"), by_length):
         step = training_step(items, samples, chosen, left, method.mispairs, texts, method.sees_target)
         # padding is never dropped: where the release encodes it, it is an input like any other
         previous = torch.where(step.batch.valid, keep[step.slots], 1.0) if method.remembers else keep[:1]
         losses, encoded = model(step, previous.expand(step.slots.shape), noise)
+        _check_names(losses, encoded.traced)
         loss = torch.stack(list(losses.values())).sum()
         optimiser.zero_grad(set_to_none=True)
         if encoded.mask is not None and encoded.mask.requires_grad:
@@ -250,8 +256,8 @@ def _epoch(
         if encoded.mask is not None and encoded.mask.grad is not None:
             totals.add("mask_gradient", encoded.mask.grad.square().sum(), 1)
         optimiser.step()
-        if averaged is not None:
-            averaged.follow(settings.average)
+        if settings.average:
+            follow(ours, theirs, settings.average)
         rows, inside = len(step.targets), step.batch.inside
         totals.add("loss", loss * rows, rows)
         for name, value in losses.items():
@@ -267,38 +273,42 @@ def _epoch(
         if encoded.gate is not None:
             past = (encoded.gate & step.batch.valid).sum(1) / step.batch.valid.sum(1)
             totals.add("gate_share", past.sum(), len(past))
+    if settings.average:
+        copy_buffers(scored, model)
     means = totals.means()
     if not math.isfinite(means.get("loss", 0.0)):
         raise Diverged(f"the training loss is not finite ({means}); lower the learning rate")
     return means
 
 
-@dataclass(frozen=True)
-class Average:
-    """An exponential moving average of a model's weights, held in another model of the same shape.
-
-    Attributes:
-        ours, theirs: weights of the average and of the model.
-        copied: (ours, theirs) of every buffer that is part of the state: statistics of a batch norm, step counters.
-    """
-
-    ours: list[Tensor]
-    theirs: list[Tensor]
-    copied: list[tuple[Tensor, Tensor]]
-
-    @torch.no_grad()
-    def follow(self, decay: float) -> None:
-        """One step: average the weights, copy the buffers."""
-        torch._foreach_lerp_(self.ours, self.theirs, 1 - decay)
-        for ours, theirs in self.copied:
-            ours.copy_(theirs)
+@torch.no_grad()
+def follow(average: list[Tensor], weights: list[Tensor], decay: float) -> None:
+    """One step of an exponential moving average of weights."""
+    torch._foreach_lerp_(average, weights, 1 - decay)
 
 
-def averaged_pairs(average: Recommender, model: Recommender) -> Average:
-    """Pair the tensors of two models of the same shape. A buffer outside `state_dict`, such as text, is a constant."""
+@torch.no_grad()
+def copy_buffers(average: nn.Module, model: nn.Module) -> None:
+    """Copy every buffer that is part of the state: statistics of a batch norm, step counters."""
     state = average.state_dict()
-    buffers = [(state[name], buffer) for name, buffer in model.named_buffers() if name in state]
-    return Average(list(average.parameters()), list(model.parameters()), buffers)
+    for name, buffer in model.named_buffers():
+        if name in state:
+            state[name].copy_(buffer)
+
+
+def average_of(model: Recommender) -> Recommender:
+    """A copy of the model to hold an average; buffers outside `state_dict`, such as text, are constants and shared."""
+    state = model.state_dict()
+    constants = {id(buffer): buffer for name, buffer in model.named_buffers() if name not in state}
+    return copy.deepcopy(model, constants)
+
+
+def _check_names(losses: Iterable[str], traced: Iterable[str]) -> None:
+    """Raise ValueError if a method calls a figure by the name of a column that the loop itself fills."""
+    columns = {*(part.name for part in fields(Epoch)), "keep_rate", "gate_share", "mask_gradient"}
+    columns |= {f"loss_{name}" for name in losses}
+    if taken := sorted(columns & set(traced)):
+        raise ValueError(f"a method's traced figures are named as columns of curve.csv are: {', '.join(taken)}")
 
 
 def _row(number: int, means: dict[str, float], validation: float, seconds: float) -> Epoch:

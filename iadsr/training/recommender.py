@@ -38,6 +38,8 @@ class Recommender(nn.Module):
     def forward(self, step: Step, keep: Tensor, noise: torch.Generator) -> tuple[dict[str, Tensor], Encoded]:
         """Loss terms of a training step, `recommendation` first; their sum is what is minimised."""
         encoded = self.method(self.table, self.backbone, step.batch, keep, noise)
+        if "recommendation" in encoded.losses:
+            raise ValueError("a method's loss is named 'recommendation', which is the model's own")
         states = encoded.states.flatten(0, 1).index_select(0, step.supervised)
         return {"recommendation": self.recommendation(states, step.targets), **encoded.losses}, encoded
 

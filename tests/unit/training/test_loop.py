@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from iadsr.training.loop import AdamW, averaged_pairs
+from iadsr.methods.method import Batch, Encoded, Method
+from iadsr.training.loop import AdamW, average_of, copy_buffers, follow, train
+from iadsr.training.recommender import build_recommender
+from tests.helpers import N_ITEMS, USERS, context, small_cell, small_sequences
 
 
 def _steps(kind: type[torch.optim.AdamW]) -> list[torch.Tensor]:
@@ -46,7 +50,7 @@ def test_the_average_follows_by_its_decay() -> None:
     average.weight.data.fill_(3.0)
     model.weight.data.fill_(1.0)
     for _ in range(2):
-        averaged_pairs(average, model).follow(0.75)  # type: ignore[arg-type]
+        follow(list(average.parameters()), list(model.parameters()), 0.75)
     assert average.weight.item() == pytest.approx(0.75**2 * 3 + (1 - 0.75**2) * 1)
     assert model.weight.item() == 1.0
 
@@ -57,8 +61,82 @@ def test_the_average_copies_buffers_that_are_part_of_the_state() -> None:
     model.register_buffer("constant", torch.ones(2), persistent=False)
     average.register_buffer("constant", torch.zeros(2), persistent=False)
     model(torch.randn(20, 3) * 5 + 7)
-    averaged_pairs(average, model).follow(0.9)  # type: ignore[arg-type]
+    copy_buffers(average, model)
     assert torch.equal(average.running_mean, model.running_mean)  # type: ignore[arg-type]
     assert torch.equal(average.running_var, model.running_var)  # type: ignore[arg-type]
     assert average.num_batches_tracked == model.num_batches_tracked == 1
     assert not average.constant.any(), "text and other constants are not copied at every step"  # type: ignore[operator,union-attr]
+
+
+class Stepwise(Method):
+    """Counts its steps in a buffer, which it replaces, and hears which epoch it is."""
+
+    steps: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("steps", torch.zeros(()))
+        self.epoch = 0
+
+    def begin_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def forward(
+        self, table: nn.Module, backbone: nn.Module, batch: Batch, keep: torch.Tensor, noise: torch.Generator
+    ) -> Encoded:
+        self.steps = self.steps + 1
+        return super().forward(table, backbone, batch, keep, noise)
+
+
+@pytest.mark.parametrize("average", [0.0, 0.9])
+def test_what_is_scored_is_in_the_epoch_of_its_weights(average: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An average too; and at the end the model is told the epoch that it went back to."""
+    cell = small_cell("gru4rec", "none", "last", epochs=8, patience=8, learning_rate=0.2, average=average)
+    model = build_recommender(cell, N_ITEMS, USERS, context())
+    method = model.method = Stepwise()
+    scored: list[tuple[int, int]] = []
+
+    def denoise(self: Stepwise, *parts: Any) -> Encoded:
+        scored.append((self.epoch, int(self.steps)))
+        return Method.denoise(self, *parts)
+
+    monkeypatch.setattr(Stepwise, "denoise", denoise)
+    outcome = train(model, small_sequences(), cell, torch.device("cpu"))
+    assert scored == [(epoch, 3 * epoch) for epoch in range(1, 9)]
+    assert outcome.best_epoch < 8, "the case must go back to test anything"
+    assert (method.epoch, int(method.steps)) == (outcome.best_epoch, 3 * outcome.best_epoch)
+
+
+def test_an_average_shares_the_text_with_its_model() -> None:
+    """A table of joined names is gigabytes."""
+    model = build_recommender(small_cell("gru4rec", "iadsr", "all"), N_ITEMS, USERS, context())
+    average = average_of(model)
+    assert average.method.text is model.method.text
+    assert average.table.embedding.weight is not model.table.embedding.weight  # type: ignore[union-attr]
+
+
+class Named(Method):
+    """Calls a loss and a figure as it likes."""
+
+    def __init__(self, loss: str, figure: str) -> None:
+        super().__init__()
+        self.loss, self.figure = loss, figure
+
+    def forward(
+        self, table: nn.Module, backbone: nn.Module, batch: Batch, keep: torch.Tensor, noise: torch.Generator
+    ) -> Encoded:
+        states = super().forward(table, backbone, batch, keep, noise).states
+        return Encoded(states, {self.loss: states.sum()}, traced={self.figure: states.sum()})
+
+
+def test_a_method_cannot_call_its_figures_as_the_loop_calls_its_own() -> None:
+    cell = small_cell("gru4rec", "none", "last", epochs=1)
+    names = ["epoch", "loss", "validation", "seconds", "keep_rate", "gate_share", "mask_gradient", "loss_mine"]
+    for loss, figure in [("recommendation", "mine"), *(("mine", name) for name in names)]:
+        model = build_recommender(cell, N_ITEMS, USERS, context())
+        model.method = Named(loss, figure)
+        with pytest.raises(ValueError, match=loss if figure == "mine" else figure):
+            train(model, small_sequences(), cell, torch.device("cpu"))
+    model.method = Named("mine", "other")
+    (row,) = train(model, small_sequences(), cell, torch.device("cpu")).curve
+    assert set(row.figures) == {"loss_recommendation", "loss_mine", "other"}
