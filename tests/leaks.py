@@ -1,11 +1,12 @@
 """What a state, a mask or a score may know, asked of a model through the very data path that training uses.
 
 Each function changes what must not matter and returns what changed with it, as text, or None. They compare two passes
-on the same random streams and of the same shapes, so any difference comes from the inputs.
+on the same random streams and, but for rounding, of the same shapes, so any difference comes from the inputs.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -17,37 +18,68 @@ from iadsr.methods.method import Encoded
 from iadsr.sequences.samples import Samples, training_samples
 from iadsr.sequences.split import Sequences
 from iadsr.training.data import Step, left_padding, texts_on, training_step
+from iadsr.training.loop import _epoch
 from iadsr.training.recommender import Recommender
+from iadsr.training.tally import Tally
 
 CPU = torch.device("cpu")
 _TOLERANCE = 1e-6
+_ROUNDING = 1e-5  # between passes of other shapes, whose sums are rounded otherwise
 
 
 def target_leak(model: Recommender, cell: Cell, sequences: Sequences, mode: str) -> str | None:
     """Change each sample's target and everything after it in the flat history, before the training step is made.
 
-    Under `last` and `prefix` nothing that a sample's row holds may change. Under `all`, where the state at t predicts
-    the item at t + 1, that is asked of every t: states, masks and scores up to t may not change.
+    Every sample is in the batch, so other rows may hold the target; the sample's own row may not learn of it. Under
+    `last` and `prefix` nothing that this row holds may change, nor, among other users' samples, the method's losses.
+    Under `all`, where the state at t predicts the item at t + 1, that is asked of every t: states, masks and scores up
+    to t may not change, and when scoring they may not tell how many items follow.
 
     Args:
         mode: "train" (dropout, sampled masks) or "score".
     """
-    samples = training_samples(sequences, cell.settings.objective, cell.settings.max_length, np.random.default_rng(0))
-    for row in range(len(samples)):
-        first = 1 if samples.every_position else int(samples.length[row])
-        for length in range(first, int(samples.length[row]) + 1):
-            target = int(samples.start[row]) + length
-            _, before = _row(model, cell, sequences, samples, row, mode)
-            step, after = _row(model, cell, _changed(sequences, samples, row, target), samples, row, mode)
-            known = step.batch.valid[0].long().cumsum(0) <= length if samples.every_position else step.batch.valid[0]
-            if (what := _difference(before, after, known & step.batch.valid[0])) is not None:
-                return f"{what} of sample {row} changes with its target at input {length}"
+    samples = _samples(cell, sequences)
+    everybody = np.arange(len(samples))
+    step = _step(model, cell, sequences, samples, everybody)
+    before = _encode(model, step, mode)
+    for row, length, changed in _changes(samples, sequences):
+        where = f"of sample {row} changes with its target at input {length}"
+        after = _encode(model, _step(model, cell, changed, samples, everybody), mode)
+        if (what := _difference(before, after, _inputs(step, row, length))) is not None:
+            return f"{what} {where}"
+        if not samples.every_position and mode == "train":
+            others = np.append(np.flatnonzero(samples.user != samples.user[row]), row)
+            ours, theirs = (_encode(model, _step(model, cell, s, samples, others), mode) for s in (sequences, changed))
+            for name, loss in ours.losses.items():
+                if not torch.allclose(loss, theirs.losses[name], rtol=0, atol=_TOLERANCE):
+                    return f"the loss '{name}' {where}"
+        if samples.every_position and mode == "score":
+            lengths = samples.length.copy()
+            lengths[row] = length
+            whole, cut = (
+                _cut(_encode(model, _step(model, cell, sequences, s, np.array([row])), mode), 0, length)
+                for s in (samples, replace(samples, length=lengths))
+            )
+            if (what := _difference(whole, cut, torch.ones(1, length).bool(), _ROUNDING)) is not None:
+                return f"{what} of sample {row} at input {length} tells how many follow"
+    return None
+
+
+def memory_leak(model: Recommender, cell: Cell, sequences: Sequences) -> str | None:
+    """Change each sample's target as above; what two epochs remember of the sample's inputs may not change with it."""
+    samples = _samples(cell, sequences)
+    step = _step(model, cell, sequences, samples, np.arange(len(samples)))
+    before = _memory(model, cell, sequences, samples)
+    for row, length, changed in _changes(samples, sequences):
+        slots = step.slots[_inputs(step, row, length)]
+        if not torch.equal(before[slots], _memory(model, cell, changed, samples)[slots]):
+            return f"what is remembered of sample {row} changes with its target at input {length}"
     return None
 
 
 def padding_leak(model: Recommender, cell: Cell, sequences: Sequences, mode: str) -> str | None:
     """Give padding another embedding; then, when scoring, also more of it. No valid place may change."""
-    samples = training_samples(sequences, cell.settings.objective, cell.settings.max_length, np.random.default_rng(0))
+    samples = _samples(cell, sequences)
     by_length = np.argsort(samples.length, kind="stable")
     chosen = by_length[[0, len(by_length) // 2, -1]]
     step = _step(model, cell, sequences, samples, chosen)
@@ -66,28 +98,51 @@ def padding_leak(model: Recommender, cell: Cell, sequences: Sequences, mode: str
             alone = _encode(model, _step(model, cell, sequences, samples, np.array([sample])), mode)
             length = int(samples.length[sample])
             together = _cut(before, place, length)
-            if (what := _difference(together, _cut(alone, 0, length), torch.ones(1, length).bool())) is not None:
+            places = torch.ones(1, length).bool()
+            if (what := _difference(together, _cut(alone, 0, length), places, _ROUNDING)) is not None:
                 return f"{what} of sample {sample} changes with the width of its batch"
     return None
 
 
-def _changed(sequences: Sequences, samples: Samples, row: int, target: int) -> Sequences:
-    """Other items, and other texts, from `target` to the end of its user's history, held-out items among them."""
-    items = sequences.items.copy()
-    end = int(sequences.offsets[int(samples.user[row]) + 1])
-    items[target:end] = items[target:end] % sequences.n_items + 1
-    texts = sequences.texts
-    if texts is not None:
-        texts = texts.copy()
-        texts[target:end] = texts[target:end] % texts.max() + 1
-    return replace(sequences, items=items, texts=texts)
+def _samples(cell: Cell, sequences: Sequences) -> Samples:
+    settings = cell.settings
+    return training_samples(sequences, settings.objective, settings.max_length, np.random.default_rng(0))
 
 
-def _row(
-    model: Recommender, cell: Cell, sequences: Sequences, samples: Samples, row: int, mode: str
-) -> tuple[Step, Encoded]:
-    step = _step(model, cell, sequences, samples, np.array([row]))
-    return step, _encode(model, step, mode)
+def _changes(samples: Samples, sequences: Sequences) -> Iterator[tuple[int, int, Sequences]]:
+    """Every target: its sample, how many inputs come before it, and the data with others from it on.
+
+    To the end of a history items and texts are others, held-out ones among them.
+    """
+    for row in range(len(samples)):
+        first = 1 if samples.every_position else int(samples.length[row])
+        end = int(sequences.offsets[int(samples.user[row]) + 1])
+        for length in range(first, int(samples.length[row]) + 1):
+            future = slice(int(samples.start[row]) + length, end)
+            items, texts = sequences.items.copy(), sequences.texts
+            items[future] = items[future] % sequences.n_items + 1
+            if texts is not None:
+                texts = texts.copy()
+                texts[future] = texts[future] % texts.max() + 1
+            yield row, length, replace(sequences, items=items, texts=texts)
+
+
+def _inputs(step: Step, row: int, length: int) -> Tensor:
+    """(B, T) True at the first inputs of a row."""
+    places = torch.zeros_like(step.batch.valid)
+    places[row] = step.batch.valid[row] & (step.batch.valid[row].cumsum(0) <= length)
+    return places
+
+
+def _memory(model: Recommender, cell: Cell, sequences: Sequences, samples: Samples) -> Tensor:
+    """(slots,) the masks kept after two epochs in which nothing is learned."""
+    torch.manual_seed(1)
+    noise, keep = torch.Generator().manual_seed(2), torch.ones(samples.slots)
+    still = torch.optim.SGD(model.parameters(), lr=0.0)
+    items, tally = torch.as_tensor(sequences.items).long(), Tally(sequences.n_items, None, CPU)
+    for number in (1, 2):
+        _epoch(model, model, still, items, texts_on(sequences, CPU), samples, cell, number, keep, noise, tally)
+    return keep
 
 
 def _step(model: Recommender, cell: Cell, sequences: Sequences, samples: Samples, chosen: np.ndarray) -> Step:
@@ -100,7 +155,7 @@ def _encode(model: Recommender, step: Step, mode: str) -> Encoded:
     torch.manual_seed(1)
     noise = torch.Generator().manual_seed(2)
     shape = step.batch.items.shape
-    keep = (torch.rand(shape, generator=torch.Generator().manual_seed(3)) > 0.3).float()
+    keep = (torch.rand(shape, generator=torch.Generator().manual_seed(3)) > 0.4).float()
     keep = torch.where(step.batch.valid, keep, 1.0)
     with torch.no_grad():
         if mode == "train":
@@ -111,17 +166,16 @@ def _encode(model: Recommender, step: Step, mode: str) -> Encoded:
 
 def _cut(encoded: Encoded, row: int, length: int) -> Encoded:
     """One row's first places."""
-    parts = {name: getattr(encoded, name) for name in ("states", "keep", "score")}
+    parts = {name: getattr(encoded, name) for name in ("states", "keep", "score", "gate")}
     return Encoded(**{name: None if part is None else part[row : row + 1, :length] for name, part in parts.items()})
 
 
-def _difference(before: Encoded, after: Encoded, places: Tensor) -> str | None:
-    """The first of states, mask and score that differs at `places` (B, T)."""
-    for name, what in (("states", "the state"), ("keep", "the mask"), ("score", "the score")):
+def _difference(before: Encoded, after: Encoded, places: Tensor, tolerance: float = _TOLERANCE) -> str | None:
+    """The first of states, mask, score and gate that differs at `places` (B, T)."""
+    for name, what in (("states", "the state"), ("keep", "the mask"), ("score", "the score"), ("gate", "the gate")):
         ours, theirs = getattr(before, name), getattr(after, name)
         if ours is None:
             continue
-        known = places.expand(ours.shape[:2])
-        if not torch.allclose(ours[known], theirs[known], rtol=0, atol=_TOLERANCE):
+        if not torch.allclose(ours[places].float(), theirs[places].float(), rtol=0, atol=tolerance):
             return what
     return None

@@ -14,13 +14,13 @@ from iadsr.core.config import BACKBONES, METHODS, Cell
 from iadsr.sequences.samples import training_samples
 from iadsr.training.data import training_step
 from iadsr.training.loop import train
-from iadsr.training.recommender import Recommender, build_recommender
+from iadsr.training.recommender import Recommender, build_recommender, state_width
 from tests.helpers import N_ITEMS, USERS, context, joined_sequences, small_cell, small_sequences
-from tests.leaks import CPU, padding_leak, target_leak
+from tests.leaks import CPU, memory_leak, padding_leak, target_leak
 
 GRID = list(itertools.product(BACKBONES, METHODS, ["last", "prefix", "all"]))
 # A few short histories: every sample and place of theirs is tried.
-SEQUENCES = small_sequences(users=4, longest=8)
+SEQUENCES = small_sequences(users=4, longest=9)
 JOINED = joined_sequences(SEQUENCES)
 
 # A Caser whose window is shorter than the inputs, so that it has a past to look at and one to forget
@@ -32,7 +32,8 @@ def model_of(
 ) -> tuple[Recommender, Cell]:
     """A fresh model that drops some of its inputs, and its cell."""
     opened = {"theta": -2.0} if kind == "iadsr" else {}
-    cell = small_cell(backbone, kind, objective, {**opened, **(options or {})}, backbone_options=SMALL.get(backbone))
+    given = {**opened, **(options or {})}
+    cell = small_cell(backbone, kind, objective, given, SMALL.get(backbone), max_length=4)
     model = build_recommender(cell, N_ITEMS, USERS, context())
     model.method.begin_epoch(2)
     return model, cell
@@ -72,6 +73,24 @@ def test_no_option_of_iadsr_leaks(options: dict[str, object], objective: str) ->
     for mode in ("train", "score"):
         assert target_leak(model, cell, sequences, mode) is None
         assert padding_leak(model, cell, sequences, mode) is None
+
+
+@pytest.mark.parametrize("objective", ["last", "prefix", "all"])
+def test_no_mask_that_is_remembered_leaks(objective: str) -> None:
+    """The mask of one epoch is the input of the next: a sample's may not come from one that knew its target."""
+    model, cell = model_of("gru4rec", "iadsr", objective)
+    assert model.method.remembers
+    assert memory_leak(model, cell, SEQUENCES) is None
+
+
+@pytest.mark.parametrize("backbone", list(BACKBONES))
+@pytest.mark.parametrize("objective", ["last", "prefix"])
+def test_the_released_networks_see_no_target(backbone: str, objective: str) -> None:
+    """They encode padding, on the left; a target is no input of theirs either."""
+    cell = small_cell(backbone, "iadsr", objective, {"theta": -2.0}, networks="released", max_length=4)
+    model = build_recommender(cell, N_ITEMS, USERS, context(state_width(cell)))
+    for mode in ("train", "score"):
+        assert target_leak(model, cell, SEQUENCES, mode) is None
 
 
 @pytest.mark.parametrize("backbone", list(BACKBONES))

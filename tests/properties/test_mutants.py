@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -12,10 +14,12 @@ from torch.nn import functional as F
 from iadsr.core.config import Cell
 from iadsr.methods.method import Batch, Encoded, Method
 from iadsr.models import caser, sasrec
+from iadsr.sequences.samples import Samples
 from iadsr.training import data
 from iadsr.training.recommender import Recommender, build_recommender
-from tests.helpers import N_ITEMS, USERS, context
-from tests.leaks import padding_leak, target_leak
+from tests import leaks
+from tests.helpers import N_ITEMS, USERS, context, small_sequences
+from tests.leaks import memory_leak, padding_leak, target_leak
 from tests.properties.test_causality import JOINED, SEQUENCES, model_of
 
 EVERY = ["last", "prefix", "all"]
@@ -143,3 +147,95 @@ def test_a_target_told_while_scoring_is_caught(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(data, "gather", longer)
     for objective in ("last", "prefix"):
         assert caught(*model_of("gru4rec", "none", objective)) is not None
+
+
+class Normed(nn.Module):
+    """A backbone whose inputs are normed over the whole batch."""
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone, self.norm = backbone, nn.BatchNorm1d(8)
+
+    def forward(self, embedded: Tensor, lengths: Tensor, users: Tensor) -> Tensor:
+        states: Tensor = self.backbone(self.norm(embedded.transpose(1, 2)).transpose(1, 2), lengths, users)
+        return states
+
+
+@pytest.mark.parametrize("objective", ["prefix", "all"])
+def test_statistics_of_a_batch_that_holds_the_target_are_caught(objective: str) -> None:
+    """Under `prefix` other rows hold it. Padding is set aside: it would be caught too."""
+    model, cell = model_of("gru4rec", "none", objective)
+    model.backbone = Normed(model.backbone)
+    assert target_leak(model, cell, SEQUENCES, "train") is not None
+
+
+def test_places_counted_from_a_rows_end_are_caught() -> None:
+    """Under `all` they tell a state how many items follow, which nobody knows when scoring."""
+    model, cell = model_of("sasrec", "none", "all")
+
+    def from_the_end(backbone: nn.Module, embedded: Tensor, lengths: Tensor, users: Tensor) -> Tensor:
+        left = lengths.view(-1, 1, 1) - torch.arange(embedded.shape[1]).view(1, -1, 1)
+        states: Tensor = backbone(embedded + left.clamp(min=0), lengths, users)
+        return states
+
+    model.backbone = Around(model.backbone, from_the_end)
+    assert "tells how many follow" in (caught(model, cell) or "")
+
+
+class TargetInLoss(Method):
+    """States and masks are fair; an auxiliary loss is told the target."""
+
+    sees_target = True
+
+    def forward(
+        self, table: nn.Module, backbone: nn.Module, batch: Batch, keep: Tensor, noise: torch.Generator
+    ) -> Encoded:
+        states = super().forward(table, backbone, batch, keep, noise).states
+        assert batch.target_text is not None
+        return Encoded(states, {"hint": batch.target_text.float().mean() * states.square().mean()})
+
+
+@pytest.mark.parametrize("objective", ["last", "prefix"])
+def test_a_loss_that_is_told_the_target_is_caught(objective: str) -> None:
+    model, cell = model_of("gru4rec", "none", objective)
+    model.method = TargetInLoss()
+    assert (caught(model, cell) or "").startswith("the loss 'hint'")
+
+
+def test_a_gate_that_reads_the_target_is_caught() -> None:
+    class Gate(Method):
+        sees_target = True
+
+        def forward(self, *parts: Any) -> Encoded:
+            batch: Batch = parts[2]
+            assert batch.target_text is not None
+            return replace(
+                super().forward(*parts), gate=(batch.target_text % 2 == 0).unsqueeze(1).expand_as(batch.items)
+            )
+
+    model, cell = model_of("gru4rec", "none", "last")
+    model.method = Gate()
+    assert (caught(model, cell) or "").startswith("the gate")
+
+
+def test_a_mask_that_prefixes_share_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A longer prefix holds a shorter one's target: what its mask says of an input is not for the shorter one."""
+    real = leaks.training_samples
+
+    def shared(*arguments: Any) -> Samples:
+        samples = real(*arguments)
+        return replace(samples, slot=samples.start, slots=int((samples.start + samples.length).max()))
+
+    monkeypatch.setattr(leaks, "training_samples", shared)
+    assert memory_leak(*model_of("gru4rec", "iadsr", "prefix"), SEQUENCES) is not None
+
+
+@pytest.mark.parametrize("objective", ["prefix", "all"])
+def test_texts_paired_across_a_batch_are_caught(objective: str) -> None:
+    """R5, on histories longer than the inputs; the configuration refuses it where its mask would reach an input."""
+    model, cell = model_of("gru4rec", "iadsr", objective)
+    options = {**cell.method_options, "defects": ["R5"]}
+    mutant = build_recommender(cell.model_copy(update={"method_options": options}), N_ITEMS, USERS, context())
+    long = small_sequences(users=3, longest=14, seed=1)
+    assert target_leak(model, cell, long, "train") is None
+    assert target_leak(mutant, cell, long, "train") is not None
