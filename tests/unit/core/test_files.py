@@ -1,6 +1,7 @@
 """A reader sees a whole file or none."""
 
 import csv
+import contextlib
 import errno
 import os
 import resource
@@ -111,20 +112,24 @@ def test_a_remedy_of_its_own(tmp_path: Path) -> None:
     assert read_json(path, {"a": int | None}) == {"a": 1}
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def full_disk() -> Iterator[None]:
-    """No file can grow beyond 100 bytes: the system then refuses a write as it does on a full disk."""
+    """No file can grow beyond 100 bytes: the system then refuses a write as it does on a full disk.
+
+    Around the write alone: pytest's own output may go to a longer file.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 NUMBERS = pd.DataFrame({"a": np.random.default_rng(0).random(10_000)})
 SEQUENCES = Sequences(np.arange(1, 10_001, dtype=np.int32), np.array([0, 10_000]), np.array(["u"]), 10_000)
 
 
-@pytest.mark.usefixtures("full_disk")
 @pytest.mark.parametrize(
     "write",
     [
@@ -139,7 +144,7 @@ SEQUENCES = Sequences(np.arange(1, 10_001, dtype=np.int32), np.array([0, 10_000]
     ids=["text", "json", "parquet", "csv", "npz", "checkpoint", "embeddings"],
 )
 def test_a_refused_write_names_the_file_and_leaves_nothing(write: Callable[[Path], object], tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="File too large") as refused:
+    with full_disk(), pytest.raises(OSError, match="File too large") as refused:
         write(tmp_path / "out")
     assert str(refused.value.filename).startswith(str(tmp_path)) and "out" in refused.value.filename
     assert "/.out.tmp" not in refused.value.filename
