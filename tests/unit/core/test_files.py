@@ -1,7 +1,7 @@
 """A reader sees a whole file or none."""
 
-import csv
 import contextlib
+import csv
 import errno
 import os
 import resource
@@ -151,9 +151,8 @@ def test_a_refused_write_names_the_file_and_leaves_nothing(write: Callable[[Path
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
-@pytest.mark.usefixtures("full_disk")
 def test_a_full_disk_is_not_writable(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="File too large") as refused:
+    with full_disk(), pytest.raises(OSError, match="File too large") as refused:
         check_writable(tmp_path / "not" / "yet")
     assert refused.value.filename == str(tmp_path)
 
