@@ -66,13 +66,13 @@ def target_leak(model: Recommender, cell: Cell, sequences: Sequences, mode: str)
 
 
 def memory_leak(model: Recommender, cell: Cell, sequences: Sequences) -> str | None:
-    """Change each sample's target as above; what two epochs remember of the sample's inputs may not change with it."""
+    """Change each sample's target as above; the masks that later epochs are handed for its inputs may not change."""
     samples = _samples(cell, sequences)
     step = _step(model, cell, sequences, samples, np.arange(len(samples)))
     before = _memory(model, cell, sequences, samples)
     for row, length, changed in _changes(samples, sequences):
         slots = step.slots[_inputs(step, row, length)]
-        if not torch.equal(before[slots], _memory(model, cell, changed, samples)[slots]):
+        if not torch.equal(before[:, slots], _memory(model, cell, changed, samples)[:, slots]):
             return f"what is remembered of sample {row} changes with its target at input {length}"
     return None
 
@@ -135,14 +135,22 @@ def _inputs(step: Step, row: int, length: int) -> Tensor:
 
 
 def _memory(model: Recommender, cell: Cell, sequences: Sequences, samples: Samples) -> Tensor:
-    """(slots,) the masks kept after two epochs in which nothing is learned."""
+    """(3, slots) the masks that each epoch hands the model, by slot, while nothing is learned."""
     torch.manual_seed(1)
     noise, keep = torch.Generator().manual_seed(2), torch.ones(samples.slots)
     still = torch.optim.SGD(model.parameters(), lr=0.0)
     items, tally = torch.as_tensor(sequences.items).long(), Tally(sequences.n_items, None, CPU)
-    for number in (1, 2):
+    handed = torch.zeros(3, samples.slots)
+
+    def note(_: Recommender, given: tuple[Step, Tensor, torch.Generator]) -> None:
+        step, previous, _ = given
+        handed[number - 1, step.slots[step.batch.valid]] = previous[step.batch.valid]
+
+    hook = model.register_forward_pre_hook(note)
+    for number in (1, 2, 3):
         _epoch(model, model, still, items, texts_on(sequences, CPU), samples, cell, number, keep, noise, tally)
-    return keep
+    hook.remove()
+    return handed
 
 
 def _step(model: Recommender, cell: Cell, sequences: Sequences, samples: Samples, chosen: np.ndarray) -> Step:
