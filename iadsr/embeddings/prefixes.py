@@ -1,8 +1,8 @@
 """Joined names: for each interaction, the names of everything that its user had so far, as one text.
 
 A script recovered from a third-party copy of the release makes semantic interests so: the short one at t embeds the
-first t names joined by ", ", the long one all of the input's. Both are prefixes of a history, so one vector per
-interaction serves for both. An encoder cuts a long text; prefixes that it reads alike are encoded once.
+first t names joined by ", ", the long one all names up to the last input. Both are prefixes of a history, so one vector
+per interaction serves for both. An encoder cuts a long text; prefixes that it reads alike are encoded once.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 Interests (B, T, W). Semantic: the projected embedding of the item's name at t (short) and its mean over the input
 (long); with `interest_text: prefixes`, as in a script recovered from a third party, that of the names up to t joined
-(short) and of all the input's names joined (long). Collaborative: the backbone's state at t (short) and its maximum
-over the input (long). The paper leaves their construction open and the release lacks the step that made the semantic
-ones: these are assumptions, each with an option that tries another.
+(short) and of all names up to the last input joined (long; the history before a cut input counts too). Collaborative:
+the backbone's state at t (short) and its maximum over the input (long). The paper leaves their construction open and
+the release lacks the step that made the semantic ones: these are assumptions, each with an option that tries another.
 
 A sequence whose long interests agree, cos > theta, passes the gate; each of its positions is then kept with
 probability sigmoid of the sum of three cosines (section 3.4). What one epoch drops is zeroed in the next epoch's
