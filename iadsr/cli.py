@@ -121,12 +121,12 @@ def prefixes(
 @app.command()
 def sequences(dataset: DatasetOption, config: ConfigOption = DEFAULT) -> None:
     """Sort interactions into one sequence a user."""
-    from iadsr.core.files import read_parquet, reading
+    from iadsr.core.files import read_catalogue, read_parquet, reading
     from iadsr.sequences.split import build_sequences, save_sequences
 
     root = Path(_read(config).results)
     data = root / "data" / dataset
-    items = read_parquet(data / "items.parquet", [ITEM])
+    items = read_catalogue(data / "items.parquet")
     interactions = read_parquet(data / "interactions.parquet", [USER, ITEM, TIMESTAMP])
     with reading(data / "interactions.parquet"):
         built = build_sequences(interactions, items)
@@ -148,16 +148,13 @@ def train(
 @app.command()
 def evaluate(config: ConfigOption = DEFAULT) -> None:
     """Turn every run's ranks into metrics, and find those of the most popular items."""
-    from iadsr.core.files import read_parquet
+    from iadsr.core.files import read_catalogue
     from iadsr.evaluation.collect import collect
     from iadsr.evaluation.popularity import write_popularity
 
     run = _read(config)
     root = Path(run.results)
-    sizes = {
-        name: len(read_parquet(root / "data" / name / "items.parquet", [ITEM], others=False))
-        for name in run.all_datasets
-    }
+    sizes = {name: len(read_catalogue(root / "data" / name / "items.parquet")) for name in run.all_datasets}
     collect(_run_folders(run, root), sizes, root / "evaluation")
     write_popularity({name: root / "sequences" / name / "sequences.npz" for name in sizes}, root / "evaluation")
 
@@ -225,14 +222,14 @@ def _to_embed(run: RunConfig, dataset: str, name: str) -> tuple[str, EncoderSpec
     Raises:
         ConfigError: no method of the run reads it.
     """
-    from iadsr.core.files import read_parquet
+    from iadsr.core.files import read_catalogue
 
     read = {cell.embeddings: (cell.encoder, cell.texts) for cell in distinct(plan(run, CONFIG_FOLDER)) if cell.encoder}
     wanted = name or embeddings_name(parse_encoder(run.encoder).options())
     if wanted not in read:
         raise ConfigError(f"no method of this run reads embeddings '{wanted}'; {suggest(wanted, map(str, read))}")
     encoder, variant = read[wanted]
-    names = read_parquet(Path(run.results) / "data" / dataset / "items.parquet", [TEXT])[TEXT].tolist()
+    names = read_catalogue(Path(run.results) / "data" / dataset / "items.parquet")[TEXT].tolist()
     return wanted, parse_encoder(encoder), names, variant
 
 

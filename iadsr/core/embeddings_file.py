@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ from iadsr.core.files import reading, remake, texts_digest, value_digest
 Vectors = NDArray[np.float32]
 
 TENSOR = "embeddings"
+DIGEST = "vectors_digest"  # of the tensor's bytes: the format has no checksum
 IDENTITY = ("encoder", "model", "revision", "pooling", "settings", "dimension", "text_digest")
 # what a reader can check, and how it names a difference
 SOURCE = {
@@ -49,7 +51,7 @@ def read_metadata(path: str | Path) -> dict[str, str]:
     with reading(path):
         with safe_open(path, framework="numpy") as stored:
             metadata = dict(stored.metadata() or {})
-        if missing := sorted({*IDENTITY, *SOURCE} - set(metadata)):
+        if missing := sorted({*IDENTITY, *SOURCE, DIGEST} - set(metadata)):
             raise ValueError(f"its metadata lacks {', '.join(missing)}")
         return metadata
 
@@ -82,7 +84,14 @@ def load_vectors(path: str | Path, rows: int) -> Vectors:
             raise ValueError(f"it holds {vectors.dtype} {vectors.shape}, not float32 {shape}: one row per text")
         if bad := int((~np.isfinite(vectors)).any(axis=1).sum()):
             raise ValueError(f"{bad} of {rows} vectors hold NaN or infinity")
+        if vectors_digest(vectors) != metadata[DIGEST]:
+            raise ValueError("its vectors are not those that were written")
     return vectors
+
+
+def vectors_digest(vectors: Vectors) -> str:
+    """SHA-256 of the vectors' bytes, as they are stored."""
+    return hashlib.sha256(np.ascontiguousarray(vectors, dtype="<f4").tobytes()).hexdigest()
 
 
 def encoder_identity(metadata: Mapping[str, str]) -> dict[str, Any]:

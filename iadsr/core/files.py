@@ -15,6 +15,7 @@ from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Any
 
+from iadsr.core import columns as c
 from iadsr.core.errors import DataError, IadsrError, one_line
 
 if TYPE_CHECKING:  # a Snakemake without pandas must be able to import this module
@@ -133,6 +134,8 @@ def reading(path: str | Path, remedy: str | None = None) -> Iterator[None]:
         OSError: the system refused to read it, which says nothing about its content.
     """
     path, remedy = Path(path), remedy or remake(path)
+    if path.is_dir():
+        raise DataError(f"{path} is a folder, not a file; {remedy}", path)
     if not path.is_file():
         raise DataError(f"{path} is missing; {remedy}", path)
     if path.stat().st_size == 0:
@@ -159,10 +162,15 @@ def read_json(path: str | Path, needs: Mapping[str, type | UnionType] | None = N
         DataError: see `reading`.
     """
     with reading(path, remedy):
-        value = json.loads(Path(path).read_text(encoding="utf-8"))
+        value = json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_refuse_constant)
         if needs is not None:
             check_types(value, needs)
         return value
+
+
+def _refuse_constant(name: str) -> None:
+    """Raise ValueError for NaN and infinity, which Python would read although JSON has none."""
+    raise ValueError(f"it holds {name}, which is no JSON")
 
 
 def check_types(value: Any, needs: Mapping[str, type | UnionType]) -> None:
@@ -188,7 +196,38 @@ def read_parquet(path: str | Path, needs: Sequence[str] = (), *, others: bool = 
     with reading(path):
         if missing := sorted(set(needs) - set(parquet.read_schema(path).names)):
             raise ValueError(f"it lacks the columns {', '.join(missing)}")
-        return pd.read_parquet(path, columns=None if others else list(needs))
+        return pd.read_parquet(path, columns=None if others else list(needs), page_checksum_verification=True)
+
+
+def read_catalogue(path: str | Path) -> pd.DataFrame:
+    """Read a dataset's items.parquet: item ids and texts, one row per item.
+
+    Raises:
+        DataError: see `reading`; or an id or a text is not a string, an id occurs twice, there is no item.
+    """
+    table = read_parquet(path, [c.ITEM, c.TEXT])
+    with reading(path):
+        if table.empty:
+            raise ValueError("it holds no item")
+        for name in (c.ITEM, c.TEXT):
+            if wrong := [value for value in table[name] if not isinstance(value, str)]:
+                raise ValueError(f"{len(wrong)} of {len(table)} entries of {name} are not strings, e.g. {wrong[0]!r}")
+        if not table[c.ITEM].is_unique:
+            raise ValueError("an item occurs twice")
+    return table
+
+
+def check_unchanged(path: Path, record: Mapping[str, Any]) -> None:
+    """Refuse a run's file that is another one than its `record` was written with.
+
+    Raises:
+        DataError: the digest is not the recorded one; nothing is checked if the record holds none.
+    """
+    files = record.get("files")
+    recorded = files.get(path.name) if isinstance(files, dict) else None
+    with reading(path):
+        if recorded not in (None, file_digest(path)):
+            raise ValueError("it was changed since, or is another run's: its digest is not the one in record.json")
 
 
 def read_numbers(path: str | Path, needs: Sequence[str]) -> pd.DataFrame:
@@ -210,9 +249,9 @@ def read_numbers(path: str | Path, needs: Sequence[str]) -> pd.DataFrame:
 
 
 def write_parquet(path: str | Path, table: pd.DataFrame) -> None:
-    """Write a table without its index, atomically."""
+    """Write a table without its index, atomically, with checksums that `read_parquet` verifies."""
     with atomic_path(path) as temporary:
-        table.to_parquet(temporary, index=False)
+        table.to_parquet(temporary, index=False, write_page_checksum=True)
 
 
 def write_csv(path: str | Path, table: pd.DataFrame) -> None:

@@ -8,12 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
+from safetensors import SafetensorError, safe_open
 from tqdm import tqdm
 
 from iadsr.core.config import Texts
-from iadsr.core.embeddings_file import TENSOR, Vectors, describe_source
+from iadsr.core.embeddings_file import DIGEST, TENSOR, Vectors, describe_source, vectors_digest
 from iadsr.core.encoders import EncoderSpec
 from iadsr.core.errors import DataError, IadsrError
 from iadsr.core.files import atomic_path, texts_digest, value_digest
@@ -63,7 +62,7 @@ def embed_with(
     named = {**source, **encoder.identity, "text_digest": texts_digest(texts)}
     parts = parts_folder(out_path, value_digest([named, device, size]))
     vectors = _encode_chunks(texts, encoder, parts, size)
-    metadata = named | {"dimension": str(vectors.shape[1])}
+    metadata = named | {"dimension": str(vectors.shape[1]), DIGEST: vectors_digest(vectors)}
     _save(out_path, vectors, metadata)
     shutil.rmtree(parts)
     return metadata
@@ -85,7 +84,7 @@ def _encode_chunks(texts: Sequence[str], encoder: Encoder, parts: Path, size: in
             if vectors is None:
                 vectors = np.ascontiguousarray(encoder.encode(some), dtype=np.float32)
                 _check(vectors, some, start, encoder.identity["encoder"])
-                _save(place, vectors, {})
+                _save(place, vectors, {DIGEST: vectors_digest(vectors)})
             chunks.append(vectors)
             bar.update(len(some))
     widths = {vectors.shape[1] for vectors in chunks}
@@ -112,11 +111,13 @@ def _read_part(path: Path, rows: int) -> Vectors | None:
     if not path.is_file():
         return None
     try:
-        vectors = load_file(path)[TENSOR]
-    except (SafetensorError, KeyError):  # a crash of the machine can leave an empty file
+        with safe_open(path, framework="numpy") as stored:
+            vectors: Vectors = stored.get_tensor(TENSOR)
+            digest = (stored.metadata() or {}).get(DIGEST)
+    except (SafetensorError, ValueError, TypeError):  # empty after a crash of the machine, or of other things
         return None
     usable = vectors.dtype == np.float32 and vectors.ndim == 2 and len(vectors) == rows
-    return vectors if usable and np.isfinite(vectors).all() else None
+    return vectors if usable and vectors_digest(vectors) == digest else None
 
 
 def _header(vectors: Vectors, metadata: dict[str, str]) -> bytes:

@@ -13,7 +13,7 @@ import pandas as pd
 from iadsr.core import columns as c
 from iadsr.core.encoders import embeddings_name
 from iadsr.core.errors import DataError
-from iadsr.core.files import check_types, read_numbers, reading, remake, write_parquet
+from iadsr.core.files import check_types, check_unchanged, read_numbers, reading, remake, write_parquet
 from iadsr.evaluation.metrics import summarise
 from iadsr.evaluation.runs import CURVE, RECORD, Run, read_ranks, read_runs, run_file
 
@@ -53,6 +53,11 @@ _ROW_TYPES: dict[str, type | UnionType] = {
     **dict.fromkeys(_WHOLE_NUMBERS, int | None),
     **dict.fromkeys(_NUMBERS, int | float | None),
     "dirty": bool | None,
+    "reason": str | None,
+    "commit": str | None,
+    "identity": str,
+    "device": str,
+    "machine": str,
 }
 
 
@@ -95,6 +100,7 @@ def read_curve(run: Run) -> pd.DataFrame:
     """A run's learning curve: `epoch` whole, every other column of the file a float, NaN where it does not apply."""
     path = run_file(run.directory, CURVE)
     curve = read_numbers(path, CURVE_COLUMNS)
+    check_unchanged(path, run.record)
     names = dict.fromkeys((*CURVE_COLUMNS, *DRAWN_CURVE_COLUMNS, *curve.columns))
     with reading(path):
         if run.done and len(curve) != run.record["epochs"]:
@@ -151,7 +157,9 @@ def run_row(run: Run) -> dict[str, Any]:
             **{name: denoised.get(key) for name, key in DENOISED_COLUMNS.items()},
         }
         check_types(row, _ROW_TYPES)
-        return row
+        whole = {name: np.int64(row[name]) for name in _WHOLE_NUMBERS if row[name] is not None}
+        numbers = {name: float(row[name]) for name in _NUMBERS if row[name] is not None}
+        return {**row, **whole, **numbers}  # OverflowError for a number that no table can hold
 
 
 def encoder_name(encoder: Mapping[str, Any] | None, texts: str = "names") -> str | None:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from iadsr.core import columns as c
 from iadsr.core.errors import DataError
-from iadsr.core.files import read_json, read_parquet, reading, remake
+from iadsr.core.files import check_unchanged, read_json, read_parquet, reading, remake
 
 RECORD, RANKS, CURVE = "record.json", "ranks.parquet", "curve.csv"
 RANK_COLUMNS = (
@@ -71,7 +71,7 @@ def run_file(directory: Path, name: str) -> Path:
 
 
 def read_run(directory: str | Path) -> Run:
-    """Read a run's record. DataError when it is missing or lacks its address or status."""
+    """Read a run's record. DataError when it is missing, lacks its address or status, or is of another run."""
     directory = Path(directory)
     path = run_file(directory, RECORD)
     record = read_json(path, {"status": str, "cell": dict})
@@ -84,6 +84,8 @@ def read_run(directory: str | Path) -> Run:
             str(cell[c.METHOD]),
             int(cell[c.SEED]),
         )
+        if not f"/{directory.as_posix()}".endswith(f"/{address}"):
+            raise ValueError(f"it is the record of another run, {address}")
     if record["status"] not in c.STATUSES:
         raise DataError(f"{path}: status is {record['status']!r}, expected {' or '.join(c.STATUSES)}; {remake(path)}")
     return Run(directory, address, record)
@@ -103,13 +105,14 @@ def read_runs(directories: Iterable[str | Path]) -> list[Run]:
 def read_ranks(run: Run, wanted: Sequence[str] = RANK_COLUMNS) -> pd.DataFrame:
     """A run's ranks, one row a user, the columns `wanted` (which must have `user`).
 
-    DataError when the file is missing or lacks a column, a finished run has no user, a user occurs twice, or
-    a rank is not a number >= 1.
+    DataError when the file is missing, was changed since, or lacks a column, a finished run has no user, a user
+    occurs twice, or a rank is not a number >= 1.
     """
     path = run_file(run.directory, RANKS)
     ranks = read_parquet(path, wanted, others=False)
     with reading(path):
         _check_ranks(ranks, run.done)
+    check_unchanged(path, run.record)
     return ranks
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -275,7 +276,7 @@ class _Tree:
 
     def _record(self, address: Address, path: Path) -> Mapping[str, Any] | None:
         if address not in self._records:
-            self._records[address] = read_json(path, _RECORD_TYPES) if path.is_file() else None
+            self._records[address] = read_json(path, _RECORD_TYPES) if os.path.lexists(path) else None
         return self._records[address]
 
 
@@ -310,7 +311,7 @@ def _table(path: Path, columns: _Columns) -> pd.DataFrame:
 
 def _optional(path: Path, columns: _Columns) -> pd.DataFrame:
     """Read a table that an older tree may lack; without rows then."""
-    return _table(path, columns) if path.is_file() else pd.DataFrame(columns=[*columns[0], *columns[1]])
+    return _table(path, columns) if os.path.lexists(path) else pd.DataFrame(columns=[*columns[0], *columns[1]])
 
 
 def _summary(path: Path) -> Mapping[str, Any]:

@@ -157,7 +157,11 @@ def _check(sequences: Sequences) -> None:
         raise ValueError(f"an item is outside the catalogue of {sequences.n_items}")
     if sequences.users.shape != (len(offsets) - 1,):
         raise ValueError(f"it has {len(sequences.users)} user ids for {len(offsets) - 1} users")
-    for name in ("noise", "times"):
+    if sequences.users.dtype.kind != "U" or len(np.unique(sequences.users)) != len(sequences.users):
+        raise ValueError("its user ids are not distinct texts")
+    for name, kind in (("noise", "b"), ("times", "i")):
         array = getattr(sequences, name)
         if array is not None and array.shape != items.shape:
             raise ValueError(f"{name} has {len(array)} entries for {len(items)} interactions")
+        if array is not None and array.dtype.kind != kind:
+            raise ValueError(f"{name} is {array.dtype}")

@@ -28,11 +28,13 @@ from iadsr.core.embeddings_file import (
 from iadsr.core.encoders import parse_encoder
 from iadsr.core.errors import DataError, IadsrError
 from iadsr.core.files import (
+    check_unchanged,
     check_writable,
     file_digest,
+    read_catalogue,
     read_json,
     read_numbers,
-    read_parquet,
+    reading,
     remake,
     value_digest,
     write_csv,
@@ -232,7 +234,10 @@ def load_text(cell: Cell, inputs: dict[str, Path], sequences: Sequences) -> tupl
         DataError: the vectors are damaged, or of another encoder, other item names or other texts.
     """
     path = inputs["embeddings"]
-    names = read_parquet(inputs["catalogue"], [c.TEXT], others=False)[c.TEXT]
+    names = read_catalogue(inputs["catalogue"])[c.TEXT]
+    if len(names) != sequences.n_items:
+        where = inputs["sequences"]
+        raise DataError(f"{where} was made from {sequences.n_items} items, not {len(names)}; {remake(where)}", where)
     check_source(path, describe_source(parse_encoder(cell.encoder or {}), names, cell.texts))
     if "text_rows" in inputs:
         sequences = with_text_rows(sequences, inputs["text_rows"], read_metadata(path)["text_digest"])
@@ -252,12 +257,14 @@ def load_context(cell: Cell, inputs: dict[str, Path], vectors: Vectors | None, d
         text = torch.cat((torch.zeros(1, vectors.shape[1]), torch.from_numpy(vectors))).to(device)
     if "matched_record" in inputs:
         record = read_json(inputs["matched_record"], {"mask": dict | None, "reason": str | None})
+        check_unchanged(inputs["matched_curve"], record)
         curve = read_numbers(inputs["matched_curve"], ["epoch"])
         rates = curve["keep_rate"].to_numpy() if "keep_rate" in curve else np.empty(0)
         rate = (record["mask"] or {}).get("test_keep_rate")
         if rate is None or not len(rates):
             raise Unmatched(f"the run whose keep rates it copies has none: {cell.matched} ({record['reason']})")
-        test_rate = float(rate)
+        with reading(inputs["matched_record"]):
+            test_rate = float(rate)
     return Context(cell.settings.dimension, state_width(cell), text, rates, test_rate)
 
 

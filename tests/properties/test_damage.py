@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from pyarrow import parquet
 
 from iadsr import cli
 from iadsr.core.errors import DataError
@@ -129,6 +131,88 @@ def test_a_damaged_file_is_named_with_its_remedy(stage: str, kind: str, inside: 
         assert f"snakemake --cores 1 --force {path}" in message
         assert "\n" not in message and len(message) < 500
         path.write_bytes(sound)
+
+
+def _flip(path: Path) -> None:
+    """Change some bits where a Parquet or safetensors file holds its values."""
+    content = bytearray(path.read_bytes())
+    place = len(content) * 2 // 3
+    if path.suffix == ".parquet":
+        first = parquet.read_metadata(path).row_group(0).column(0)
+        place = first.dictionary_page_offset + first.total_compressed_size - 1
+    content[place] ^= 0x55
+    path.write_bytes(content)
+
+
+def _change(column: str, value: object) -> Callable[[Path], object]:
+    def change(path: Path) -> None:
+        table = pd.read_parquet(path)
+        table[column] = table[column].astype(object)
+        table.loc[0, column] = value
+        table.to_parquet(path, index=False)
+
+    return change
+
+
+def _copy(name: str) -> Callable[[Path], object]:
+    return lambda path: shutil.copyfile(Path("results") / name, path)
+
+
+def _record(**changes: object) -> Callable[[Path], object]:
+    return lambda path: path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def _arrays(**changes: object) -> Callable[[Path], object]:
+    def change(path: Path) -> None:
+        arrays = {**np.load(path)}
+        np.savez(path, **{**arrays, **{name: np.full_like(arrays[name], value) for name, value in changes.items()}})
+
+    return change
+
+
+OTHERS = f"runs/{CELLS['none']}"
+OWN = f"runs/{CELLS['iadsr']}"
+
+
+@pytest.mark.parametrize(
+    ("stage", "name", "damage"),
+    [
+        ("sequences", "data/planted/interactions.parquet", _flip),
+        ("report", "evaluation/metrics.parquet", _flip),
+        ("train iadsr", "embeddings/planted/tfidf.safetensors", _flip),
+        ("evaluate", f"{OWN}/ranks.parquet", _copy(f"{OTHERS}/ranks.parquet")),
+        ("compare", f"{OWN}/ranks.parquet", _copy(f"{OTHERS}/ranks.parquet")),
+        ("evaluate", f"{OWN}/curve.csv", _copy(f"{OTHERS}/curve.csv")),
+        ("train matched", f"{OWN}/curve.csv", _copy(f"{OTHERS}/curve.csv")),
+        ("evaluate", f"{OWN}/record.json", _copy(f"{OTHERS}/record.json")),
+        ("compare", f"{OWN}/record.json", _copy(f"{OTHERS}/record.json")),
+        ("evaluate", f"{OWN}/record.json", _record(best_validation=10**400)),
+        ("evaluate", f"{OWN}/record.json", _record(best_validation=float("nan"))),
+        ("evaluate", f"{OWN}/record.json", _record(parameters=10**30)),
+        ("evaluate", f"{OWN}/record.json", _record(machine=5)),
+        ("train matched", f"{OWN}/record.json", _record(mask={"test_keep_rate": "most"})),
+        ("embeddings", "data/planted/items.parquet", _change("text", None)),
+        ("train iadsr", "data/planted/items.parquet", _change("text", b"x")),
+        ("sequences", "data/planted/items.parquet", _change("item", None)),
+        ("evaluate", "data/planted/items.parquet", _change("item", "2")),
+        ("train", "sequences/planted/sequences.npz", _arrays(users="same")),
+    ],
+)
+def test_a_file_of_the_right_form_with_other_content_is_refused(
+    stage: str, name: str, damage: Callable[[Path], object], inside: Path
+) -> None:
+    damage(inside / name)
+    with pytest.raises(DataError, match="is damaged") as refused:
+        STAGES[stage]()
+    assert str(refused.value).startswith(f"{inside / name} is damaged (")
+
+
+@pytest.mark.parametrize("name", READS["report"])
+def test_a_folder_where_a_file_belongs_is_no_missing_table(name: str, inside: Path) -> None:
+    (inside / name).unlink()
+    (inside / name).mkdir()
+    with pytest.raises(DataError, match=f"{name} is a folder, not a file; make it anew"):
+        STAGES["report"]()
 
 
 @pytest.mark.parametrize("stage", STAGES)

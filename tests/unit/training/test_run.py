@@ -42,7 +42,10 @@ VECTORS = f"embeddings/ring/{embeddings_name(ENCODER.options())}.safetensors"
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     save_sequences(tmp_path / "sequences/ring/sequences.npz", small_sequences())
-    write_parquet(tmp_path / "data/ring/items.parquet", pd.DataFrame({c.TEXT: NAMES}))
+    write_parquet(
+        tmp_path / "data/ring/items.parquet",
+        pd.DataFrame({c.ITEM: [f"i{i}" for i in range(len(NAMES))], c.TEXT: NAMES}),
+    )
     embed(NAMES, ENCODER, tmp_path / VECTORS)
     return tmp_path
 
