@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from iadsr.core.config import Remove
-from iadsr.methods.masks import encode_kept, gumbel_noise, harden, info_nce, logistic_noise, soft_sample
+from iadsr.methods.masks import encode_kept, encode_packed, gumbel_noise, harden, info_nce, logistic_noise, soft_sample
 from iadsr.methods.method import Batch, Context, Encoded, Method, Untrainable
 from iadsr.models.backbone import last_states
 
@@ -113,11 +113,10 @@ class IADSR(Method):
         """See `Method`."""
         embedded: Tensor = table(batch.items)
         entering = embedded * keep.unsqueeze(-1) if self.remembers else embedded
-        states = (
-            encode_kept(backbone, embedded, keep, batch, self.remove)
-            if self.remembers
-            else backbone(embedded, batch.lengths, batch.users)
-        )
+        if self.remembers and self.remove == "pack":
+            states = encode_packed(backbone, embedded, keep, batch)
+        else:
+            states = backbone(entering, batch.lengths, batch.users)
         interests = self.interests(backbone, entering, states, batch)
         gate, score = self.judge(interests, batch)
         mask = self.sample(gate, score, noise)

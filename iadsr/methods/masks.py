@@ -72,13 +72,18 @@ def encode_kept(backbone: nn.Module, embedded: Tensor, keep: Tensor, batch: Batc
     Returns:
         (B, T, W) states, causal where the backbone is.
     """
-    if remove == "zero":
-        states: Tensor = backbone(embedded * keep.unsqueeze(-1), batch.lengths, batch.users)
-        return states
+    if remove == "pack":
+        return encode_packed(backbone, embedded, keep, batch)
+    states: Tensor = backbone(embedded * keep.unsqueeze(-1), batch.lengths, batch.users)
+    return states
+
+
+def encode_packed(backbone: nn.Module, embedded: Tensor, keep: Tensor, batch: Batch) -> Tensor:
+    """See `encode_kept`, whose `pack` this is. Equal to the plain backbone, bit for bit, where nothing is dropped."""
     kept = (keep > 0.5) & batch.valid
     order = torch.argsort((~kept).byte(), dim=1, stable=True)
     packed = embedded.gather(1, order.unsqueeze(-1).expand_as(embedded))
-    states = backbone(packed, kept.sum(1).clamp(min=1), batch.users)
+    states: Tensor = backbone(packed, kept.sum(1).clamp(min=1), batch.users)
     place = kept.cumsum(1) - 1
     gathered = states.gather(1, place.clamp(min=0).unsqueeze(-1).expand(-1, -1, states.shape[-1]))
     nothing = (place < 0) & batch.valid
