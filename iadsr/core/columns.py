@@ -10,6 +10,9 @@ TEXT = "text"
 HAS_TITLE = "has_title"
 TRAIN_COUNT = "train_count"
 
+# the files of a run
+RECORD, RANKS, CURVE = "record.json", "ranks.parquet", "curve.csv"
+
 # record.json: what became of a run; only one that is done has ranks
 DONE, DIVERGED, FAILED = "done", "diverged", "failed"
 STATUSES = (DONE, DIVERGED, FAILED)

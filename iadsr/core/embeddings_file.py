@@ -91,7 +91,7 @@ def load_vectors(path: str | Path, rows: int) -> Vectors:
 
 def vectors_digest(vectors: Vectors) -> str:
     """SHA-256 of the vectors' bytes, as they are stored."""
-    return hashlib.sha256(np.ascontiguousarray(vectors, dtype="<f4").tobytes()).hexdigest()
+    return hashlib.sha256(np.ascontiguousarray(vectors, dtype="<f4").data).hexdigest()
 
 
 def encoder_identity(metadata: Mapping[str, str]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from iadsr.core.encoders import embeddings_name
 from iadsr.core.errors import DataError
 from iadsr.core.files import check_types, check_unchanged, read_numbers, reading, remake, write_parquet
 from iadsr.evaluation.metrics import summarise
-from iadsr.evaluation.runs import CURVE, RECORD, Run, read_ranks, read_runs, run_file
+from iadsr.evaluation.runs import Run, read_ranks, read_runs, run_file
 
 METRICS_FILE, RUNS_FILE, CURVES_FILE, KEEP_FILE = "metrics.parquet", "runs.parquet", "curves.parquet", "keep.parquet"
 CURVE_COLUMNS = ("epoch", "loss", "validation", "seconds")  # of every curve
@@ -98,7 +98,7 @@ def metric_rows(run: Run, items: int) -> pd.DataFrame:
 
 def read_curve(run: Run) -> pd.DataFrame:
     """A run's learning curve: `epoch` whole, every other column of the file a float, NaN where it does not apply."""
-    path = run_file(run.directory, CURVE)
+    path = run_file(run.directory, c.CURVE)
     curve = read_numbers(path, CURVE_COLUMNS)
     check_unchanged(path, run.record)
     names = dict.fromkeys((*CURVE_COLUMNS, *DRAWN_CURVE_COLUMNS, *curve.columns))
@@ -122,7 +122,7 @@ def keep_rows(run: Run) -> pd.DataFrame:
         ]
         return pd.DataFrame(rows, columns=list(KEEP_TYPES)).astype(KEEP_TYPES)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        remedy = remake(run.directory / RECORD)
+        remedy = remake(run.directory / c.RECORD)
         raise DataError(f"run {run.directory}: keep_by_group is damaged ({error!r}); {remedy}") from error
 
 
@@ -136,7 +136,7 @@ def run_table(runs: Sequence[Run]) -> pd.DataFrame:
 def run_row(run: Run) -> dict[str, Any]:
     """One row of runs.parquet. DataError when the record lacks a field."""
     record = run.record
-    with reading(run.directory / RECORD):
+    with reading(run.directory / c.RECORD):
         cell, mask, denoised = record["cell"], record["mask"] or {}, record.get("denoised_target") or {}
         texts = cell.get("texts") or NAMES
         row = {

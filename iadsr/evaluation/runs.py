@@ -15,7 +15,6 @@ from iadsr.core import columns as c
 from iadsr.core.errors import DataError
 from iadsr.core.files import check_unchanged, read_json, read_parquet, reading, remake
 
-RECORD, RANKS, CURVE = "record.json", "ranks.parquet", "curve.csv"
 RANK_COLUMNS = (
     c.USER,
     c.TARGET,
@@ -73,7 +72,7 @@ def run_file(directory: Path, name: str) -> Path:
 def read_run(directory: str | Path) -> Run:
     """Read a run's record. DataError when it is missing, lacks its address or status, or is of another run."""
     directory = Path(directory)
-    path = run_file(directory, RECORD)
+    path = run_file(directory, c.RECORD)
     record = read_json(path, {"status": str, "cell": dict})
     with reading(path):
         cell = record["cell"]
@@ -108,7 +107,7 @@ def read_ranks(run: Run, wanted: Sequence[str] = RANK_COLUMNS) -> pd.DataFrame:
     DataError when the file is missing, was changed since, or lacks a column, a finished run has no user, a user
     occurs twice, or a rank is not a number >= 1.
     """
-    path = run_file(run.directory, RANKS)
+    path = run_file(run.directory, c.RANKS)
     ranks = read_parquet(path, wanted, others=False)
     with reading(path):
         _check_ranks(ranks, run.done)

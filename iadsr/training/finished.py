@@ -15,8 +15,7 @@ from iadsr.core import columns as c
 from iadsr.core.errors import IadsrError
 from iadsr.core.files import file_digest, read_json
 
-RECORD = "record.json"
-FILES = ("curve.csv", "ranks.parquet", RECORD)  # the record is written last
+FILES = (c.CURVE, c.RANKS, c.RECORD)  # the record is written last
 FINISHED = (c.DONE, c.DIVERGED)  # with the same inputs and code these come out the same; a failure may not
 
 
@@ -35,7 +34,7 @@ def _holds(folder: Path, identity: str) -> bool:
     if not all((folder / name).is_file() for name in FILES):
         return False
     try:
-        record = read_json(folder / RECORD)
+        record = read_json(folder / c.RECORD)
         same = record["identity"] == identity and record["status"] in FINISHED
         return bool(same and record["files"] == digests(folder))
     except (IadsrError, ValueError, KeyError, TypeError):  # damaged: it is written anew
@@ -44,7 +43,7 @@ def _holds(folder: Path, identity: str) -> bool:
 
 def digests(folder: Path) -> dict[str, str]:
     """Digests of a run's files, which its record holds."""
-    return {name: file_digest(folder / name) for name in FILES if name != RECORD}
+    return {name: file_digest(folder / name) for name in FILES if name != c.RECORD}
 
 
 def link_files(source: Path, target: Path) -> None:

@@ -138,10 +138,10 @@ def run_cell(cell: Cell, root: Path, device_name: str, threads: int) -> None:
     status = c.FAILED if failure else c.DONE if outcome.diverged is None else c.DIVERGED
     if status != c.DONE:
         logger.error("%s %s: %s", cell.address, status, failure or outcome.diverged)
-    write_csv(folder / "curve.csv", curve_table(outcome.curve))
-    write_parquet(folder / "ranks.parquet", ranks)
+    write_csv(folder / c.CURVE, curve_table(outcome.curve))
+    write_parquet(folder / c.RANKS, ranks)
     write_json(
-        folder / "record.json",
+        folder / c.RECORD,
         {
             "status": status,
             "reason": failure or outcome.diverged,
@@ -219,8 +219,8 @@ def input_files(cell: Cell, root: Path) -> dict[str, Path]:
         if cell.reads_prefixes:
             files["text_rows"] = folder / f"{cell.embeddings}.npz"
     if cell.matched is not None:
-        files["matched_record"] = root / "runs" / cell.matched / "record.json"
-        files["matched_curve"] = root / "runs" / cell.matched / "curve.csv"
+        files["matched_record"] = root / "runs" / cell.matched / c.RECORD
+        files["matched_curve"] = root / "runs" / cell.matched / c.CURVE
     for name, path in files.items():
         if not path.is_file():
             raise DataError(f"{cell.address} needs {path} ({name}), which is missing; {remake(path)}")
@@ -271,7 +271,7 @@ def load_context(cell: Cell, inputs: dict[str, Path], vectors: Vectors | None, d
 def curve_table(curve: Sequence[Epoch]) -> pd.DataFrame:
     """curve.csv: one row per epoch, one column per figure that any epoch has, in order of appearance."""
     fixed = Epoch(0, 0.0, 0.0, 0.0, {}).flat()
-    names = dict.fromkeys(name for row in ({**fixed}, *(epoch.flat() for epoch in curve)) for name in row)
+    names = dict.fromkeys(name for row in (fixed, *(epoch.flat() for epoch in curve)) for name in row)
     return pd.DataFrame([row.flat() for row in curve], columns=list(names))
 
 
