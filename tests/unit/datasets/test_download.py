@@ -34,6 +34,8 @@ class Server(ThreadingHTTPServer):
         self.asked: list[str | None] = []
         self.tag = '"one"'
         self.content = CONTENT
+        self.headers: dict[str, str] = {}
+        self.piece = 0  # bytes after which each connection breaks
 
     @property
     def url(self) -> str:
@@ -46,7 +48,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.server.asked.append(self.headers.get("Range"))
         step = self.server.script.pop(0) if self.server.script else "serve"
-        if isinstance(step, int):
+        if isinstance(step, int) and step >= 400:
             self.send_error(step)
             return
         start = 0
@@ -54,15 +56,23 @@ class Handler(BaseHTTPRequestHandler):
         if asked and self.headers.get("If-Range") == self.server.tag:
             start = int(asked.removeprefix("bytes=").removesuffix("-"))
         body = self.server.content[start:]
-        self.send_response(206 if start else 200)
+        self.send_response(step if isinstance(step, int) else 206 if start else 200)
         total = len(self.server.content)
         if start:
             self.send_header("Content-Range", f"bytes {start}-{total - 1}/{total}")
         if step != "cut without length":
             self.send_header("Content-Length", str(len(body)))
         self.send_header("ETag", self.server.tag)
+        for name, value in self.server.headers.items():
+            self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(body[: len(body) // 2] if step in ("cut", "cut without length") else body)
+        self.wfile.write(
+            body[:piece]
+            if (piece := self.server.piece)
+            else body[: len(body) // 2]
+            if step in ("cut", "cut without length")
+            else body
+        )
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -114,6 +124,36 @@ def test_a_cut_connection_is_resumed_where_it_broke(tmp_path: Path, server: Serv
     assert found.path.read_bytes() == CONTENT
     assert len(server.asked) == 2
     assert resumed_near_the_break(server)
+
+
+@pytest.mark.parametrize("piece", [100_000, 20_000])
+def test_a_connection_that_breaks_again_and_again_is_resumed_while_it_gains(
+    tmp_path: Path, server: Server, piece: int
+) -> None:
+    server.piece = piece
+    obtained = obtain(file_spec(server.url), tmp_path, None, tmp_path / "digests.json", QUICK)
+    assert obtained.path.read_bytes() == CONTENT
+    assert len(server.asked) >= len(CONTENT) / piece
+
+
+def test_bytes_are_kept_as_stored_whatever_encoding_is_declared(tmp_path: Path, server: Server) -> None:
+    server.headers = {"Content-Encoding": "gzip"}
+    server.script = ["cut"]
+    obtained = obtain(file_spec(server.url), tmp_path, None, tmp_path / "digests.json", QUICK)
+    assert obtained.path.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("mirror", ["http://[x", "/a\0b"])
+def test_an_address_that_is_none_falls_to_the_next_source(tmp_path: Path, server: Server, mirror: str) -> None:
+    obtained = obtain(file_spec(server.url), tmp_path, mirror, tmp_path / "digests.json", QUICK)
+    assert obtained.origin == "upstream"
+
+
+def test_a_server_that_sends_on_to_no_address_is_one_line(tmp_path: Path, server: Server) -> None:
+    server.script = [302]
+    server.headers = {"Location": "http://[x"}
+    with pytest.raises(DataError, match="could not be had from any source"):
+        obtain(file_spec(server.url), tmp_path, None, tmp_path / "digests.json", QUICK)
 
 
 def test_a_later_run_resumes_an_interrupted_one(tmp_path: Path, server: Server) -> None:
