@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from pydantic import BaseModel
@@ -26,7 +26,7 @@ from iadsr.core.config import (
     resolve_settings,
 )
 from iadsr.core.encoders import EncoderSpec, embeddings_name, parse_encoder
-from iadsr.core.errors import ConfigError, IadsrError, explain, suggest
+from iadsr.core.errors import ConfigError, IadsrError, explain, is_out_of_memory, one_line, suggest
 from iadsr.plan import plan
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -297,9 +297,19 @@ def main() -> None:
     except (IadsrError, OSError) as error:
         if isinstance(error, OSError) and error.errno is None:  # not of the system, but of a library: a fault of ours
             raise
-        message = explain(error) if isinstance(error, OSError) else error
-        typer.secho(f"error: {message}", fg=typer.colors.RED, err=True)
-        sys.exit(1)
+        _fail(explain(error) if isinstance(error, OSError) else str(error))
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        _fail(
+            f"out of memory ({one_line(error)}): run fewer jobs at once (--cores 1), choose a smaller batch_size in "
+            "the protocol, or a larger machine, and repeat the command: it goes on where it stopped"
+        )
+
+
+def _fail(message: str) -> NoReturn:
+    typer.secho(f"error: {message}", fg=typer.colors.RED, err=True)
+    sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from iadsr.core.config import Cell, Experiment, RunConfig, load_method, load_protocol
 from iadsr.core.encoders import parse_encoder
+from iadsr.core.errors import DataError
 from iadsr.datasets.spec import load_spec
 
 
@@ -24,6 +25,21 @@ def plan(run: RunConfig, folder: Path) -> dict[str, list[Cell]]:
     for name in run.all_datasets:
         load_spec(folder / "datasets" / f"{name}.yaml")
     return grids
+
+
+def check_folders(run: RunConfig, addresses: Iterable[str]) -> None:
+    """Look for files where a run's results need folders, at which Snakemake itself would end in a traceback.
+
+    Raises:
+        DataError: there is one.
+    """
+    root = Path(run.results)
+    stages = ("data", "sequences", "embeddings", "prefixes")
+    below = [f"{stage}/{dataset}" for stage in stages for dataset in run.all_datasets]
+    below += [*(f"runs/{address}" for address in addresses), "evaluation", "statistics", "report", "logs/training"]
+    for folder in sorted({folder for name in below for folder in (root / name, *(root / name).parents)}):
+        if folder.exists() and not folder.is_dir():
+            raise DataError(f"{folder} is a file where a folder belongs; delete it or move it away", folder)
 
 
 def _method_options(run: RunConfig, folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -42,9 +42,19 @@ def one_line(error: BaseException) -> str:
     return text if len(text) <= 200 else f"{text[:200]}..."
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error, of Python, pyarrow or torch, says that memory ran out; torch has no type for it on a CPU."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
+    )
+
+
 _REMEDIES = {
     errno.ENOSPC: "free some space and repeat the command: it goes on where it stopped",
     errno.EDQUOT: "free some of your quota and repeat the command: it goes on where it stopped",
+    errno.EISDIR: "a folder stands where a file belongs: delete it and repeat the command",
     **dict.fromkeys(
         (errno.EROFS, errno.EACCES, errno.EPERM),
         "give yourself access to it, or name another folder under `results` in the run file",

@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shlex
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ if TYPE_CHECKING:  # a Snakemake without pandas must be able to import this modu
 
 _CHUNK = 1 << 20
 _FORMULA = ("=", "+", "-", "@", "\t", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # the last four are wide
+_CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 _OF_CONTENT = (
     None,
     errno.EINVAL,
@@ -52,7 +54,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)  # mkstemp makes private files; results are for everybody
         _flush(temporary)  # else a power cut after the rename can leave an empty file under the final name
-        os.replace(temporary, path)
+        with naming(path):
+            os.replace(temporary, path)
         with contextlib.suppress(OSError):  # some file systems cannot flush a folder
             _flush(path.parent)
     finally:
@@ -135,7 +138,7 @@ def reading(path: str | Path, remedy: str | None = None) -> Iterator[None]:
     """
     path, remedy = Path(path), remedy or remake(path)
     if path.is_dir():
-        raise DataError(f"{path} is a folder, not a file; {remedy}", path)
+        raise DataError(f"{path} is a folder, not a file; delete it and repeat the command", path)
     if not path.is_file():
         raise DataError(f"{path} is missing; {remedy}", path)
     if path.stat().st_size == 0:
@@ -265,11 +268,16 @@ def write_csv(path: str | Path, table: pd.DataFrame) -> None:
         table.to_csv(temporary, index=False)
 
 
+def visible(text: str) -> str:
+    """`text` with U+FFFD for control characters that neither a page nor a spreadsheet can show (not \\t, \\n, \\r)."""
+    return _CONTROLS.sub("\ufffd", text)
+
+
 def _inert(value: Any) -> Any:
     """`value` with an apostrophe before it if it is a text, not a number, that a spreadsheet would execute."""
     if not isinstance(value, str):
         return value
-    value = value.replace("\r\n", "\n").replace("\r", "\n")  # the writer quotes only \n
+    value = visible(value).replace("\r\n", "\n").replace("\r", "\n")  # the writer quotes only \n
     if not value.startswith(_FORMULA):
         return value
     try:

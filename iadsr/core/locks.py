@@ -40,7 +40,7 @@ def release_stale_lock(folder: Path) -> bool:
 def _remove(locks: Path, handle: int) -> bool:
     stale = locks.is_dir() and any(locks.iterdir())
     machine = _machine()
-    if stale and not machine & set(os.pread(handle, 4096, 0).decode().split("\n")):
+    if stale and not machine & set(os.pread(handle, 4096, 0).decode(errors="replace").split("\n")):
         return False
     shutil.rmtree(locks, ignore_errors=True)
     os.ftruncate(handle, 0)

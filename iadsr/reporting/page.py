@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from iadsr.core.columns import ADDRESS, DATASET, DONE, PROTOCOL, SEED
 from iadsr.core.errors import DataError
-from iadsr.core.files import write_csv, write_text
+from iadsr.core.files import visible, write_csv, write_text
 from iadsr.reporting import diagnostics, figures, tables
 from iadsr.reporting.answer import Answer, Comparisons, answer
 from iadsr.reporting.drawing import styles
@@ -60,7 +60,7 @@ def build_report(
     sections = _sections(results, compared, further, settings, captions)
     page = _render(templates, results, said, sections, further, settings, out)
     _write_tables(sections, results, further, out.parent / "tables")
-    write_text(out, page)
+    write_text(out, visible(page))
 
 
 def _captions(templates: Path) -> Mapping[str, Mapping[str, str]]:

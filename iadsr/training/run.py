@@ -26,7 +26,7 @@ from iadsr.core.embeddings_file import (
     read_metadata,
 )
 from iadsr.core.encoders import parse_encoder
-from iadsr.core.errors import DataError, IadsrError
+from iadsr.core.errors import DataError, IadsrError, is_out_of_memory
 from iadsr.core.files import (
     check_unchanged,
     check_writable,
@@ -129,9 +129,11 @@ def run_cell(cell: Cell, root: Path, device_name: str, threads: int) -> None:
             inflated = denoised_target(model, sequences, cell, device, evaluation_noise(cell, device))
     except (Unmatched, Untrainable, Diverged) as error:
         outcome = Outcome(diverged=str(error))
-    except (IadsrError, OSError, MemoryError, torch.OutOfMemoryError, torch.AcceleratorError):
+    except (IadsrError, OSError, torch.AcceleratorError):
         raise  # inputs and the machine: another attempt may succeed, so nothing is recorded
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        if is_out_of_memory(error):
+            raise
         logger.exception("%s failed", cell.address)
         failure = _summary(error)
         outcome, ranks, mask, groups = Outcome(), _no_ranks(), {}, None
@@ -173,7 +175,7 @@ def run_cell(cell: Cell, root: Path, device_name: str, threads: int) -> None:
         checkpoint.unlink(missing_ok=True)
 
 
-def _summary(error: Exception) -> str:
+def _summary(error: BaseException) -> str:
     """Type, message and place of an error: where our code, or a module of the user's, last was."""
     frames = traceback.extract_tb(error.__traceback__)
     libraries = (sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"))
@@ -222,6 +224,8 @@ def input_files(cell: Cell, root: Path) -> dict[str, Path]:
         files["matched_record"] = root / "runs" / cell.matched / c.RECORD
         files["matched_curve"] = root / "runs" / cell.matched / c.CURVE
     for name, path in files.items():
+        if path.is_dir():
+            raise DataError(f"{path} is a folder, not a file; delete it and repeat the command", path)
         if not path.is_file():
             raise DataError(f"{cell.address} needs {path} ({name}), which is missing; {remake(path)}")
     return files

@@ -12,6 +12,7 @@ from unittest.mock import Mock
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 from pyarrow import parquet
 
@@ -207,11 +208,26 @@ def test_a_file_of_the_right_form_with_other_content_is_refused(
     assert str(refused.value).startswith(f"{inside / name} is damaged (")
 
 
+@pytest.mark.parametrize("stage", ["sequences", "train", "evaluate"])
+def test_a_folder_in_the_place_of_a_stages_own_file_is_told(
+    stage: str, inside: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = inside / "sequences/planted/sequences.npz"
+    path.unlink()
+    path.mkdir()
+    (path / "x").touch()
+    monkeypatch.setattr(cli, "app", STAGES[stage])
+    with pytest.raises(SystemExit, match="1"):
+        cli.main()
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith(f"error: {path}") and "folder" in said and "delete it" in said
+
+
 @pytest.mark.parametrize("name", READS["report"])
 def test_a_folder_where_a_file_belongs_is_no_missing_table(name: str, inside: Path) -> None:
     (inside / name).unlink()
     (inside / name).mkdir()
-    with pytest.raises(DataError, match=f"{name} is a folder, not a file; make it anew"):
+    with pytest.raises(DataError, match=f"{name} is a folder, not a file; delete it"):
         STAGES["report"]()
 
 
@@ -276,6 +292,15 @@ def test_an_error_of_the_system_is_one_line(
         cli.main()
     (said,) = capsys.readouterr().err.splitlines()
     assert said.startswith(f"error: {line}")
+
+
+def test_memory_that_runs_out_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for allocate in (lambda: bytearray(1 << 60), lambda: torch.empty(1 << 56)):
+        monkeypatch.setattr(cli, "app", allocate)
+        with pytest.raises(SystemExit, match="1"):
+            cli.main()
+        (said,) = capsys.readouterr().err.splitlines()
+        assert said.startswith("error: out of memory (")
 
 
 def test_an_error_of_a_library_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

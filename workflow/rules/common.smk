@@ -15,11 +15,11 @@ sys.path.insert(0, str(HERE))
 
 try:
     from iadsr.core import config as schema
-    from iadsr.core.errors import IadsrError
+    from iadsr.core.errors import IadsrError, explain
     from iadsr.core.files import write_json
     from iadsr.core.identity import source_digest, sources
     from iadsr.core.locks import release_stale_lock
-    from iadsr.plan import plan
+    from iadsr.plan import check_folders, plan
 except ModuleNotFoundError as error:
     raise WorkflowError(
         f"{sys.executable}, which runs Snakemake, lacks the package '{error.name}': install pydantic and pyyaml there, "
@@ -56,6 +56,7 @@ try:
         for cell in CELLS.values()
         if cell.encoder
     }
+    check_folders(RUN, CELLS)
 except IadsrError as error:
     raise WorkflowError(str(error)) from None
 
@@ -130,7 +131,10 @@ if workflow.is_main_process:
 
 # No job's output: one that must be made anew hides everything behind it from the plan, if it is ancient to that.
 onstart:
-    write_json(SETTINGS, RUN.model_dump())
+    try:
+        write_json(SETTINGS, RUN.model_dump())
+    except OSError as error:
+        raise WorkflowError(explain(error)) from None
 
 
 # Kept for a workflow that is cut off, which deletes what jobs have made; see iadsr/training/finished.py.

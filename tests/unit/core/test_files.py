@@ -183,6 +183,11 @@ def test_an_error_about_another_file_keeps_its_name(tmp_path: Path) -> None:
     assert refused.value.filename == str(tmp_path / "c")
 
 
+def test_no_control_character_reaches_a_csv(tmp_path: Path) -> None:
+    write_csv(tmp_path / "t.csv", pd.DataFrame({"x": ["a\0b\x07\tc\nd"]}))
+    assert (tmp_path / "t.csv").read_text() == 'x\n"a\ufffdb\ufffd\tc\nd"\n'
+
+
 def test_a_spreadsheet_takes_no_text_of_a_csv_for_a_formula(tmp_path: Path) -> None:
     numbers = ["-0.5", "+3", "-1e-9", "-inf"]
     texts = ["=cmd|'/c calc'!A1", "+1+cmd", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\uff1d1", "-"]

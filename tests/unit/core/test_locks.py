@@ -69,6 +69,14 @@ def test_the_lock_of_another_machine_stays(tmp_path: Path) -> None:
     assert not release(tmp_path), "asking does not make it ours"
 
 
+def test_a_damaged_lock_file_names_no_machine(tmp_path: Path) -> None:
+    dead = holder(tmp_path)
+    dead.kill()
+    dead.communicate()
+    (tmp_path / "main.lock").write_bytes(b"\xff\xfe")
+    assert not release(tmp_path)
+
+
 def test_a_file_system_without_kernel_locks_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "locks").mkdir()
     (tmp_path / "locks" / "0.output.lock").touch()

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -164,8 +165,23 @@ def test_a_method_that_raises_is_a_recorded_failure(root: Path, monkeypatch: pyt
     assert record_of(root, made)["status"] == "done"
 
 
+def test_a_method_that_exits_is_a_recorded_failure(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "train", Mock(side_effect=SystemExit(3)))
+    made = cell("none", epochs=1)
+    run_cell(made, root, "cpu", 1)
+    assert str(record_of(root, made)["reason"]).startswith("SystemExit: 3")
+
+
 @pytest.mark.parametrize(
-    "error", [OSError("disk full"), MemoryError(), DataError("damaged"), torch.OutOfMemoryError(), KeyboardInterrupt()]
+    "error",
+    [
+        OSError("disk full"),
+        MemoryError(),
+        DataError("damaged"),
+        torch.OutOfMemoryError(),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: can't allocate memory: you tried ..."),
+        KeyboardInterrupt(),
+    ],
 )
 def test_what_the_machine_or_the_data_do_is_no_failure_of_the_method(
     root: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
