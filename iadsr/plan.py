@@ -18,6 +18,7 @@ def plan(run: RunConfig, folder: Path) -> dict[str, list[Cell]]:
     Raises:
         ConfigError: a wrong key or value, used by a training run or not.
     """
+    run.check_names(folder)
     for where, options in _method_options(run, folder):
         if options.get("encoder") is not None:
             parse_encoder(options["encoder"], where)
@@ -44,7 +45,7 @@ def check_folders(run: RunConfig, addresses: Iterable[str]) -> None:
 
 def _method_options(run: RunConfig, folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Options as the run file and the files of methods and protocols set them, and where."""
-    yield f"run '{run.name}'", {"encoder": run.encoder}
+    yield run.where, {"encoder": run.encoder}
     parts: list[RunConfig | Experiment] = [run, *run.experiments.values()]
     methods = [name for part in parts for name in (*(part.methods or ()), *(sweep.method for sweep in part.sweeps))]
     for name in dict.fromkeys(methods):

@@ -74,6 +74,11 @@ def small_cell(
     )
 
 
+def diverging(made: Cell) -> Cell:
+    """The cell with a learning rate that no file may ask for."""
+    return made.model_copy(update={"settings": made.settings.model_copy(update={"learning_rate": 1e30})})
+
+
 def context(width: int = 8) -> Context:
     """Text, and the keep rates of an imaginary run; states of `width`."""
     text = torch.randn(N_ITEMS, 6, generator=torch.Generator().manual_seed(7))

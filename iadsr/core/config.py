@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, PrivateAttr, field_validator, model_validator
 
 from iadsr.core.encoders import embeddings_name, parse_encoder
 from iadsr.core.errors import ConfigError, suggest
@@ -33,6 +33,12 @@ from iadsr.core.validation import (
     read_overrides,
 )
 
+# Upper limits keep out slips of the finger, which a job would only meet as a full memory or as no number.
+Width = Annotated[int, Field(ge=1, le=2**16)]
+Layers = Annotated[int, Field(ge=1, le=100)]
+Epochs = Annotated[int, Field(ge=1, le=10**6)]
+Weight = Annotated[float, Field(ge=0, le=1e6)]
+Temperature = Annotated[float, Field(ge=1e-3, le=1e3)]
 Objective = Literal["last", "prefix", "all"]
 Defect = Literal["R1", "R2", "R3", "R4", "R5", "R6", "R7", "R8", "R9", "R10", "R11"]
 Remove = Literal["zero", "pack"]
@@ -43,17 +49,17 @@ Ranking = Literal["excluded", "kept"]
 class GRU4RecOptions(Strict):
     """Hidasi et al., ICLR 2016: a GRU over item embeddings."""
 
-    hidden: int = Field(64, ge=1, description="width of the recurrent state")
-    layers: int = Field(1, ge=1, description="stacked recurrent layers")
+    hidden: Width = Field(64, description="width of the recurrent state")
+    layers: Layers = Field(1, description="stacked recurrent layers")
 
 
 class SASRecOptions(Strict):
     """Causal self-attention after Kang and McAuley, ICDM 2018, whose own network is `norm: pre`, `activation: relu`,
     `attention_dropout` as high as `dropout`, two layers, one head, `inner` as wide as the embeddings."""
 
-    layers: int = Field(2, ge=1, description="attention blocks")
-    heads: int = Field(2, ge=1, description="attention heads; must divide the dimension")
-    inner: int = Field(256, ge=1, description="width inside the position-wise network")
+    layers: Layers = Field(2, description="attention blocks")
+    heads: Width = Field(2, description="attention heads; must divide the dimension")
+    inner: Width = Field(256, description="width inside the position-wise network")
     norm: Literal["post", "pre"] = Field(
         "post", description="layer norm after each residual connection, or before each sub-layer as published"
     )
@@ -67,9 +73,9 @@ class CaserOptions(Strict):
     Their output layer reads a user embedding. The default here reads the last item's embedding in its place.
     """
 
-    window: int = Field(5, ge=1, description="how many recent items a position sees")
-    horizontal: int = Field(16, ge=1, description="horizontal filters for each height 1..window")
-    vertical: int = Field(4, ge=1, description="vertical filters")
+    window: Width = Field(5, description="how many recent items a position sees")
+    horizontal: Width = Field(16, description="horizontal filters for each height 1..window")
+    vertical: Width = Field(4, description="vertical filters")
     user_embedding: bool = Field(
         False, description="the output layer reads a user embedding, as published, instead of the last item's"
     )
@@ -78,24 +84,24 @@ class CaserOptions(Strict):
 class ReleasedGRU4RecOptions(Strict):
     """The release's GRU4Rec."""
 
-    hidden: int = Field(128, ge=1, description="width of the recurrent state, of interests and of the output layer")
-    layers: int = Field(2, ge=1, description="stacked recurrent layers")
+    hidden: Width = Field(128, description="width of the recurrent state, of interests and of the output layer")
+    layers: Layers = Field(2, description="stacked recurrent layers")
 
 
 class ReleasedSASRecOptions(Strict):
     """The release's SASRec: no causal mask, no padding mask."""
 
-    hidden: int = Field(128, ge=1, description="width of interests and of the output layer")
-    layers: int = Field(2, ge=1, description="attention blocks")
-    heads: int = Field(2, ge=1, description="attention heads; must divide the dimension")
-    inner: int = Field(100, ge=1, description="width inside the position-wise network")
+    hidden: Width = Field(128, description="width of interests and of the output layer")
+    layers: Layers = Field(2, description="attention blocks")
+    heads: Width = Field(2, description="attention heads; must divide the dimension")
+    inner: Width = Field(100, description="width inside the position-wise network")
 
 
 class ReleasedCaserOptions(Strict):
     """The release's Caser: filters over the whole input, a user embedding."""
 
-    hidden: int = Field(128, ge=1, description="width of interests and of the output layer")
-    filters: int = Field(64, ge=1, description="horizontal filters for each height and as many vertical ones")
+    hidden: Width = Field(128, description="width of interests and of the output layer")
+    filters: Width = Field(64, description="horizontal filters for each height and as many vertical ones")
 
 
 class NoneOptions(Strict):
@@ -118,17 +124,21 @@ class IADSROptions(Strict):
         description="released: defects R1-R5, with SASRec and Caser R6, with Caser R7 and no alignment, and "
         "`equal_negatives`; R8-R10 are the protocol's, R11 is named in `defects`",
     )
-    defects: tuple[Defect, ...] = Field(
+    defects: Annotated[tuple[Defect, ...], AfterValidator(check_distinct)] = Field(
         (), strict=False, description="defects beyond the variant's own; one name or a list"
     )
-    repaired: tuple[Defect, ...] = Field(
+    repaired: Annotated[tuple[Defect, ...], AfterValidator(check_distinct)] = Field(
         (), strict=False, description="defects of variant or protocol that are mended here"
     )
-    theta: float = Field(-0.9, description="a sequence is denoised only if cos(semantic, collaborative) > theta")
-    temperature: float = Field(1.0, gt=0, description="of the Gumbel-sigmoid")
-    alignment: float = Field(1.0, ge=0, description="weight of the two InfoNCE terms")
-    alignment_temperature: float = Field(0.1, gt=0, description="of InfoNCE")
-    alignment_rows: int = Field(512, ge=2, description="at most so many rows, drawn at random, enter an InfoNCE term")
+    theta: float = Field(
+        -0.9, ge=-2, le=2, description="a sequence is denoised only if cos(semantic, collaborative) > theta"
+    )
+    temperature: Temperature = Field(1.0, description="of the Gumbel-sigmoid")
+    alignment: Weight = Field(1.0, description="weight of the two InfoNCE terms")
+    alignment_temperature: Temperature = Field(0.1, description="of InfoNCE")
+    alignment_rows: int = Field(
+        512, ge=2, le=2**20, description="at most so many rows, drawn at random, enter an InfoNCE term"
+    )
     long_rows: Literal["sequence", "position"] = Field(
         "sequence",
         description="rows of the long InfoNCE term under scope `causal`: each sequence's last position, as everywhere "
@@ -139,7 +149,7 @@ class IADSROptions(Strict):
         description="negatives of an InfoNCE row may be the very same item (short) or user (long), as released; "
         "otherwise these rows are left out of its denominator",
     )
-    reconstruction: float = Field(1.0, ge=0, description="weight of the reconstruction term")
+    reconstruction: Weight = Field(1.0, description="weight of the reconstruction term")
     mask: Literal["hard", "soft", "none"] = Field(
         "hard", description="0/1 samples, the soft samples behind them, or no mask at all: auxiliary losses only"
     )
@@ -209,26 +219,26 @@ class Settings(Strict):
     """Everything about training that is the same for every method in a table."""
 
     objective: Objective = Field(description="what a training sample supervises")
-    max_length: int = Field(ge=2, description="most recent items that enter the network")
+    max_length: int = Field(ge=2, le=2**16, description="most recent items that enter the network")
     ranking: Ranking = Field(description="rule for validation and for the headline table: history excluded or kept")
-    dimension: int = Field(64, ge=1, description="width of item embeddings and of the states that score them")
+    dimension: Width = Field(64, description="width of item embeddings and of the states that score them")
     dropout: float = Field(ge=0, lt=1, description="on the item embeddings and inside the backbone")
-    batch_size: int = Field(ge=1, description="sequences in a step")
+    batch_size: int = Field(ge=1, le=2**20, description="sequences in a step")
     batching: Literal["length", "shuffled"] = Field(
         "length",
         description="which samples share a batch: those of like length, so that little is padding, or any. A loss with "
         "in-batch negatives depends on it",
     )
-    learning_rate: float = Field(gt=0, description="learning rate of AdamW")
-    weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay of AdamW")
+    learning_rate: float = Field(gt=0, le=10, description="learning rate of AdamW")
+    weight_decay: float = Field(0.0, ge=0, le=100, description="decoupled weight decay of AdamW")
     average: float = Field(
         0.0,
         ge=0,
         lt=1,
         description="decay a step of the weights' average, which is then scored; 0: no average",
     )
-    epochs: int = Field(ge=1, description="most epochs")
-    patience: int = Field(ge=1, description="stop after so many epochs without a better one")
+    epochs: Epochs = Field(description="most epochs")
+    patience: Epochs = Field(description="stop after so many epochs without a better one")
     stopping: Literal["validation", "training"] = Field(
         "validation",
         description="what makes an epoch better: validation NDCG@10, or the training loss (R10)",
@@ -245,10 +255,13 @@ class Settings(Strict):
     )
     optimiser: Literal["adamw", "adam"] = Field("adamw", description="adam: weight decay in the gradient, as released")
     injected_noise: float = Field(
-        0.0, ge=0, lt=1, description="share of random items put into each history before its held-out targets"
+        0.0, ge=0, le=0.9, description="share of random items put into each history before its held-out targets"
     )
     tie_break: int = Field(
-        0, ge=0, description="0: interactions at the same time keep the source's order; n: the n-th random order"
+        0,
+        ge=0,
+        lt=2**31,
+        description="0: interactions at the same time keep the source's order; n: the n-th random order",
     )
 
 
@@ -366,7 +379,7 @@ class RunConfig(Strict):
     results: Folder = Field("results", description="folder of everything that is generated")
     mirror: HomePath | None = Field(None, description="folder that is searched for dataset files before the network")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where networks run")
-    threads: int = Field(1, ge=1, description="CPU threads of one training job")
+    threads: int = Field(1, ge=1, le=1024, description="CPU threads of one training job")
     datasets: Names = Field(description="names of files in datasets/")
     encoder: dict[str, Any] = Field(description="the text encoder: `kind` and its options")
     llm2vec_python: HomePath | None = Field(None, description="a Python with the llm2vec package; none: --use-conda's")
@@ -375,8 +388,15 @@ class RunConfig(Strict):
     methods: Names = Field(description="names of files in methods/")
     sweeps: list[Sweep] = Field(default_factory=list, description="options to vary, one at a time")
     seeds: Seeds = Field(description="one training run for each")
-    max_epochs: int | None = Field(None, ge=1, description="an upper limit for every protocol, for quick trials")
+    max_epochs: Epochs | None = Field(None, description="an upper limit for every protocol, for quick trials")
     experiments: dict[Name, Experiment] = Field(default_factory=dict, description="further grids, by name")
+
+    _origin: str = PrivateAttr("")
+
+    @property
+    def where(self) -> str:
+        """The files that it was read from, for errors."""
+        return self._origin or f"run '{self.name}'"
 
     @model_validator(mode="after")
     def _distinct_points(self) -> Self:
@@ -406,18 +426,40 @@ class RunConfig(Strict):
         Raises:
             ConfigError: an unknown name or option, or a method that would see its target under an objective.
         """
-        for name in self.all_datasets:
-            _check_known(name, known_datasets(folder), "dataset", f"run '{self.name}'")
-        grids = {"": self._grid(folder, Experiment(title="", question="", methods=self.methods, sweeps=self.sweeps))}
+        self.check_names(folder)
+        main = Experiment(title="", question="", methods=self.methods, sweeps=self.sweeps)
+        grids = {"": self._grid(folder, main, self.where)}
         for name, experiment in self.experiments.items():
-            grids[name] = self._grid(folder, experiment)
+            where = f"{self.where}: experiment '{name}'"
+            grids[name] = self._grid(folder, experiment, where)
             if experiment.baseline not in {cell.method for cell in grids[name]}:
                 hint = suggest(experiment.baseline, {cell.method for cell in grids[name]})
-                raise ConfigError(f"experiment '{name}' lacks its own baseline '{experiment.baseline}'; {hint}")
+                raise ConfigError(f"{where} lacks its own baseline '{experiment.baseline}'; {hint}")
         return grids
 
-    def _grid(self, folder: Path, part: Experiment) -> list[Cell]:
-        methods = _methods(folder, part.methods or self.methods, part.sweeps)
+    def check_names(self, folder: Path) -> None:
+        """Check that everything that is named has a file below `folder`, or is a backbone.
+
+        Raises:
+            ConfigError: with the key that names it.
+        """
+        known = {
+            "datasets": known_datasets(folder),
+            "protocols": _names(folder / "protocols"),
+            "backbones": list(BACKBONES),
+            "methods": _names(folder / "methods"),
+        }
+        parts: dict[str, RunConfig | Experiment] = {"": self}
+        parts |= {f"experiments.{name}.": part for name, part in self.experiments.items()}
+        for at, part in parts.items():
+            for key, names in known.items():
+                for name in getattr(part, key) or ():
+                    _check_known(name, names, key.removesuffix("s"), f"{self.where}: {at}{key}")
+            for sweep in part.sweeps:
+                _check_known(sweep.method, known["methods"], "method", f"{self.where}: {at}sweeps")
+
+    def _grid(self, folder: Path, part: Experiment, where: str) -> list[Cell]:
+        methods = _methods(folder, part.methods or self.methods, part.sweeps, where)
         protocols = {name: load_protocol(folder, name) for name in part.protocols or self.protocols}
         cells = []
         for dataset in part.datasets or self.datasets:
@@ -428,7 +470,7 @@ class RunConfig(Strict):
                         given = {**protocol.methods.get(kind, {}), **method_options}
                         resolved, own = settle_method(kind, given, settings, backbone, label)
                         if "match" in resolved:
-                            _check_match(label, resolved["match"], methods, protocol)
+                            _check_match(label, resolved["match"], methods, protocol, where)
                         reading = _reading(kind, resolved, self.encoder, label)
                         for seed in part.seeds or self.seeds:
                             cells.append(
@@ -468,31 +510,36 @@ def _check_known(name: str, known: Iterable[str], what: str, where: str) -> None
 
 
 def _check_match(
-    label: str, matched: str, methods: Mapping[str, tuple[str, dict[str, Any]]], protocol: Protocol
+    label: str, matched: str, methods: Mapping[str, tuple[str, dict[str, Any]]], protocol: Protocol, where: str
 ) -> None:
     """Refuse a control of a method that is not trained beside it or drops nothing."""
     if matched not in methods:
         raise ConfigError(
-            f"method '{label}' copies the keep rate of '{matched}', which this run does not train; add it to `methods`"
+            f"{where}: method '{label}' copies the keep rate of '{matched}', which this run does not train; add it "
+            "to `methods`"
         )
     kind, options = methods[matched]
     if "mask" not in METHODS[kind].model_fields or {**protocol.methods.get(kind, {}), **options}.get("mask") == "none":
-        raise ConfigError(f"method '{label}' copies the keep rate of '{matched}', which has no mask of its own")
+        raise ConfigError(
+            f"{where}: method '{label}' copies the keep rate of '{matched}', which has no mask of its own"
+        )
 
 
-def _methods(folder: Path, labels: Sequence[str], sweeps: Sequence[Sweep]) -> dict[str, tuple[str, dict[str, Any]]]:
+def _methods(
+    folder: Path, labels: Sequence[str], sweeps: Sequence[Sweep], where: str
+) -> dict[str, tuple[str, dict[str, Any]]]:
     """Label -> (kind, the options that it sets) of every method and sweep point."""
     methods = {label: load_method(folder, label) for label in labels}
     for sweep in sweeps:
         kind, options = load_method(folder, sweep.method)
         if sweep.option not in METHODS[kind].model_fields:
             hint = suggest(sweep.option, METHODS[kind].model_fields)
-            raise ConfigError(f"sweep over unknown option '{sweep.option}' of method '{sweep.method}'; {hint}")
+            raise ConfigError(f"{where}: sweep over unknown option '{sweep.option}' of method '{sweep.method}'; {hint}")
         for label, value in sweep.points.items():
-            parse_part([METHODS[kind]], {sweep.option: value}, f"sweep '{label}'")
-            if not re.fullmatch(r"[A-Za-z0-9._+-]+", str(value)):
+            parse_part([METHODS[kind]], {sweep.option: value}, f"{where}: sweep '{label}'")
+            if not re.fullmatch(r"[A-Za-z0-9._+-]{1,50}", str(value)):
                 raise ConfigError(
-                    f"sweep '{label}': the value names a folder: letters, digits, '.', '_', '+', '-' only"
+                    f"{where}: sweep '{label}': the value names a folder: up to 50 letters, digits, '.', '_', '+', '-'"
                 )
             methods[label] = (kind, {**options, sweep.option: value})
     return methods
@@ -606,7 +653,7 @@ def settle_method(
         )
     if "variant" not in resolved:
         return resolved, settings
-    _check_iadsr(resolved, settings, label)
+    _check_iadsr(resolved, options, settings, label)
     own: set[str] = set()
     if resolved.pop("variant") == "released":
         own = {"R1", "R2", "R3", "R4", "R5", *({"R6"} if backbone != "gru4rec" else ())}
@@ -640,12 +687,23 @@ def settle_method(
     return resolved, settings.model_copy(update=changes)
 
 
-def _check_iadsr(options: Mapping[str, Any], settings: Settings, label: str) -> None:
-    """Refuse combinations of IADSR's options that contradict each other.
+def _check_iadsr(options: Mapping[str, Any], given: Mapping[str, Any], settings: Settings, label: str) -> None:
+    """Refuse combinations of IADSR's options that contradict each other, and choices that another option switches off.
+
+    Numbers of a part that is off are let be: a method's file states them for its sweeps, too.
 
     Raises:
         ConfigError: naming the options.
     """
+    if "quantile" in given and options["threshold"] != "quantile":
+        raise ConfigError(f"method '{label}': `quantile` needs `threshold: quantile`")
+    if options["mask"] == "none" and options["remove"] == "pack":
+        raise ConfigError(f"method '{label}': without a mask nothing is removed, so leave out `remove: pack`")
+    if not options["semantic"] and (unread := _texts_chosen(options)):
+        raise ConfigError(
+            f"method '{label}': with `semantic: false` no text is read: leave out "
+            f"{' and '.join(f'`{name}`' for name in unread)}"
+        )
     if options["mask"] == "soft" and options["remove"] == "pack":
         raise ConfigError(f"method '{label}': a soft mask removes nothing, so `remove: pack` has nothing to move up")
     if options["interest_text"] == "prefixes":
@@ -670,6 +728,12 @@ def _check_iadsr(options: Mapping[str, Any], settings: Settings, label: str) -> 
             f"method '{label}': R11 puts the target into a sample's one long text, and scope 'causal' has one for "
             "each position; use scope 'sequence'"
         )
+
+
+def _texts_chosen(options: Mapping[str, Any]) -> list[str]:
+    """Options about text that differ from their defaults."""
+    names = ("encoder", "texts", "interest_text", "short", "long", "shared_projection")
+    return [name for name in names if options[name] != IADSROptions.model_fields[name].default]
 
 
 def resolve_settings(
@@ -723,7 +787,9 @@ def load_run(*paths: str | Path, overrides: Mapping[str, Any] | None = None) -> 
         values, where = merge(values, read_overrides(overrides)), f"{where} with --config"
     if "name" not in values:
         raise ConfigError(f"{where}: a run file needs a `name`; a file without one can only be laid over a run file")
-    return parse(RunConfig, values, where)
+    run = parse(RunConfig, values, where)
+    run._origin = where
+    return run
 
 
 def pick(cells: Sequence[Cell], address: str) -> Cell:

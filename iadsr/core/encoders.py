@@ -77,9 +77,13 @@ class EncoderSpec(Strict):
     pooling: Pooling | None = Field(
         default=None, description="How token states become one vector: mean for minilm, any for llm2vec."
     )
-    batch_size: int | None = Field(default=None, ge=1, description="minilm, llm2vec: texts in one forward pass.")
-    max_length: int | None = Field(default=None, ge=3, description="minilm, llm2vec: tokens after which a text is cut.")
-    dimension: int | None = Field(default=None, ge=1, description="tfidf, random: length of a vector.")
+    batch_size: int | None = Field(
+        default=None, ge=1, le=2**16, description="minilm, llm2vec: texts in one forward pass."
+    )
+    max_length: int | None = Field(
+        default=None, ge=3, le=2**17, description="minilm, llm2vec: tokens after which a text is cut."
+    )
+    dimension: int | None = Field(default=None, ge=1, le=2**16, description="tfidf, random: length of a vector.")
     dtype: Literal["float32", "float16", "bfloat16"] | None = Field(
         default=None, description="llm2vec: number format of the weights; stored vectors are always float32."
     )
@@ -100,7 +104,7 @@ class EncoderSpec(Strict):
             return data
         kind = data["kind"]
         defaults = _DEFAULTS[kind]
-        given = {name: value for name, value in data.items() if value is not None}
+        given = {name: value for name, value in data.items() if value is not None or name not in cls.model_fields}
         for name in given:
             if name != "kind" and name not in defaults:
                 raise ValueError(f"kind '{kind}' does not use '{name}' ({suggest(str(name), defaults)})")
@@ -110,6 +114,8 @@ class EncoderSpec(Strict):
     def _combinations(self) -> EncoderSpec:
         if self.kind == "minilm" and self.pooling != "mean":
             raise ValueError("kind 'minilm' was trained with mean pooling: pooling must be 'mean'")
+        if self.kind == "minilm" and (self.max_length or 0) > 512:
+            raise ValueError("kind 'minilm' has positions for 512 tokens: max_length must be 512 or less")
         if self.adapter_revision is not None and self.adapter is None:
             raise ValueError("'adapter_revision' needs an 'adapter'")
         return self

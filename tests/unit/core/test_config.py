@@ -41,7 +41,7 @@ def test_unknown_key_is_named_with_a_suggestion() -> None:
         ({"protocols": ["strongg"]}, "did you mean 'strong'"),
         ({"methods": ["random_drop"]}, "does not train"),
         ({"sweeps": [{"method": "iadsr", "option": "thetta", "values": [0.1]}]}, "did you mean 'theta'"),
-        ({"sweeps": [{"method": "iadsr", "option": "temperature", "values": [-1]}]}, "greater than 0"),
+        ({"sweeps": [{"method": "iadsr", "option": "temperature", "values": [-1]}]}, "greater than or equal to 0.001"),
     ],
 )
 def test_bad_grid_is_refused(changes: dict[str, object], message: str) -> None:
@@ -280,6 +280,10 @@ def test_a_cell_has_every_option_of_its_encoder() -> None:
     ("options", "protocol", "message"),
     [
         ({"mask": "soft", "remove": "pack"}, "paper", "a soft mask removes nothing"),
+        ({"quantile": 0.2}, "paper", "`quantile` needs `threshold: quantile`"),
+        ({"mask": "none", "remove": "pack"}, "paper", "without a mask nothing is removed"),
+        ({"semantic": False, "texts": "shuffled"}, "paper", "no text is read: leave out `texts`"),
+        ({"semantic": False, "encoder": {"kind": "tfidf"}, "long": "max"}, "paper", "`encoder` and `long`"),
         ({"interest_text": "prefixes", "short": "window"}, "paper", "leave out `short`"),
         ({"interest_text": "prefixes", "long": "max"}, "paper", "leave out `long`"),
         ({"interest_text": "prefixes"}, "paper_noise10", "no text for `injected_noise`"),

@@ -64,9 +64,14 @@ BAD_RUNS = {
     "results in nobody's home": ({"results": "~nobody-at-all/out"}, "no home folder"),
     "results are a file": ({"results": "/dev/null"}, "/dev/null is a file"),
     "results below a file": ({"results": "/dev/null/out"}, "/dev/null is a file"),
+    "results are the checkout": ({"results": f"'{FOLDER.parents[1]}'"}, "the project's own files"),
+    "results in the report's templates": ({"results": f"'{FOLDER.parents[1]}/report/mine'"}, "the project's own files"),
+    "results with too long a name": ({"results": "x" * 300}, "too long"),
     "empty mirror": ({"mirror": "''"}, "mirror: "),
     "empty Python": ({"llm2vec_python": "''"}, "llm2vec_python: "),
     "unknown device": ({"device": "on"}, "device: "),
+    "threads without end": ({"threads": str(10**6)}, "threads: "),
+    "epochs without end": ({"max_epochs": str(10**30)}, "max_epochs: "),
     "no threads": ({"threads": "0"}, "threads: "),
     "unknown dataset": ({"datasets": "[movielens-100]"}, "did you mean 'movielens-100k'"),
     "dataset elsewhere": ({"datasets": "[../datasets/movielens-100k]"}, "datasets.0: a name has"),
@@ -79,7 +84,9 @@ BAD_RUNS = {
     "method elsewhere": ({"methods": "[none, ../methods/iadsr]"}, "methods.1: a name has"),
     "method with a space": ({"methods": "[none, 'iadsr ']"}, "methods.1: a name has"),
     "method twice": ({"methods": "[none, none]"}, "'none' is listed twice"),
-    "unknown backbone": ({"backbones": "[gru4rek]"}, "did you mean 'gru4rec'"),
+    "unknown protocol": ({"protocols": "[papre]"}, "t.yaml: protocols: unknown protocol 'papre'; did you mean 'paper'"),
+    "unknown method": ({"methods": "[None]"}, "t.yaml: methods: unknown method 'None'; did you mean 'none'"),
+    "unknown backbone": ({"backbones": "[gru4rek]"}, "t.yaml: backbones: unknown backbone 'gru4rek'; did you mean"),
     "backbone twice": ({"backbones": "[caser, caser]"}, "'caser' is listed twice"),
     "negative seed": ({"seeds": "[-1]"}, "seeds.0: "),
     "seed twice": ({"seeds": "[0, 0]"}, "0 is listed twice"),
@@ -92,6 +99,9 @@ BAD_RUNS = {
     "key twice": ({"seeds": "[0]\nseeds: [1]"}, "line 9: the key 'seeds' occurs twice"),
     "unknown encoder": ({"encoder": "{kind: tfdif}"}, "did you mean 'tfidf'"),
     "unknown encoder option": ({"encoder": "{kind: tfidf, dimenson: 3}"}, "did you mean 'dimension'"),
+    "unknown encoder option without a value": ({"encoder": "{kind: tfidf, sead: }"}, "does not use 'sead' (did you"),
+    "vectors without end": ({"encoder": "{kind: tfidf, dimension: 1e9}"}, "t.yaml: encoder.dimension: "),
+    "more tokens than MiniLM has places for": ({"encoder": "{kind: minilm, max_length: 513}"}, "512 or less"),
     "a kind of encoder that is a list": ({"encoder": "{kind: [tfidf]}"}, "encoder.kind: "),
     "encoder without kind": ({"encoder": "{dimension: 3}"}, "kind"),
     "unknown key of a sweep": (
@@ -99,6 +109,15 @@ BAD_RUNS = {
         "did you mean 'method'",
     ),
     "sweep over nothing": ({"sweeps": f"[{point('[]')}]"}, "at least 1 item"),
+    "sweep over the option of a method without any": ({"sweeps": f"[{point('[0]', 'x', 'none')}]"}, "there are none"),
+    "sweep over an unknown method": ({"sweeps": f"[{point('[0]', 'x', 'iadrs')}]"}, "t.yaml: sweeps: unknown method"),
+    "sweep to a cosine that there is not": ({"sweeps": f"[{point('[9]')}]"}, "theta: "),
+    "sweep to no temperature": ({"sweeps": f"[{point('[1e-300]', 'temperature')}]"}, "temperature: "),
+    "sweep to a weight without end": ({"sweeps": f"[{point('[1e39]', 'alignment')}]"}, "alignment: "),
+    "sweep to a name too long for a folder": (
+        {"sweeps": f"[{point('[' + 'x' * 51 + ']', 'match', 'random_drop')}]"},
+        "names a folder: up to 50",
+    ),
     "sweep over an unknown option": ({"sweeps": f"[{point('[0]', 'thetta')}]"}, "did you mean 'theta'"),
     "sweep over text": ({"sweeps": f"[{point('[a]')}]"}, "sweep 'iadsr-theta=a': theta: "),
     "sweep over a boolean": ({"sweeps": f"[{point('[true]')}]"}, "theta: "),
@@ -148,6 +167,17 @@ def test_a_wrong_run_file_is_refused(tmp_path: Path, changes: dict[str, str], me
         plan(load_run(path), FOLDER)
     assert message in str(refusal.value)
     assert "\n" not in str(refusal.value), "one problem is one line"
+    assert str(path) in str(refusal.value), "the file is named"
+
+
+@pytest.mark.parametrize("content", [b"name: a\x00", b"name: caf\xe9", b"\xff\xfen\x00", b"a: \x07"])
+def test_bytes_that_are_no_text_are_one_line(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "t.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError) as refusal:
+        load_run(path)
+    assert str(refusal.value).startswith(f"{path} is not valid YAML: ")
+    assert "\n" not in str(refusal.value)
 
 
 def test_a_folder_that_cannot_be_looked_into_is_no_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,6 +201,7 @@ def protocol(text: str) -> dict[str, str]:
     return {"protocols/mine.yaml": f"name: mine\nextends: paper\ndescription: d\n{text}\n"}
 
 
+MOVIELENS = (FOLDER / "datasets/movielens-100k.yaml").read_text()
 BAD_FILES = {
     "unknown key of a protocol": (protocol("setings: {}"), "did you mean 'settings'"),
     "name of another protocol": ({"protocols/mine.yaml": "name: other\ndescription: d\n"}, "makes it 'mine'"),
@@ -180,6 +211,10 @@ BAD_FILES = {
     "a word for a number": (protocol("settings: {epochs: many}"), "settings.epochs: "),
     "a boolean for a number": (protocol("settings: {epochs: true}"), "settings.epochs: "),
     "a fraction of an epoch": (protocol("settings: {epochs: 1e-2}"), "settings.epochs: "),
+    "epochs without end": (protocol("settings: {epochs: 1e30}"), "settings.epochs: "),
+    "a width without end": (protocol("backbones: {gru4rec: {hidden: 1e30}}"), "backbones.gru4rec.hidden: "),
+    "a learning rate that is a slip": (protocol("settings: {learning_rate: 1e3}"), "settings.learning_rate: "),
+    "nothing but noise": (protocol("settings: {injected_noise: 0.99}"), "settings.injected_noise: "),
     "no number": (protocol("settings: {learning_rate: .nan}"), "settings.learning_rate: "),
     "infinite": (protocol("settings: {learning_rate: .inf}"), "settings.learning_rate: "),
     "a number for a boolean": (protocol("settings: {bounded: 1}"), "settings.bounded: "),
@@ -219,6 +254,7 @@ BAD_FILES = {
         "protocols/base.yaml": "name: base\nextends: paper\ndescription: d\nsettings: {epoch: 1}\n"},
         "base.yaml: unknown key 'settings.epoch'",
     ),
+    "a defect twice": ({"methods/iadsr.yaml": "kind: iadsr\ndefects: [R1, R1]\n"}, "'R1' is listed twice"),
     "unknown kind": ({"methods/iadsr.yaml": "kind: iadrs\n"}, "did you mean 'iadsr'"),
     "a kind of several lines": ({"methods/iadsr.yaml": 'kind: "iadsr\\n"'}, "did you mean 'iadsr'"),
     "a kind that is a list": ({"methods/iadsr.yaml": "kind: [iadsr]\n"}, "unknown kind"),
@@ -227,6 +263,14 @@ BAD_FILES = {
         {"methods/iadsr.yaml": "kind: iadsr\nsemantic: false\nencoder: {kind: tfidf, sead: 1}\n"},
         "iadsr.yaml: encoder: ",
     ),
+    **{
+        f"a dataset's {what}": ({"datasets/movielens-100k.yaml": MOVIELENS.replace(old, new)}, message)
+        for what, old, new, message in [
+            ("package that is an option", "package: recbole", "package: --index-url=x", "files.0.wheel.package: "),
+            ("address that is none", "https://files.grouplens.org", "files.grouplens.org", "files.0.urls.0: "),
+            ("name of two lines", "name: ml-100k.zip", 'name: "ml-100k.zip\\n"', "files.0.name: "),
+        ]
+    },
     "wrong dataset": (
         {"datasets/movielens-100k.yaml": "name: movielens-100k\ntitle: t\nformat: movielens\ntext_note: t\n"},
         "needs files of roles",

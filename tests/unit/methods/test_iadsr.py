@@ -175,11 +175,15 @@ def judged(scope: str = "sequence", **options: object) -> tuple[torch.Tensor, to
 
 @pytest.mark.parametrize("scope", ["sequence", "causal"])
 @pytest.mark.parametrize(
-    ("threshold", "reduce"), [("mean", np.mean), ("quantile", lambda x: np.quantile(x, 0.3, method="lower"))]
+    ("options", "reduce"),
+    [
+        ({"threshold": "mean"}, np.mean),
+        ({"threshold": "quantile", "quantile": 0.3}, lambda x: np.quantile(x, 0.3, method="lower")),
+    ],
 )
-def test_a_threshold_is_taken_from_the_scores_in_reach(scope: str, threshold: str, reduce: Any) -> None:
+def test_a_threshold_is_taken_from_the_scores_in_reach(scope: str, options: dict[str, Any], reduce: Any) -> None:
     _, plain, batch = judged(scope)
-    _, found, _ = judged(scope, threshold=threshold, quantile=0.3)
+    _, found, _ = judged(scope, **options)
     for row, length in enumerate(batch.lengths.tolist()):
         for t in range(length):
             reach = plain[row, : t + 1 if scope == "causal" else length].numpy()
