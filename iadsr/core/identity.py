@@ -30,29 +30,30 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "reporting": ("core",),
 }
 DECISIVE = ("columns", "seeding")  # modules of core that decide outcomes
-# Modules of these rooms that every choice uses; any other module serves one backbone or method, whose runs alone an
-# edit retrains.
+# Modules of these rooms that every choice uses; any other module serves one format of data, one encoder, backbone or
+# method, whose jobs alone an edit repeats.
 SHARED = {
+    "datasets": ("__init__", "download", "filter", "prepare", "raw", "spec"),
+    "embeddings": ("__init__", "devices", "encoder", "prefixes", "store", "texts", "vectors"),
     "models": ("__init__", "backbone", "dropout", "loss", "recurrence"),
     "methods": ("__init__", "method", "masks"),
 }
 
 
 @functools.cache
-def sources(room: str, network: str | None = None, kind: str | None = None) -> tuple[Path, ...]:
+def sources(room: str, **choices: str) -> tuple[Path, ...]:
     """Source files that decide the outcome of a stage, sorted.
 
-    `network` and `kind` narrow `models` and `methods` to what one training cell can reach.
+    `choices` narrow rooms to what one job can reach: `models="gru4rec"` leaves out the other backbones.
     """
-    chosen = {"models": network, "methods": kind}
     files: list[Path] = [PACKAGE / "cli.py"] if room == "reporting" else []  # it words the settings that a page shows
     for name in (room, *ALLOWED[room]):
         if name == "core":  # settings count through the cell's digest, and the rest only reads and writes
             files += [PACKAGE / "core" / f"{module}.py" for module in DECISIVE]
             continue
         for path in sorted((PACKAGE / name).glob("*.py")):
-            choice = chosen.get(name)
-            if choice is None or path.stem in SHARED[name] or path.stem == choice:
+            choice = choices.get(name)
+            if choice is None or path.stem in SHARED[name] or path.stem.removesuffix("_encoder") == choice:
                 files.append(path)
     return tuple(sorted(files))
 

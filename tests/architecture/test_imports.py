@@ -4,11 +4,14 @@ import ast
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from iadsr.core.config import BACKBONES, METHODS
+from iadsr.core.encoders import Kind
 from iadsr.core.identity import ALLOWED, PACKAGE, SHARED, sources
+from iadsr.datasets.spec import Format
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
@@ -47,16 +50,31 @@ def test_the_list_has_no_cycle_and_names_every_room() -> None:
 
 
 def test_a_cell_depends_on_its_own_backbone_and_method_alone() -> None:
-    names = {str(path.relative_to(PACKAGE)) for path in sources("training", "gru4rec", "none")}
+    names = {str(path.relative_to(PACKAGE)) for path in sources("training", models="gru4rec", methods="none")}
     assert {"models/gru4rec.py", "methods/none.py", "training/loop.py", "sequences/samples.py"} <= names
     assert not names & {"models/sasrec.py", "methods/iadsr.py", "evaluation/metrics.py"}
-    for room, choices in (("models", [*BACKBONES, "released"]), ("methods", METHODS)):
-        modules = {path.stem for path in (PACKAGE / room).glob("*.py")}
-        assert modules == set(choices) | set(SHARED[room])
-        for path in (PACKAGE / room).glob("*.py"):  # one choice never imports another
-            for name in imported(path):
-                if name.startswith(f"iadsr.{room}."):
-                    assert name.split(".")[2] in SHARED[room]
+
+
+CHOICES = {
+    "datasets": get_args(Format),
+    "embeddings": get_args(Kind),
+    "models": (*BACKBONES, "released"),
+    "methods": tuple(METHODS),
+}
+
+
+@pytest.mark.parametrize("room", SHARED)
+def test_an_edit_of_one_choice_leaves_the_others_alone(room: str) -> None:
+    modules = {path.stem.removesuffix("_encoder") for path in (PACKAGE / room).glob("*.py")}
+    shared = {path.removesuffix("_encoder") for path in SHARED[room]}
+    assert modules == set(CHOICES[room]) | shared
+    for choice in CHOICES[room]:
+        reached = {path.stem.removesuffix("_encoder") for path in sources(room, **{room: choice})}
+        assert reached & modules == {choice} | shared
+    for path in (PACKAGE / room).glob("*.py"):
+        if path.stem.removesuffix("_encoder") in CHOICES[room]:  # one choice never imports another
+            own = {name.split(".")[2] for name in imported(path) if name.startswith(f"iadsr.{room}.")}
+            assert own <= set(SHARED[room])
 
 
 @pytest.mark.parametrize(

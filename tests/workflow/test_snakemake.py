@@ -258,6 +258,14 @@ ANEW = {"evaluation": 1, "statistics": 1, "reporting": 1}
         (["iadsr/evaluation/metrics.py"], ANEW),
         (["iadsr/methods/iadsr.py"], {"training": 9 - 2, **ANEW}),  # all but `none`: a control follows its method
         (["iadsr/models/caser.py", "iadsr/models/released.py"], {}),
+        (
+            [
+                "iadsr/datasets/amazon.py",
+                "iadsr/embeddings/llm2vec_encoder.py",
+                "workflow/config/datasets/planted.yaml",
+            ],
+            {},
+        ),
     ],
 )
 def test_an_edit_repeats_what_it_can_change_and_nothing_else(

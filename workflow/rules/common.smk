@@ -20,6 +20,7 @@ try:
     from iadsr.core.identity import source_digest, sources
     from iadsr.core.locks import release_stale_lock
     from iadsr.plan import check_folders, plan
+    from iadsr.datasets.spec import load_spec
 except ModuleNotFoundError as error:
     raise WorkflowError(
         f"{sys.executable}, which runs Snakemake, lacks the package '{error.name}': install pydantic and pyyaml there, "
@@ -49,6 +50,10 @@ try:
         overrides=workflow.config_settings.config,
     )
     GRIDS = plan(RUN, CONFIG_FOLDER)
+    SPECS = {
+        name: load_spec(CONFIG_FOLDER / "datasets" / f"{name}.yaml")
+        for name in RUN.all_datasets
+    }
     CELLS = {cell.address: cell for cell in schema.distinct(GRIDS)}
     # every (dataset, embeddings) that some cell reads, and what the encoder is
     EMBEDDINGS = {
@@ -70,13 +75,13 @@ wildcard_constraints:
     address=r"[^/]+/[^/]+/[^/]+/[^/]+/seed\d+",
 
 
-def source(room: str, network: str | None = None, kind: str | None = None) -> str:
+def source(room: str, **choices: str) -> str:
     """Digest of the code that decides a stage's outcome.
 
     A parameter, not input files: a rerun follows from a change of content, not of a file's time, and the paper's grid
     is planned several times faster.
     """
-    return source_digest(sources(room, network, kind))
+    return source_digest(sources(room, **choices))
 
 
 def cell_of(wildcards) -> schema.Cell:

@@ -1,6 +1,4 @@
 rule datasets:
-    input:
-        spec=f"{os.path.relpath(CONFIG_FOLDER)}/datasets/{{dataset}}.yaml",
     output:
         interactions=f"{ROOT}/data/{{dataset}}/interactions.parquet",
         catalogue=f"{ROOT}/data/{{dataset}}/items.parquet",
@@ -12,7 +10,10 @@ rule datasets:
     params:
         settings=SETTINGS,
         python=PYTHON,
-        source=source("datasets"),
+        spec=lambda wildcards: SPECS[wildcards.dataset].model_dump(mode="json"),
+        source=lambda wildcards: source(
+            "datasets", datasets=SPECS[wildcards.dataset].format
+        ),
     message:
         "Obtaining and verifying {wildcards.dataset}"
     shell:

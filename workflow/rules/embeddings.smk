@@ -1,3 +1,10 @@
+def encoder_source(wildcards) -> str:
+    return source(
+        "embeddings",
+        embeddings=EMBEDDINGS[wildcards.dataset, wildcards.embedding]["kind"],
+    )
+
+
 # LLM2Vec needs old transformers, hence an environment of its own: --use-conda's, or the Python that the run file names.
 LLM2VEC_PYTHON = Path(RUN.llm2vec_python or PYTHON)
 
@@ -17,7 +24,7 @@ rule embeddings:
         gpu=int(RUN.device == "cuda"),
     params:
         settings=SETTINGS,
-        source=source("embeddings"),
+        source=encoder_source,
         encoder=lambda wildcards: EMBEDDINGS[wildcards.dataset, wildcards.embedding],
         python=PYTHON,
     message:
@@ -36,7 +43,7 @@ use rule embeddings as embeddings_llm2vec with:
         gpu=int(RUN.device != "cpu"),
     params:
         settings=SETTINGS,
-        source=source("embeddings"),
+        source=encoder_source,
         encoder=lambda wildcards: EMBEDDINGS[wildcards.dataset, wildcards.embedding],
         python=LLM2VEC_PYTHON,
 
@@ -59,7 +66,7 @@ rule prefixes:
         gpu=int(RUN.device == "cuda"),
     params:
         settings=SETTINGS,
-        source=source("embeddings"),
+        source=encoder_source,
         encoder=lambda wildcards: EMBEDDINGS[wildcards.dataset, wildcards.embedding],
         python=PYTHON,
     message:
@@ -78,6 +85,6 @@ use rule prefixes as prefixes_llm2vec with:
         gpu=int(RUN.device != "cpu"),
     params:
         settings=SETTINGS,
-        source=source("embeddings"),
+        source=encoder_source,
         encoder=lambda wildcards: EMBEDDINGS[wildcards.dataset, wildcards.embedding],
         python=LLM2VEC_PYTHON,

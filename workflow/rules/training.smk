@@ -20,7 +20,9 @@ rule training:
         threads=RUN.threads,  # changes digits, so it retrains
         cell=lambda wildcards: cell_of(wildcards).digest,
         source=lambda wildcards: source(
-            "training", cell_of(wildcards).network, cell_of(wildcards).kind
+            "training",
+            models=cell_of(wildcards).network,
+            methods=cell_of(wildcards).kind,
         ),
     message:
         "Training {wildcards.address}"
