@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import resource
 import subprocess
@@ -10,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+_CHECKOUT = Path(__file__).resolve().parents[2]
 _PACKAGES = ("torch", "numpy", "pandas", "scipy", "transformers", "llm2vec", "snakemake")
 
 
@@ -24,17 +26,23 @@ def versions() -> dict[str, str]:
     return found
 
 
-def commit() -> dict[str, Any]:
-    """The checkout's commit and whether tracked files differ from it; nulls outside a checkout."""
-    root = Path(__file__).resolve().parents[2]
+def commit(root: Path = _CHECKOUT) -> dict[str, Any]:
+    """The checkout's commit and whether tracked files differ from it; nulls where `root` is no checkout's top folder.
+
+    A folder without `.git` can lie in a repository of something else, and `GIT_DIR` can name another one.
+    """
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
 
     def git(*arguments: str) -> str | None:
+        command = ["git", "-C", str(root), *arguments]
         try:
-            done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=20)
+            done = subprocess.run(command, capture_output=True, text=True, timeout=20, env=variables, check=False)
         except (OSError, subprocess.TimeoutExpired):
             return None
         return done.stdout.strip() if done.returncode == 0 else None
 
+    if git("rev-parse", "--show-prefix") != "":
+        return {"hash": None, "dirty": None}
     status = git("status", "--porcelain", "--untracked-files=no")
     return {"hash": git("rev-parse", "HEAD"), "dirty": None if status is None else bool(status)}
 
