@@ -7,7 +7,8 @@ PEERS := .venv-peers
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export OMP_NUM_THREADS := 1
 # What a shell may have set for other programs does not count here: packages, plots of a notebook, pip's default target.
-unexport PYTHONPATH PYTHONHOME PIP_TARGET PIP_PREFIX PIP_ROOT
+unexport PYTHONPATH PYTHONHOME PYTHONOPTIMIZE PYTHONWARNINGS PYTHONINSPECT
+unexport PIP_TARGET PIP_PREFIX PIP_ROOT PIP_PYTHON PIP_DRY_RUN PIP_NO_DEPS
 export PYTHONNOUSERSITE := 1
 export PIP_USER := 0
 export MPLBACKEND := Agg

@@ -48,12 +48,19 @@ def test_an_old_python_is_refused_at_once(checkout: Path, target: str) -> None:
     assert not (checkout / "called").exists()
 
 
-SHOW = "show: ; @printenv PIP_USER PYTHONNOUSERSITE MPLBACKEND; printenv PYTHONPATH PIP_TARGET || echo unset"
+FOREIGN = {
+    "PYTHONPATH": "/cluster/lib",
+    "PYTHONOPTIMIZE": "2",
+    "PYTHONWARNINGS": "error",
+    "PIP_TARGET": "x",
+    "PIP_DRY_RUN": "1",
+    "PIP_PYTHON": "/usr/bin/python3",
+}
+SHOW = f"show: ; @printenv PIP_USER PYTHONNOUSERSITE MPLBACKEND; printenv {' '.join(FOREIGN)} || echo unset"
 
 
 def test_settings_for_other_programs_do_not_count(checkout: Path) -> None:
-    foreign = {"PIP_USER": "1", "PIP_TARGET": "x", "PYTHONPATH": "/cluster/lib", "MPLBACKEND": "module://of_a_notebook"}
-    done = make(checkout, "--eval", SHOW, "show", **foreign)
+    done = make(checkout, "--eval", SHOW, "show", **FOREIGN, PIP_USER="1", MPLBACKEND="module://of_a_notebook")
     assert done.stdout.split() == ["0", "1", "Agg", "unset"], done.stderr
 
 

@@ -26,7 +26,13 @@ def environment(foreign: Path) -> dict[str, str]:
     foreign.mkdir(exist_ok=True)
     (foreign / "typer.py").write_text("raise ImportError('a cluster module shadows typer')")
     path = [folder for folder in os.environ["PATH"].split(os.pathsep) if not (Path(folder) / "snakemake").exists()]
-    other = {"PYTHONPATH": str(foreign), "MPLBACKEND": "module://of_a_notebook", "OMP_NUM_THREADS": "7"}
+    other = {
+        "PYTHONPATH": str(foreign),
+        "PYTHONOPTIMIZE": "2",
+        "PYTHONWARNINGS": "default",
+        "MPLBACKEND": "module://of_a_notebook",
+        "OMP_NUM_THREADS": "7",
+    }
     return {**os.environ, "PATH": os.pathsep.join(path), **other}
 
 
@@ -171,6 +177,9 @@ def grid(tmp_path_factory: pytest.TempPathFactory) -> Grid:
     folder = tmp_path_factory.mktemp("grid") / "check out"
     for name in ("iadsr", "workflow", "report", "envs"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "sitecustomize.py").write_text(  # runs in every job, not in Snakemake's main process
+        "import sys\nif sys.flags.optimize or sys.warnoptions:\n    sys.exit('a setting of the shell reaches a job')\n"
+    )
     shutil.copy2(ROOT / "Snakefile", folder)
     shutil.copy2(ROOT / "profiles", folder, follow_symlinks=False)
     run = yaml.safe_load((ROOT / "workflow" / "config" / "smoke.yaml").read_text())

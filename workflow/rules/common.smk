@@ -33,10 +33,12 @@ PYTHON = Path("python" if CONDA else sys.executable)
 if CONDA:
     # Packages in ~/.local neither shadow those of an environment nor stand in for them when pip fills it.
     os.environ |= {"PYTHONNOUSERSITE": "1", "PIP_USER": "0"}
+# What a shell may have set for other programs does not reach a job.
 shell.prefix(
-    f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(HERE))}; ".replace(
-        "{", "{{"
-    ).replace("}", "}}")
+    "set -euo pipefail; unset PYTHONHOME PYTHONOPTIMIZE PYTHONWARNINGS PYTHONINSPECT; "
+    f"export PYTHONPATH={shlex.quote(str(HERE))}; ".replace("{", "{{").replace(
+        "}", "}}"
+    )
 )
 if workflow.is_main_process and release_stale_lock(Path(".snakemake")):
     print("Snakemake was killed here before; its lock is removed.", file=sys.stderr)
