@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from iadsr.core.config import Cell, Experiment, RunConfig, load_method, load_protocol
 from iadsr.core.encoders import parse_encoder
-from iadsr.core.errors import DataError
+from iadsr.core.errors import ConfigError, DataError
 from iadsr.datasets.spec import load_spec
 
 
@@ -25,6 +26,12 @@ def plan(run: RunConfig, folder: Path) -> dict[str, list[Cell]]:
     grids = run.grids(folder)
     for name in run.all_datasets:
         load_spec(folder / "datasets" / f"{name}.yaml")
+    encoders = {cell.encoder["kind"] for grid in grids.values() for cell in grid if cell.encoder}
+    if run.llm2vec_python and "llm2vec" in encoders and not _is_program(run.llm2vec_python):
+        raise ConfigError(
+            f"{run.where}: llm2vec_python: '{run.llm2vec_python}' is no program; `make setup-llm2vec` makes "
+            ".venv-llm2vec/bin/python"
+        )
     return grids
 
 
@@ -41,6 +48,10 @@ def check_folders(run: RunConfig, addresses: Iterable[str]) -> None:
     for folder in sorted({folder for name in below for folder in (root / name, *(root / name).parents)}):
         if folder.exists() and not folder.is_dir():
             raise DataError(f"{folder} is a file where a folder belongs; delete it or move it away", folder)
+
+
+def _is_program(path: str) -> bool:
+    return os.path.isfile(path) and os.access(path, os.X_OK)
 
 
 def _method_options(run: RunConfig, folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -36,6 +36,8 @@ def test_line_runs_as_written(line: str) -> None:
     folder = ROOT / ".venv" / "bin"
     if not (folder / "snakemake").exists():
         pytest.skip("this checkout has no .venv: `make setup` makes it")
+    if "llm2vec_python" in line and not (ROOT / ".venv-llm2vec" / "bin" / "python").exists():
+        pytest.skip("this checkout has no .venv-llm2vec: `make setup-llm2vec` makes it")
     paths = [path for path in os.environ["PATH"].split(os.pathsep) if not (Path(path) / "snakemake").exists()]
     done = subprocess.run(
         ["bash", "--noprofile", "--norc", "-c", line],

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -322,8 +323,13 @@ def test_comments_and_docstrings_repeat_nothing(grid: Grid) -> None:
     ],
 )
 def test_a_changed_run_file_is_carried_out_in_one_call(grid: Grid, change: str, again: dict[str, int]) -> None:
-    """What it changes, and everything that reads that, is planned at once."""
-    assert planned_jobs(grid.snakemake("-n", "--config", change)) == again
+    """What it changes, and everything that reads that, is planned at once; jobs of a call that still runs with the
+    former settings keep theirs."""
+    plan = grid.snakemake("-n", "--printshellcmds", "--config", change)
+    assert planned_jobs(plan) == again
+    former = {path.name for path in (grid.results / "settings").iterdir()}
+    named = set(re.findall(r"/settings/(\w+\.json)", plan))
+    assert len(former) == len(named) == 1 and not former & named
 
 
 def test_a_lost_run_is_made_again_to_the_same_ranks(grid: Grid) -> None:

@@ -16,7 +16,7 @@ sys.path.insert(0, str(HERE))
 try:
     from iadsr.core import config as schema
     from iadsr.core.errors import IadsrError, explain
-    from iadsr.core.files import write_json
+    from iadsr.core.files import value_digest, write_json
     from iadsr.core.identity import source_digest, sources
     from iadsr.core.locks import release_stale_lock
     from iadsr.plan import check_folders, plan
@@ -68,7 +68,10 @@ except IadsrError as error:
     raise WorkflowError(str(error)) from None
 
 ROOT = RUN.results
-SETTINGS = f"{ROOT}/settings.json"
+# A name of its own for each configuration: calls for different targets may run side by side. A path, as above.
+SETTINGS = Path(
+    f"{ROOT}/settings/{value_digest(RUN.model_dump(mode='json'))[:12]}.json"
+)
 RECORDS = [f"{ROOT}/runs/{address}/record.json" for address in CELLS]
 
 

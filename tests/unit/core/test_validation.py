@@ -69,6 +69,8 @@ BAD_RUNS = {
     "results with too long a name": ({"results": "x" * 300}, "too long"),
     "empty mirror": ({"mirror": "''"}, "mirror: "),
     "empty Python": ({"llm2vec_python": "''"}, "llm2vec_python: "),
+    "a folder for a Python": ({"llm2vec_python": "/tmp", "encoder": "{kind: llm2vec}"}, "make setup-llm2vec"),
+    "no such Python": ({"llm2vec_python": "nowhere/python", "encoder": "{kind: llm2vec}"}, "llm2vec_python: 'nowhere"),
     "unknown device": ({"device": "on"}, "device: "),
     "threads without end": ({"threads": str(10**6)}, "threads: "),
     "epochs without end": ({"max_epochs": str(10**30)}, "max_epochs: "),
