@@ -188,12 +188,14 @@ def listed(items: Sequence[str]) -> str:
 
 
 def plain(value: Any) -> str:
-    """A settings value in one line: mappings and lists spelt out."""
+    """A settings value in one line: mappings and lists spelt out; a dash for nothing."""
+    if value is None or value == "" or (isinstance(value, Mapping | list | tuple | set | frozenset) and not value):
+        return NOTHING
     if isinstance(value, Mapping):
         return "; ".join(f"{key}: {plain(item)}" for key, item in value.items())
     if isinstance(value, list | tuple | set | frozenset):
         return ", ".join(plain(item) for item in value)
-    return NOTHING if value is None else str(value)
+    return str(value)
 
 
 def compared(row: Mapping[str, Any] | None) -> bool:

@@ -82,6 +82,14 @@ def test_a_bad_configuration_stops_before_any_job(tmp_path: Path) -> None:
     assert "is missing" not in done.stdout + done.stderr, "overrides alone are laid over the default"
 
 
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a folder that nobody can write")
+def test_results_that_cannot_be_written_are_said_before_any_job(tmp_path: Path) -> None:
+    done = snakemake(tmp_path, "--config", "results=/proc/nowhere")
+    assert done.returncode != 0
+    assert "\n/proc/nowhere: " in done.stderr
+    assert "files.py" not in done.stderr, "no traceback"
+
+
 @pytest.mark.parametrize(("line", "message"), [("", "needs a `name`"), ("name: a\nseeds: [0, 0]", "0 is listed twice")])
 def test_a_given_run_file_is_never_merged_with_the_default(tmp_path: Path, line: str, message: str) -> None:
     """The default fills nothing in, and Snakemake refuses what `iadsr cells` refuses."""

@@ -20,7 +20,6 @@ try:
     from iadsr.core.identity import source_digest, sources
     from iadsr.core.locks import release_stale_lock
     from iadsr.plan import check_folders, plan
-    from iadsr.datasets.spec import load_spec
 except ModuleNotFoundError as error:
     raise WorkflowError(
         f"{sys.executable}, which runs Snakemake, lacks the package '{error.name}': install pydantic and pyyaml there, "
@@ -52,10 +51,6 @@ try:
         overrides=workflow.config_settings.config,
     )
     GRIDS = plan(RUN, CONFIG_FOLDER)
-    SPECS = {
-        name: load_spec(CONFIG_FOLDER / "datasets" / f"{name}.yaml")
-        for name in RUN.all_datasets
-    }
     CELLS = {cell.address: cell for cell in schema.distinct(GRIDS)}
     # every (dataset, embeddings) that some cell reads, and what the encoder is
     EMBEDDINGS = {

@@ -1,3 +1,11 @@
+from iadsr.datasets.spec import load_spec
+
+SPECS = {
+    name: load_spec(CONFIG_FOLDER / "datasets" / f"{name}.yaml")
+    for name in RUN.all_datasets
+}
+
+
 rule datasets:
     output:
         interactions=f"{ROOT}/data/{{dataset}}/interactions.parquet",

@@ -84,7 +84,7 @@ def test_lists_and_counts() -> None:
 
 
 def test_plain_spells_nested_settings_out() -> None:
-    assert words.plain({"a": [1, 2], "b": {"c": None}}) == "a: 1, 2; b: c: \u2013"
+    assert words.plain({"a": [1, 2], "b": {"c": None}, "d": [], "e": 0}) == "a: 1, 2; b: c: \u2013; d: \u2013; e: 0"
 
 
 def test_slug_is_a_safe_name() -> None:
