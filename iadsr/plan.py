@@ -42,9 +42,9 @@ def check_folders(run: RunConfig, addresses: Iterable[str]) -> None:
         DataError: there is one.
     """
     root = Path(run.results)
+    below = ["evaluation", "statistics", "report", "settings", "logs/training", *(f"runs/{it}" for it in addresses)]
     stages = ("data", "sequences", "embeddings", "prefixes")
-    below = [f"{stage}/{dataset}" for stage in stages for dataset in run.all_datasets]
-    below += [*(f"runs/{address}" for address in addresses), "evaluation", "statistics", "report", "logs/training"]
+    below += [f"{stage}/{dataset}" for stage in stages for dataset in run.all_datasets]
     for folder in sorted({folder for name in below for folder in (root / name, *(root / name).parents)}):
         if folder.exists() and not folder.is_dir():
             raise DataError(f"{folder} is a file where a folder belongs; delete it or move it away", folder)
