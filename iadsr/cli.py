@@ -27,6 +27,7 @@ from iadsr.core.config import (
 )
 from iadsr.core.encoders import EncoderSpec, embeddings_name, parse_encoder
 from iadsr.core.errors import ConfigError, IadsrError, explain, is_out_of_memory, one_line, suggest
+from iadsr.datasets.spec import PROSE, load_spec
 from iadsr.plan import plan
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -63,7 +64,6 @@ def _read(config: Path) -> RunConfig:
 def datasets(dataset: DatasetOption, config: ConfigOption = DEFAULT) -> None:
     """Obtain a dataset's files, verify them, and write its interactions, items and summary."""
     from iadsr.datasets.prepare import build
-    from iadsr.datasets.spec import load_spec
 
     run = _read(config)
     root = Path(run.results)
@@ -271,6 +271,8 @@ def _settings(run: RunConfig, cells: list[Cell], main: list[Cell]) -> dict[str, 
     for cell in main:
         read = {"encoder": cell.embeddings, "warm_start": cell.warm_start} if cell.encoder else {}
         methods[f"{cell.protocol}, {cell.backbone}, {cell.method}"] = {"kind": cell.kind, **cell.method_options, **read}
+    files = {name: CONFIG_FOLDER / "datasets" / f"{name}.yaml" for name in run.all_datasets}
+    notes = {name: load_spec(path).model_dump(include=set(PROSE)) for name, path in files.items()}
     return {
         "name": run.name,
         "description": run.description,
@@ -278,6 +280,7 @@ def _settings(run: RunConfig, cells: list[Cell], main: list[Cell]) -> dict[str, 
         "seeds": run.seeds,
         "protocols": protocols,
         "methods": methods,
+        "datasets": notes,
     }
 
 

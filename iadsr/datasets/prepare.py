@@ -129,14 +129,11 @@ def summarise(
     reconstructed = any(source.origin == "mirror" and not source.published for source in obtained)
     return {
         "dataset": spec.name,
-        "title": spec.title,
         "counts": counts,
         "length": {"mean": float(lengths.mean()), "min": int(lengths.min()), "max": int(lengths.max())},
         "density": counts["interactions"] / (counts["users"] * counts["items"]),
         "items_without_title": int((~items[HAS_TITLE]).sum()),
-        "text_note": spec.text_note,
-        "placeholder_note": spec.mirror_note if reconstructed else None,
-        "order_note": spec.order_note,
+        "reconstructed": reconstructed,
         "tied_share": float(interactions.duplicated([USER, TIMESTAMP], keep=False).mean()),
         "min_count": spec.min_count,
         "sources": [

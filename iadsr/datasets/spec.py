@@ -80,8 +80,14 @@ class PlantedSpec(Strict):
         return self
 
 
+PROSE = frozenset({"title", "text_note", "mirror_note", "order_note"})
+
+
 class DatasetSpec(Strict):
-    """A data set: its files, how to read and check them, and what a reader must know of its texts."""
+    """A data set: its files, how to read and check them, and what a reader must know of its texts.
+
+    Fields in PROSE stand in the report alone: another wording makes no file of the data anew.
+    """
 
     name: str = Field(pattern="^[a-z0-9][a-z0-9-]*$", description="Name in paths and tables.")
     title: str = Field(description="Name in prose.")

@@ -346,7 +346,7 @@ def warnings(results: Results, compared: Comparisons, settings: Mapping[str, Any
     """What a reader should know before believing a number; empty when nothing is amiss."""
     found = [*_cell_warnings(results), *_source_warnings(results), *_keep_rate_warnings(results), *_idle_masks(results)]
     for dataset, summary in results.summaries.items():
-        if summary.get("placeholder_note"):
+        if summary["placeholder_note"]:
             found.append(f"{dataset}: {summary['placeholder_note']}")
         if is_number(summary["tied_share"]) and summary["tied_share"] >= _MANY_TIES:
             note = summary.get("order_note") or ""

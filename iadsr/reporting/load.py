@@ -90,6 +90,7 @@ _SUMMARY_TYPES: dict[str, type | UnionType] = {
     "items_without_title": int,
     "tied_share": int | float,
     "min_count": int,
+    "reconstructed": bool,
     "sources": list,
 }
 _RECORD_TYPES: dict[str, type | UnionType] = {"cell": dict, "commit": dict, "versions": dict, "inputs": dict}
@@ -216,18 +217,22 @@ def load(root: Path, cells: Sequence[Sequence[Any]]) -> Results:
 
 
 def load_all(
-    root: Path, cells: Sequence[Sequence[Any]], experiments: Mapping[str, Sequence[Sequence[Any]]]
+    root: Path,
+    cells: Sequence[Sequence[Any]],
+    experiments: Mapping[str, Sequence[Sequence[Any]]],
+    notes: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> tuple[Results, dict[str, Results]]:
     """Read the results tree once: the main grid, and by name the grid of each experiment.
 
     A cell may be in several grids; `comparisons` are told apart by their column `experiment`, "" for the main grid.
+    `notes` has what dataset files say in words, by dataset; a summary takes it over.
     Raises what `load` does.
     """
     for name, grid in {"": cells, **experiments}.items():
         if not grid:
             where = f"experiment '{name}'" if name else "a report"
             raise ConfigError(f"{where} needs at least one expected cell")
-    tree = _Tree(root)
+    tree = _Tree(root, notes or {})
     named = _expected([cell for grid in (cells, *experiments.values()) for cell in grid])
     unexpected = len(tree.runs) - len(_keep(tree.runs, named))
     return tree.cut(cells, "", unexpected), {name: tree.cut(grid, name, 0) for name, grid in experiments.items()}
@@ -236,8 +241,9 @@ def load_all(
 class _Tree:
     """The files of a results tree, each read once."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, notes: Mapping[str, Mapping[str, Any]]) -> None:
         self._root = root
+        self._notes = notes
         evaluation = root / "evaluation"
         self.runs = _filled(_table(evaluation / "runs.parquet", _RUN_COLUMNS), RUN_EXTRAS).astype({SEED: "int64"})
         self._metrics = _table(evaluation / "metrics.parquet", _METRIC_COLUMNS)
@@ -267,12 +273,21 @@ class _Tree:
             curves=_keep(self._curves, expected),
             keep=_keep(self._kept, expected),
             popularity=self._popularity[self._popularity[DATASET].isin(datasets)],
-            summaries={name: _summary(self._root / "data" / name / "summary.json") for name in datasets},
+            summaries={name: self._summary(name) for name in datasets},
             encoders=_encoders(merged, found),
             records=found,
             record_paths=paths,
             unexpected_runs=unexpected,
         )
+
+    def _summary(self, dataset: str) -> Mapping[str, Any]:
+        path = self._root / "data" / dataset / "summary.json"
+        summary: Mapping[str, Any] = read_json(path, _SUMMARY_TYPES)
+        with reading(path):
+            check_types(summary["counts"], dict.fromkeys(("users", "items", "interactions"), int))
+            check_types(summary["length"], dict.fromkeys(("mean", "min", "max"), int | float))
+        notes = self._notes.get(dataset, {})
+        return {**notes, **summary, "placeholder_note": notes.get("mirror_note") if summary["reconstructed"] else None}
 
     def _record(self, address: Address, path: Path) -> Mapping[str, Any] | None:
         if address not in self._records:
@@ -312,14 +327,6 @@ def _table(path: Path, columns: _Columns) -> pd.DataFrame:
 def _optional(path: Path, columns: _Columns) -> pd.DataFrame:
     """Read a table that an older tree may lack; without rows then."""
     return _table(path, columns) if os.path.lexists(path) else pd.DataFrame(columns=[*columns[0], *columns[1]])
-
-
-def _summary(path: Path) -> Mapping[str, Any]:
-    summary: Mapping[str, Any] = read_json(path, _SUMMARY_TYPES)
-    with reading(path):
-        check_types(summary["counts"], dict.fromkeys(("users", "items", "interactions"), int))
-        check_types(summary["length"], dict.fromkeys(("mean", "min", "max"), int | float))
-    return summary
 
 
 def _keep(frame: pd.DataFrame, expected: pd.DataFrame) -> pd.DataFrame:

@@ -47,12 +47,14 @@ def build_report(
     results are shown as missing. `experiments` are further grids by name, each with `title`, `question`, `view` (table,
     sweep, ladder or spread), `baseline`, `cells`, and for a sweep `points` (method -> swept value) and `option`; they
     have a section of their own, and every other one shows the main grid alone. `settings` describes the run: `name`,
-    `protocols` (protocol -> objective, loss, length, stopping, `ranking` "excluded" or "kept", ...) and anything else
-    worth showing. `templates` is the folder of page sources. Raises ConfigError without cells, DataError if a file is
-    absent that an earlier stage must have written. The same inputs give the same bytes.
+    `protocols` (protocol -> objective, loss, length, stopping, `ranking` "excluded" or "kept", ...), `datasets`
+    (dataset -> what its file says in words) and anything else worth showing. `templates` is the folder of page sources.
+    Raises ConfigError without cells, DataError if a file is absent that an earlier stage must have written. The same
+    inputs give the same bytes.
     """
     given = experiments or {}
-    results, grids = load_all(root, cells, {name: described["cells"] for name, described in given.items()})
+    cells_of = {name: described["cells"] for name, described in given.items()}
+    results, grids = load_all(root, cells, cells_of, settings.get("datasets"))
     further = experiments_of(given, grids, settings)
     compared = Comparisons(results)
     said = answer(results, compared, settings)
@@ -122,7 +124,7 @@ def _answer_blocks(
 
 
 def _data_blocks(results: Results, settings: Mapping[str, Any]) -> list[Block]:
-    rest = {key: value for key, value in settings.items() if key != "protocols"}
+    rest = {key: value for key, value in settings.items() if key not in ("protocols", "datasets")}
     return [
         Block(table=tables.dataset_table(results.summaries)),
         Block(table=tables.encoder_table(results.encoders)),

@@ -302,6 +302,16 @@ def test_an_edit_repeats_what_it_can_change_and_nothing_else(
     assert planned == again
 
 
+def test_what_a_dataset_says_in_words_redraws_the_page_alone(grid: Grid) -> None:
+    path = grid.folder / "workflow/config/datasets/planted.yaml"
+    text = path.read_text()
+    path.write_text(re.sub(r"(?m)^title: .*$", "title: Other words", text))
+    try:
+        assert planned_jobs(grid.snakemake("-n")) == {"reporting": 1}
+    finally:
+        path.write_text(text)
+
+
 def test_conda_does_not_undo_what_was_done_without(grid: Grid, tmp_path: Path) -> None:
     """Nor does a comment in an environment's file."""
     with (grid.folder / "envs" / "core.yaml").open("a") as stream:

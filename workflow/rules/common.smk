@@ -84,6 +84,11 @@ def source(room: str, **choices: str) -> str:
     return source_digest(sources(room, **choices))
 
 
+def encoder_source(wildcards) -> str:
+    encoder = EMBEDDINGS[wildcards.dataset, wildcards.embedding]
+    return source("embeddings", embeddings=encoder["kind"])
+
+
 def cell_of(wildcards) -> schema.Cell:
     return CELLS[wildcards.address]
 

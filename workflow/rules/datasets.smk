@@ -1,4 +1,4 @@
-from iadsr.datasets.spec import load_spec
+from iadsr.datasets.spec import PROSE, load_spec
 
 SPECS = {
     name: load_spec(CONFIG_FOLDER / "datasets" / f"{name}.yaml")
@@ -18,7 +18,9 @@ rule datasets:
     params:
         settings=SETTINGS,
         python=PYTHON,
-        spec=lambda wildcards: SPECS[wildcards.dataset].model_dump(mode="json"),
+        spec=lambda wildcards: SPECS[wildcards.dataset].model_dump(
+            mode="json", exclude=PROSE
+        ),
         source=lambda wildcards: source(
             "datasets", datasets=SPECS[wildcards.dataset].format
         ),

@@ -1,10 +1,3 @@
-def encoder_source(wildcards) -> str:
-    return source(
-        "embeddings",
-        embeddings=EMBEDDINGS[wildcards.dataset, wildcards.embedding]["kind"],
-    )
-
-
 # LLM2Vec needs old transformers, hence an environment of its own: --use-conda's, or the Python that the run file names.
 LLM2VEC_PYTHON = Path(RUN.llm2vec_python or PYTHON)
 

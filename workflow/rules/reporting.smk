@@ -23,6 +23,7 @@ rule reporting:
         python=PYTHON,
         source=source("reporting"),
         run=RUN.model_dump(),
+        notes={name: spec.model_dump(include=PROSE) for name, spec in SPECS.items()},
     message:
         f"Drawing {ROOT}/report/index.html"
     shell:

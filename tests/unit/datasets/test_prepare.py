@@ -10,7 +10,7 @@ import pytest
 
 from iadsr.core.errors import DataError
 from iadsr.datasets.prepare import build, sort_ids
-from iadsr.datasets.spec import DatasetSpec, load_spec
+from iadsr.datasets.spec import PROSE, DatasetSpec, load_spec
 
 CONFIGS = Path(__file__).parents[3] / "workflow" / "config" / "datasets"
 ROWS = [("B", "9", 5), ("A", "10", 5), ("A", "9", 5), ("B", "10", 6), ("B", "9", 7), ("C", "11", 1)]
@@ -53,7 +53,8 @@ def test_tables_and_summary(tmp_path: Path, mirror: Path) -> None:
     assert summary["density"] == 1.25
     assert summary["tied_share"] == pytest.approx(2 / 5)
     assert (summary["min_count"], summary["items_without_title"]) == (2, 1)
-    assert summary["placeholder_note"] == "made up"
+    assert summary["reconstructed"]
+    assert not PROSE & summary.keys()
     assert [source["origin"] for source in summary["sources"]] == ["mirror", "mirror"]
 
 
@@ -135,7 +136,7 @@ def test_planted_data_carries_its_noise(tmp_path: Path) -> None:
     table = pd.read_parquet(tmp_path / "planted" / "interactions.parquet")
     assert table.dtypes.astype(str).to_dict()["noise"] == "bool"
     assert (summary["counts"]["users"], summary["counts"]["items"]) == (planted.planted.users, planted.planted.items)
-    assert (summary["sources"], summary["placeholder_note"]) == ([], None)
+    assert (summary["sources"], summary["reconstructed"]) == ([], False)
 
 
 @pytest.mark.slow

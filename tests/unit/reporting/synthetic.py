@@ -33,6 +33,9 @@ SETTINGS = {
             "ranking": "excluded",
         },
     },
+    "datasets": {
+        "beauty": {"title": "Amazon Beauty", "text_note": "Titles & all.", "mirror_note": "A mirror's <copy>."},
+    },
     "training": {"batch": 128, "note": "<b>& raw</b>"},
 }
 TEMPLATES = Path(__file__).parents[3] / "report"
@@ -176,13 +179,11 @@ def _write(path: Path, frame: pd.DataFrame) -> None:
 def _dataset(root: Path, name: str) -> None:
     summary = {
         "dataset": name,
-        "title": "MovieLens-100K" if name == "movielens-100k" else name,
         "counts": {"users": 943, "items": 1682, "interactions": 100000},
         "length": {"mean": 106.04, "min": 20, "max": 737},
         "density": 0.063,
         "items_without_title": 2,
-        "text_note": "Titles with the year removed & trimmed.",
-        "placeholder_note": None if name == "movielens-100k" else "A mirror's <copy>.",
+        "reconstructed": name != "movielens-100k",
         "tied_share": 0.752,
         "min_count": 5,
         "sources": [{"file": "u.data", "origin": "a package", "sha256": "ab" * 32, "bytes": 10}],

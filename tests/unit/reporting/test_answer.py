@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from iadsr.reporting.answer import Answer, Comparisons, answer
-from iadsr.reporting.load import load
+from iadsr.reporting.load import load, load_all
 from iadsr.reporting.words import fixed
 from tests.unit.reporting.synthetic import SETTINGS, make_tree
 
@@ -115,7 +115,8 @@ def test_many_ties_in_time_are_a_warning(tmp_path: Path) -> None:
     path = tmp_path / "data" / "ml" / "summary.json"
     summary = json.loads(path.read_text())
     for tied, expected in ((0.752, True), (0.05, False)):
-        path.write_text(json.dumps({**summary, "tied_share": tied, "order_note": "Rows are grouped by product."}))
-        results = load(tmp_path, CELLS)
+        path.write_text(json.dumps({**summary, "tied_share": tied}))
+        notes = {"ml": {"order_note": "Rows are grouped by product."}}
+        results = load_all(tmp_path, CELLS, {}, notes)[0]
         warnings = answer(results, Comparisons(results), SETTINGS).warnings
         assert any("share user and time" in text and "grouped by product" in text for text in warnings) == expected

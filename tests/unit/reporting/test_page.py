@@ -253,6 +253,8 @@ def test_several_datasets_and_an_unknown_method(build: Callable[..., str]) -> No
     text = build(cells)
     read(text)
     assert "A mirror&#39;s &lt;copy&gt;." in text
+    assert "Amazon Beauty" in text
+    assert "Titles &amp; all." in text
     assert text.count("IADSR, theta \u22120.5") > 8
     assert "On beauty the protocol alone" in text
     assert "On toys the protocol alone" in text
