@@ -255,7 +255,7 @@ class Settings(Strict):
     )
     optimiser: Literal["adamw", "adam"] = Field("adamw", description="adam: weight decay in the gradient, as released")
     injected_noise: float = Field(
-        0.0, ge=0, le=0.9, description="share of random items put into each history before its held-out targets"
+        0.0, ge=0, le=0.9, description="share of random items among the inputs; they are never targets"
     )
     tie_break: int = Field(
         0,

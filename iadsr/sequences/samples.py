@@ -2,6 +2,10 @@
 
 A sample's input is `items[start : start + length]`. Its state at input position t may predict
 `items[start + t + 1]`; under `all` every position does, otherwise the last one alone.
+
+An injected item is an input and never a target, in any objective or stage. The position before it supervises nothing:
+were the next genuine item its target, that item would be predicted twice. So the training targets are those of the data
+without injected items, each as often as there, and the last input before a target may be injected, as in scoring.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from iadsr.core.config import Objective
-from iadsr.sequences.split import HELD_OUT, Ints, Sequences, Stage
+from iadsr.sequences.split import LAST_TRAINED, Ints, Sequences, Stage
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,8 @@ class Samples:
         user: (S,) whose it is.
         first: (S,) flat position where that user's history begins.
         every_position: every input position is supervised, not just the last.
+        supervising: (N,) of every interaction, whether a state there predicts the next one; None: all do. Read under
+            `every_position` alone.
     """
 
     start: Ints
@@ -39,6 +45,7 @@ class Samples:
     user: Ints
     first: Ints
     every_position: bool
+    supervising: npt.NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.start)
@@ -51,9 +58,7 @@ def training_samples(sequences: Sequences, objective: Objective, max_length: int
     `max_length` inputs, cut anew at random places each epoch, that supervise every target exactly once.
     """
     begin = sequences.offsets[:-1]
-    inputs = sequences.lengths - 3  # n - 2 training items, the last of which has no training successor
-    if objective == "all":
-        return _windows(begin, inputs, max_length, len(sequences.items), rng)
+    inputs = sequences.from_end(LAST_TRAINED) - begin  # everything before the last training target
     users = np.arange(len(begin))
     if objective == "last":
         user = users[inputs > 0]
@@ -61,6 +66,13 @@ def training_samples(sequences: Sequences, objective: Objective, max_length: int
     else:
         user = np.repeat(users, inputs)
         ends = ranges(begin, inputs) + 1
+    supervising = None
+    if sequences.injected is not None:
+        supervising = np.append(~sequences.injected[1:], False)
+    if objective == "all":
+        return _windows(begin, inputs, max_length, len(sequences.items), supervising, rng)
+    if supervising is not None:
+        user, ends = user[supervising[ends - 1]], ends[supervising[ends - 1]]
     first = begin[user]
     start = np.maximum(first, ends - max_length)
     length = ends - start
@@ -85,7 +97,7 @@ def whole_samples(sequences: Sequences, max_length: int) -> Samples:
 
 def history_bounds(sequences: Sequences, stage: Stage) -> tuple[Ints, Ints]:
     """(U,) begin and end of everything a user did before the stage's target, however long."""
-    return sequences.offsets[:-1], sequences.offsets[1:] - HELD_OUT[stage]
+    return sequences.offsets[:-1], sequences.target_positions(stage)
 
 
 def batches(
@@ -117,10 +129,18 @@ def ranges(begin: Ints, count: Ints) -> Ints:
     return np.repeat(begin - before, count) + np.arange(count.sum())
 
 
-def _windows(begin: Ints, inputs: Ints, max_length: int, slots: int, rng: np.random.Generator) -> Samples:
+def _windows(
+    begin: Ints,
+    inputs: Ints,
+    max_length: int,
+    slots: int,
+    supervising: npt.NDArray[np.bool_] | None,
+    rng: np.random.Generator,
+) -> Samples:
     """Cut each user's inputs where (position + a random shift) is a multiple of `max_length`.
 
-    Users whose inputs fit one window are not cut: a cut would only take context away.
+    Users whose inputs fit one window are not cut: a cut would only take context away. Windows that supervise nothing
+    are left out.
     """
     shift = np.where(inputs > max_length, rng.integers(0, max_length, len(inputs)), 0)
     position = ranges(begin, inputs)
@@ -131,4 +151,8 @@ def _windows(begin: Ints, inputs: Ints, max_length: int, slots: int, rng: np.ran
     heads = np.flatnonzero(is_first)
     start = position[heads]
     length = np.diff(np.concatenate((heads, [len(position)])))
-    return Samples(start, length, start, slots, user[heads], begin[user[heads]], every_position=True)
+    owner = user[heads]
+    if supervising is not None and len(heads):
+        useful = np.logical_or.reduceat(supervising[position], heads)
+        start, length, owner = start[useful], length[useful], owner[useful]
+    return Samples(start, length, start, slots, owner, begin[owner], every_position=True, supervising=supervising)

@@ -15,7 +15,8 @@ from iadsr.core.errors import DataError
 from iadsr.core.files import atomic_path, reading
 
 Stage = Literal["validation", "test"]
-HELD_OUT = {"validation": 2, "test": 1}  # the stage's target, counted from a sequence's end
+HELD_OUT = {"validation": 2, "test": 1}  # the stage's target, counted from the end of a history
+LAST_TRAINED = 3  # the last training target, counted alike
 Ints = npt.NDArray[np.int64]
 
 
@@ -28,9 +29,9 @@ class Sequences:
         offsets: (U + 1,) user u owns `items[offsets[u]:offsets[u + 1]]`.
         users: (U,) user ids.
         n_items: size of the catalogue.
-        noise: (N,) planted noise flags, or None where nobody planted any.
+        noise: (N,) flags of known noise, planted in the data or injected; None where none is known.
+        injected: (N,) flags of items that are inputs and nothing else: never a target, in no count. None: no such item.
         times: (N,) when each interaction happened, or None if that is unknown.
-        counts: (n_items + 1,) each item's training interactions, or None: count them.
         texts: (N,) which row of a text table belongs to each interaction (1 is the first), or None: that of its item.
     """
 
@@ -39,24 +40,29 @@ class Sequences:
     users: npt.NDArray[np.str_]
     n_items: int
     noise: npt.NDArray[np.bool_] | None = None
+    injected: npt.NDArray[np.bool_] | None = None
     times: Ints | None = None
-    counts: Ints | None = None
     texts: Ints | None = None
 
     @property
     def lengths(self) -> Ints:
-        """(U,) interactions of each user."""
+        """(U,) interactions of each user, injected ones included."""
         return np.diff(self.offsets)
 
     def target_positions(self, stage: Stage) -> Ints:
         """(U,) flat position of each user's target in a stage."""
-        return self.offsets[1:] - HELD_OUT[stage]
+        return self.from_end(HELD_OUT[stage])
+
+    def from_end(self, number: int) -> Ints:
+        """(U,) flat position of each user's `number`-th last interaction, injected ones not counted."""
+        if self.injected is None:
+            return self.offsets[1:] - number
+        genuine = np.flatnonzero(~self.injected)
+        return genuine[np.searchsorted(genuine, self.offsets[1:]) - number]
 
     def train_counts(self) -> Ints:
-        """(n_items + 1,) training interactions of each item: everything before the validation target."""
-        if self.counts is not None:
-            return self.counts
-        in_training = np.ones(len(self.items), dtype=bool)
+        """(n_items + 1,) training interactions of each item: what the user did before the validation target."""
+        in_training = np.ones(len(self.items), dtype=bool) if self.injected is None else ~self.injected
         in_training[self.target_positions("validation")] = False
         in_training[self.target_positions("test")] = False
         return np.bincount(self.items[in_training], minlength=self.n_items + 1)

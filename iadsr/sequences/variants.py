@@ -8,9 +8,7 @@ import numpy as np
 
 from iadsr.core.errors import DataError
 from iadsr.core.seeding import generator
-from iadsr.sequences.split import HELD_OUT, Sequences
-
-_HELD_OUT = max(HELD_OUT.values())
+from iadsr.sequences.split import Sequences
 
 
 def shuffle_ties(sequences: Sequences, number: int) -> Sequences:
@@ -31,12 +29,19 @@ def shuffle_ties(sequences: Sequences, number: int) -> Sequences:
 
 
 def inject_noise(sequences: Sequences, share: float) -> Sequences:
-    """Random items at random places before each user's held-out targets, flagged as noise.
+    """Put random items into every user's inputs, flagged as injected and as noise.
 
-    A history of n items gets round(n share / (1 - share)) more, so that they make up `share` of it. They are drawn
-    evenly from the catalogue, without those that the user has: a target that was also injected would be excluded from
-    its own ranking. The draw depends on nothing but the sequences and the share. An item stays as popular as it was:
-    whether a target is cold is a matter of the data, not of the noise.
+    They are inputs alone: training, validation and test targets stay what they were (see `samples`). Behind every
+    genuine item but the test target come so many random ones that each further place is injected with probability
+    `share`, independently of the others. So inputs in training, validation and test are alike: `share` of them is
+    injected, and `share` of the last ones before a target. A history begins with a genuine item, which is no target
+    with or without injected ones. Noise that a dataset was generated with is another matter: there it is an
+    interaction like any other, and in training a target as well.
+
+    Injected items are drawn evenly from the catalogue without those that the user has: a target that was also injected
+    would be excluded from its own ranking. They are part of the history that is excluded from a ranking, since a
+    recommender could not tell them from the rest, but of no item's training count. The draw depends on nothing but the
+    sequences and the share.
 
     Raises:
         DataError: a user has the whole catalogue.
@@ -45,20 +50,18 @@ def inject_noise(sequences: Sequences, share: float) -> Sequences:
         return sequences
     rng = generator(0, f"injected/{share}")
     lengths = sequences.lengths
-    added = np.rint((lengths - _HELD_OUT) * share / (1 - share)).astype(np.int64)
-    user = np.repeat(np.arange(len(lengths)), added)
-    items = _unseen(sequences, user, rng)
-    # before which of its user's interactions each one is put; never after the history's end
-    place = sequences.offsets[user] + np.floor(rng.random(len(user)) * (lengths[user] - _HELD_OUT + 1)).astype(np.int64)
-    order = np.argsort(place, kind="stable")
-    noise = np.zeros(len(sequences.items), bool) if sequences.noise is None else sequences.noise
+    behind = rng.geometric(1 - share, len(sequences.items)) - 1  # injected items behind each interaction
+    behind[sequences.target_positions("test")] = 0
+    place = np.repeat(np.arange(1, len(behind) + 1), behind)
+    user = np.repeat(np.repeat(np.arange(len(lengths)), lengths), behind)
+    genuine = np.zeros(len(sequences.items), bool)
     return replace(
         sequences,
-        items=np.insert(sequences.items, place[order], items[order]),
-        noise=np.insert(noise, place[order], True),
+        items=np.insert(sequences.items, place, _unseen(sequences, user, rng)),
+        noise=np.insert(genuine if sequences.noise is None else sequences.noise, place, True),
+        injected=np.insert(genuine, place, True),
         times=None,
-        counts=sequences.train_counts(),
-        offsets=np.concatenate(([0], np.cumsum(lengths + added))),
+        offsets=np.concatenate(([0], np.cumsum(lengths + np.bincount(user, minlength=len(lengths))))),
     )
 
 

@@ -96,7 +96,10 @@ def training_step(
     batch, positions = gather(items, samples, chosen, left, texts)
     slot = torch.as_tensor(samples.slot[chosen], device=items.device)
     supervised = batch.inside
-    if not samples.every_position:
+    if samples.every_position and samples.supervising is not None:
+        useful = samples.supervising[ranges(samples.start[chosen], samples.length[chosen])]
+        supervised = supervised[torch.as_tensor(np.flatnonzero(useful), device=items.device)]
+    elif not samples.every_position:
         ends = np.arange(len(chosen)) * batch.items.shape[1] + (samples.length[chosen] if left is None else left) - 1
         supervised = torch.as_tensor(ends, device=items.device)
     targets = items[positions.flatten()[supervised] + 1]

@@ -26,8 +26,12 @@ _BLOCK = 256
 def denoised_target(
     model: Recommender, sequences: Sequences, cell: Cell, device: torch.device, noise: torch.Generator
 ) -> dict[str, float] | None:
-    """HR and NDCG of each user's last kept item, and the share of users with another target; None without a mask."""
-    if not model.method.masks:
+    """HR and NDCG of each user's last kept item, and the share of users with another target.
+
+    Returns:
+        None without a mask, and where items were injected: one of them could be the last that is kept.
+    """
+    if not model.method.masks or sequences.injected is not None:
         return None
     items = torch.as_tensor(sequences.items, device=device).long()
     samples = whole_samples(sequences, cell.settings.max_length)

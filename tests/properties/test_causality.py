@@ -12,6 +12,7 @@ import torch
 
 from iadsr.core.config import BACKBONES, METHODS, Cell
 from iadsr.sequences.samples import training_samples
+from iadsr.sequences.variants import inject_noise
 from iadsr.training.data import training_step
 from iadsr.training.loop import train
 from iadsr.training.recommender import Recommender, build_recommender, state_width
@@ -73,6 +74,14 @@ def test_no_option_of_iadsr_leaks(options: dict[str, object], objective: str) ->
     for mode in ("train", "score"):
         assert target_leak(model, cell, sequences, mode) is None
         assert padding_leak(model, cell, sequences, mode) is None
+
+
+@pytest.mark.parametrize("objective", ["last", "prefix", "all"])
+def test_nothing_leaks_with_injected_items(objective: str) -> None:
+    model, cell = model_of("gru4rec", "iadsr", objective)
+    noisy = inject_noise(SEQUENCES, 0.4)
+    assert target_leak(model, cell, noisy, "train") is None
+    assert memory_leak(model, cell, noisy) is None
 
 
 @pytest.mark.parametrize("objective", ["last", "prefix", "all"])

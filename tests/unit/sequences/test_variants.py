@@ -4,10 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
+from iadsr.core.config import Objective
 from iadsr.core.errors import DataError
-from iadsr.sequences.split import Sequences
+from iadsr.sequences.samples import evaluation_samples, history_bounds, ranges, training_samples
+from iadsr.sequences.split import HELD_OUT, Sequences
 from iadsr.sequences.variants import inject_noise, shuffle_ties
+from iadsr.training.data import training_step
 from tests.helpers import N_ITEMS, small_sequences
 
 
@@ -44,28 +48,86 @@ def test_ties_need_times() -> None:
         shuffle_ties(small_sequences(), 1)
 
 
-@pytest.mark.parametrize("share", [0.1, 0.3])
-def test_injected_items_are_flagged_unseen_and_before_the_targets(share: float) -> None:
-    made = replace(small_sequences(users=200), noise=None)
+SHARES = [0.1, 0.2, 0.3]
+
+
+def genuine_sequences() -> Sequences:
+    return replace(small_sequences(users=400), noise=None)
+
+
+def trained_items(sequences: Sequences, objective: Objective) -> list[int]:
+    """Every target of an epoch, as training is handed them, which are never injected ones."""
+    samples = training_samples(sequences, objective, 8, np.random.default_rng(0))
+    step = training_step(torch.as_tensor(sequences.items).long(), samples, np.arange(len(samples)))
+    positions = step.positions.flatten()[step.supervised] + 1
+    assert sequences.injected is None or not sequences.injected[positions].any()
+    assert (step.supervised // step.batch.items.shape[1]).unique().tolist() == list(range(len(samples)))
+    return sorted(step.targets.tolist())
+
+
+@pytest.mark.parametrize("share", SHARES)
+@pytest.mark.parametrize("objective", ["last", "prefix", "all"])
+def test_injected_items_change_no_training_target(objective: Objective, share: float) -> None:
+    made = genuine_sequences()
     noisy = inject_noise(made, share)
-    assert noisy.noise is not None
-    training = made.lengths.sum() - 2 * len(made.lengths)
-    assert noisy.noise.sum() / (training + noisy.noise.sum()) == pytest.approx(share, abs=0.02)
-    assert np.array_equal(noisy.items[~noisy.noise], made.items), "what was there stays, in its order"
-    for user, (old, new) in enumerate(zip(np.split(made.items, made.offsets[1:-1]), parts(noisy), strict=True)):
-        items, flags = new
-        assert not flags[-2:].any(), "targets stay targets"
-        assert items[-2:].tolist() == old[-2:].tolist()
-        assert not set(items[flags]) & set(old), user
+    assert trained_items(noisy, objective) == trained_items(made, objective)
+    samples = training_samples(noisy, objective, 8, np.random.default_rng(0))
+    assert noisy.injected is not None
+    if objective != "all":
+        last = noisy.injected[samples.start + samples.length - 1]
+        assert last.mean() == pytest.approx(share, abs=0.05), "noise may be the last input before a target"
+
+
+@pytest.mark.parametrize("share", SHARES)
+def test_every_input_has_the_share_of_injected_items(share: float) -> None:
+    """Those of the last training, the validation and the test target alike, up to the place before the target."""
+    made = genuine_sequences()
+    noisy = inject_noise(made, share)
+    assert noisy.injected is not None and noisy.noise is not None
+    assert np.array_equal(noisy.injected, noisy.noise)
+    assert np.array_equal(noisy.items[~noisy.injected], made.items), "what was there stays, in its order"
+    for back in (3, 2, 1):
+        ends = noisy.from_end(back)
+        inputs = ranges(noisy.offsets[:-1], ends - noisy.offsets[:-1])
+        assert noisy.injected[inputs].mean() == pytest.approx(share, abs=0.01)
+        assert noisy.injected[ends - 1].mean() == pytest.approx(share, abs=0.05), "in the last place too"
+        assert np.array_equal(noisy.items[ends], made.items[made.from_end(back)])
+    for stage in HELD_OUT:
+        targets = noisy.target_positions(stage)
+        assert not noisy.injected[targets].any()
+        assert stage != "test" or np.array_equal(targets, noisy.offsets[1:] - 1), "nothing follows the test target"
+        assert np.array_equal(noisy.items[targets], made.items[made.target_positions(stage)]), "targets stay"
+        samples = evaluation_samples(noisy, stage, 8)
+        assert np.array_equal(samples.start + samples.length, targets)
+        assert np.array_equal(history_bounds(noisy, stage)[1], targets)
+
+
+def test_injected_items_are_new_to_their_user_and_spread_over_the_history() -> None:
+    made = genuine_sequences()
+    noisy = inject_noise(made, 0.3)
+    assert noisy.injected is not None
+    cuts = noisy.offsets[1:-1]
+    places = []
+    for old, items, flags in zip(
+        np.split(made.items, made.offsets[1:-1]),
+        np.split(noisy.items, cuts),
+        np.split(noisy.injected, cuts),
+        strict=True,
+    ):
+        assert not set(items[flags]) & set(old)
         assert set(items) <= set(range(1, N_ITEMS + 1))
-    first = np.array([flags[0] for _, flags in parts(noisy) if len(flags) > 5])
-    assert 0 < first.mean() < 1, "noise may come first"
+        places += (np.flatnonzero(flags) / len(flags)).tolist()
+    assert np.histogram(places, 4, (0, 1))[0] / len(places) == pytest.approx(np.full(4, 0.25), abs=0.05)
 
 
-def parts(sequences: Sequences) -> list[tuple[np.ndarray, np.ndarray]]:
-    assert sequences.noise is not None
-    cuts = sequences.offsets[1:-1]
-    return list(zip(np.split(sequences.items, cuts), np.split(sequences.noise, cuts), strict=True))
+def test_planted_noise_may_be_a_training_target_and_injected_noise_may_not() -> None:
+    made = small_sequences()
+    noisy = inject_noise(made, 0.3)
+    assert made.noise is not None and noisy.noise is not None and noisy.injected is not None
+    assert made.injected is None, "planted noise is an interaction like any other"
+    assert np.array_equal(noisy.noise[~noisy.injected], made.noise)
+    assert noisy.noise[noisy.injected].all()
+    assert trained_items(noisy, "all") == trained_items(made, "all")
 
 
 def test_injection_is_the_same_each_time_and_none_without_a_share() -> None:

@@ -4,6 +4,7 @@ import torch
 
 from iadsr.core.seeding import derive
 from iadsr.methods.method import Batch
+from iadsr.sequences.variants import inject_noise
 from iadsr.training.denoised_target import denoised_target, split_kept
 from iadsr.training.recommender import build_recommender
 from tests.helpers import N_ITEMS, USERS, context, small_cell, small_sequences
@@ -37,12 +38,16 @@ def test_padding_on_the_left_stays_there() -> None:
     assert inputs.lengths.tolist() == [4, 4]
 
 
-def test_it_is_none_without_a_mask_and_honest_where_nothing_is_dropped() -> None:
+def test_it_is_none_without_a_mask_or_with_injected_items_and_honest_where_nothing_is_dropped() -> None:
     sequences = small_sequences()
     for kind, options in (("none", {}), ("iadsr", {"mask": "none"})):
         cell = small_cell("gru4rec", kind, "last", options)
         model = build_recommender(cell, N_ITEMS, USERS, context())
         assert denoised_target(model, sequences, cell, CPU, torch.Generator()) is None
+    cell = small_cell("gru4rec", "iadsr", "last")
+    model = build_recommender(cell, N_ITEMS, USERS, context())
+    noisy = inject_noise(sequences, 0.3)
+    assert denoised_target(model, noisy, cell, CPU, torch.Generator()) is None, "an injected item is no target"
     cell = small_cell("gru4rec", "iadsr", "last", {"theta": 2.0})  # nobody passes the gate
     model = build_recommender(cell, N_ITEMS, USERS, context())
     found = denoised_target(model, sequences, cell, CPU, torch.Generator().manual_seed(derive(0, "x")))
