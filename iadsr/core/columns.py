@@ -13,9 +13,10 @@ TRAIN_COUNT = "train_count"
 # the files of a run
 RECORD, RANKS, CURVE = "record.json", "ranks.parquet", "curve.csv"
 
-# record.json: what became of a run; only one that is done has ranks
-DONE, DIVERGED, FAILED = "done", "diverged", "failed"
-STATUSES = (DONE, DIVERGED, FAILED)
+# record.json: what became of a run; only one that is done is in a metric, a mean or a test
+DONE, UNTRAINED, DIVERGED, FAILED = "done", "untrained", "diverged", "failed"
+LOST = (UNTRAINED, DIVERGED, FAILED)
+STATUSES = (DONE, *LOST)
 
 # ranks.parquet
 TARGET = "target"

@@ -64,9 +64,9 @@ _ROW_TYPES: dict[str, type | UnionType] = {
 def collect(directories: Iterable[str | Path], catalogue_sizes: Mapping[str, int], out: str | Path) -> None:
     """Write metrics, runs, curves and keep.parquet of the runs in `directories` to folder `out`.
 
-    `catalogue_sizes` maps a dataset to its number of items (for coverage). A diverged run keeps its row in
-    runs.parquet, with its reason, and its metric rows, with value NaN and 0 users. DataError when a file is
-    missing or damaged, an address occurs twice, or a dataset has no catalogue size.
+    `catalogue_sizes` maps a dataset to its number of items (for coverage). A run that is not done keeps its row in
+    runs.parquet, with its reason, and its metric rows, with value NaN and 0 users. DataError when a file is missing or
+    damaged, an address occurs twice, or a dataset has no catalogue size.
     """
     runs = read_runs(directories)
     if not runs:

@@ -47,17 +47,17 @@ class Run:
 
     @property
     def done(self) -> bool:
-        """False for a run that diverged or failed: it has no ranks."""
+        """False for a run that diverged, failed or learned nothing: its ranks, if it has any, are not scored."""
         return bool(self.record["status"] == c.DONE)
 
     @property
     def reason(self) -> str | None:
-        """Why the run diverged or failed; None for a finished one."""
+        """Why the run diverged, failed or learned nothing; None for one that is done."""
         return None if self.done else str(self.record.get("reason") or "no reason recorded")
 
     @property
     def loss(self) -> str | None:
-        """Status and reason of a run without ranks; None for a finished one."""
+        """Status and reason of a run that is not scored; None for one that is done."""
         return None if self.done else f"{self.record['status']} ({self.reason})"
 
 

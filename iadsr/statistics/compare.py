@@ -53,7 +53,7 @@ _ROUNDING = 1e-12
 
 @dataclass(frozen=True)
 class Scores:
-    """A run's per-user metrics, users in sorted order; one that diverged or failed has a reason and no users."""
+    """A run's per-user metrics, users in sorted order; one that is not done has a reason and no users."""
 
     address: Address
     users: NDArray[np.object_]  # (users,)

@@ -16,7 +16,7 @@ from iadsr.core.errors import IadsrError
 from iadsr.core.files import file_digest, read_json
 
 FILES = (c.CURVE, c.RANKS, c.RECORD)  # the record is written last
-FINISHED = (c.DONE, c.DIVERGED)  # with the same inputs and code these come out the same; a failure may not
+FINISHED = (c.DONE, c.UNTRAINED, c.DIVERGED)  # with the same inputs and code these come out the same; a failure may not
 
 
 def find_finished(folder: Path, store: Path, identity: str) -> bool:

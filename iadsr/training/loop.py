@@ -27,6 +27,7 @@ from iadsr.training.tally import Tally
 
 logger = logging.getLogger("iadsr.training")
 
+GUESSING = "guessing_loss"
 _CHECKPOINT_SECONDS = 20.0  # at most so much work is lost to a kill
 
 
@@ -44,9 +45,10 @@ class Epoch:
         validation: NDCG@10 of the validation targets.
         seconds: training and validation together.
         figures: everything else that was measured, by name: `loss_<name>` for each part of the loss, every traced
-            figure of the method, and where there is a mask `keep_rate` (share of inputs kept), `gate_share` (share of
-            sequences past the gate; with a gate per position, the mean over sequences of the share of positions) and
-            `mask_gradient` (norm of the gradient with respect to the mask).
+            figure of the method, `guessing_loss` (the recommendation loss if every candidate had the same score), and
+            where there is a mask `keep_rate` (share of inputs kept), `gate_share` (share of sequences past the gate;
+            with a gate per position, the mean over sequences of the share of positions) and `mask_gradient` (norm of
+            the gradient with respect to the mask).
     """
 
     epoch: int
@@ -260,6 +262,7 @@ def _epoch(
             follow(ours, theirs, settings.average)
         rows, inside = len(step.targets), step.batch.inside
         totals.add("loss", loss * rows, rows)
+        totals.add(GUESSING, loss.new_full((), rows * math.log(model.count_candidates(rows))), rows)
         for name, value in losses.items():
             totals.add(f"loss_{name}", value * rows, rows)
         for name, value in encoded.traced.items():
@@ -305,7 +308,7 @@ def average_of(model: Recommender) -> Recommender:
 
 def _check_names(losses: Iterable[str], traced: Iterable[str]) -> None:
     """Raise ValueError if a method calls a figure by the name of a column that the loop itself fills."""
-    columns = {*(part.name for part in fields(Epoch)), "keep_rate", "gate_share", "mask_gradient"}
+    columns = {*(part.name for part in fields(Epoch)), GUESSING, "keep_rate", "gate_share", "mask_gradient"}
     columns |= {f"loss_{name}" for name in losses}
     if taken := sorted(columns & set(traced)):
         raise ValueError(f"a method's traced figures are named as columns of curve.csv are: {', '.join(taken)}")

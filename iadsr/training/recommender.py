@@ -56,6 +56,10 @@ class Recommender(nn.Module):
             return softmax_loss(states, candidates, right)
         return F.cross_entropy(self._bound(F.linear(states, candidates, bias)), right)
 
+    def count_candidates(self, rows: int) -> int:
+        """Count the candidates among which the recommendation loss of a step with `rows` targets chooses."""
+        return rows if self.in_batch else len(self.table.candidates)
+
     def represent(self, batch: Batch, noise: torch.Generator) -> tuple[Tensor, Encoded]:
         """(B, W) vectors that score the item after each row's last input, with what the method decided."""
         encoded = self.method.denoise(self.table, self.backbone, batch, noise)

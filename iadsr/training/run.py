@@ -54,12 +54,13 @@ from iadsr.training.loop import Diverged, Epoch, Outcome, evaluation_noise, trai
 from iadsr.training.recommender import Recommender, build_recommender, state_width
 from iadsr.training.score import Scorer
 from iadsr.training.tally import mask_figures, mask_names
+from iadsr.training.untrained import why_untrained
 
 logger = logging.getLogger("iadsr.training")
 
 
 class Unmatched(IadsrError):
-    """The run whose keep rates a control copies diverged, so there is nothing to copy."""
+    """A control has no keep rates to copy: the matched run diverged, failed or learned nothing."""
 
 
 def choose_device(name: str) -> torch.device:
@@ -76,8 +77,9 @@ def choose_device(name: str) -> torch.device:
 def run_cell(cell: Cell, root: Path, device_name: str, threads: int) -> None:
     """Train, score and record one cell; `root` is the results folder.
 
-    A run that diverges or whose code raises is an outcome: its record says so, its ranks are empty, and every table
-    shows it. A cell that has a record of the same identity is not trained again, unless it failed.
+    A run that diverges, learns nothing or whose code raises is an outcome: its record says so and every table shows
+    it. Its ranks are empty, except where training went through but nothing was learned; such ranks enter no metric. A
+    cell that has a record of the same identity is not trained again, unless it failed.
     """
     began = time.monotonic()
     torch.set_num_threads(threads)
@@ -102,7 +104,7 @@ def run_cell(cell: Cell, root: Path, device_name: str, threads: int) -> None:
     checkpoints = [checkpoint_path(root, f"{identity}{stage}", device) for stage in ("", "-alone")]
     ranks, parameters, stage_one = _no_ranks(), 0, 0.0
     mask: dict[str, Any] = {}
-    groups = inflated = failure = None
+    groups = inflated = failure = unlearned = None
     try:
         sequences = varied(load_sequences(inputs["sequences"]), cell)
         vectors = None
@@ -127,7 +129,10 @@ def run_cell(cell: Cell, root: Path, device_name: str, threads: int) -> None:
                 }
             mask["noise_auc"] = auc
             inflated = denoised_target(model, sequences, cell, device, evaluation_noise(cell, device))
-    except (Unmatched, Untrainable, Diverged) as error:
+            unlearned = why_untrained(outcome)
+    except Unmatched as error:
+        outcome, unlearned = Outcome(), str(error)
+    except (Untrainable, Diverged) as error:
         outcome = Outcome(diverged=str(error))
     except (IadsrError, OSError, torch.AcceleratorError):
         raise  # inputs and the machine: another attempt may succeed, so nothing is recorded
@@ -137,16 +142,17 @@ def run_cell(cell: Cell, root: Path, device_name: str, threads: int) -> None:
         logger.exception("%s failed", cell.address)
         failure = _summary(error)
         outcome, ranks, mask, groups = Outcome(), _no_ranks(), {}, None
-    status = c.FAILED if failure else c.DONE if outcome.diverged is None else c.DIVERGED
+    reasons = {c.FAILED: failure, c.DIVERGED: outcome.diverged, c.UNTRAINED: unlearned}
+    status, reason = next(((name, text) for name, text in reasons.items() if text), (c.DONE, None))
     if status != c.DONE:
-        logger.error("%s %s: %s", cell.address, status, failure or outcome.diverged)
+        logger.error("%s %s: %s", cell.address, status, reason)
     write_csv(folder / c.CURVE, curve_table(outcome.curve))
     write_parquet(folder / c.RANKS, ranks)
     write_json(
         folder / c.RECORD,
         {
             "status": status,
-            "reason": failure or outcome.diverged,
+            "reason": reason,
             "identity": identity,
             "cell": _cell_record(cell),
             "encoder_identity": read,
@@ -253,18 +259,21 @@ def load_context(cell: Cell, inputs: dict[str, Path], vectors: Vectors | None, d
     """What the cell's method is built from.
 
     Raises:
-        Unmatched: the matched run diverged and has no keep rate to copy.
+        Unmatched: the matched run has no keep rate to copy, or it learned nothing: a control at the rate of a run that
+            is in no mean would itself be in the means.
     """
     text = rates = None
     test_rate = 1.0
     if vectors is not None:
         text = torch.cat((torch.zeros(1, vectors.shape[1]), torch.from_numpy(vectors))).to(device)
     if "matched_record" in inputs:
-        record = read_json(inputs["matched_record"], {"mask": dict | None, "reason": str | None})
+        record = read_json(inputs["matched_record"], {"status": str, "mask": dict | None, "reason": str | None})
         check_unchanged(inputs["matched_curve"], record)
         curve = read_numbers(inputs["matched_curve"], ["epoch"])
         rates = curve["keep_rate"].to_numpy() if "keep_rate" in curve else np.empty(0)
         rate = (record["mask"] or {}).get("test_keep_rate")
+        if record["status"] == c.UNTRAINED:
+            raise Unmatched(f"the run whose keep rates it copies is untrained: {cell.matched} ({record['reason']})")
         if rate is None or not len(rates):
             raise Unmatched(f"the run whose keep rates it copies has none: {cell.matched} ({record['reason']})")
         with reading(inputs["matched_record"]):

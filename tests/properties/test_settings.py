@@ -79,7 +79,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Cell], dict[str, 
         folder = root / "runs" / cell.address
         curve, ranks = pd.read_csv(folder / "curve.csv"), pd.read_parquet(folder / "ranks.parquet")
         record = json.loads((folder / "record.json").read_text())
-        assert record["status"] == "done"
+        assert record["status"] in ("done", "untrained"), record["reason"]  # few steps, and a rate for each case
         return {
             "loss": curve["loss"].tolist(),
             "validation": curve["validation"].tolist(),

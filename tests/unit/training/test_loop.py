@@ -131,7 +131,17 @@ class Named(Method):
 
 def test_a_method_cannot_call_its_figures_as_the_loop_calls_its_own() -> None:
     cell = small_cell("gru4rec", "none", "last", epochs=1)
-    names = ["epoch", "loss", "validation", "seconds", "keep_rate", "gate_share", "mask_gradient", "loss_mine"]
+    names = [
+        "epoch",
+        "loss",
+        "validation",
+        "seconds",
+        "keep_rate",
+        "gate_share",
+        "mask_gradient",
+        "guessing_loss",
+        "loss_mine",
+    ]
     for loss, figure in [("recommendation", "mine"), *(("mine", name) for name in names)]:
         model = build_recommender(cell, N_ITEMS, USERS, context())
         model.method = Named(loss, figure)
@@ -139,4 +149,4 @@ def test_a_method_cannot_call_its_figures_as_the_loop_calls_its_own() -> None:
             train(model, small_sequences(), cell, torch.device("cpu"))
     model.method = Named("mine", "other")
     (row,) = train(model, small_sequences(), cell, torch.device("cpu")).curve
-    assert set(row.figures) == {"loss_recommendation", "loss_mine", "other"}
+    assert set(row.figures) == {"loss_recommendation", "loss_mine", "guessing_loss", "other"}

@@ -52,7 +52,9 @@ def root(tmp_path: Path) -> Path:
 
 
 def cell(kind: str, **changes: object) -> Cell:
-    made = small_cell("gru4rec", kind, "all", **changes)
+    """A cell that learns something in its first epoch."""
+    options = {"alignment": 0.01} if kind == "iadsr" else {}
+    made = small_cell("gru4rec", kind, "all", options, **{"batch_size": 1, "learning_rate": 0.03, **changes})
     return made.model_copy(update={"encoder": ENCODER.options() if kind == "iadsr" else None})
 
 
@@ -159,7 +161,7 @@ def test_a_method_that_raises_is_a_recorded_failure(root: Path, monkeypatch: pyt
     run_cell(cell("random_drop", epochs=1), root, "cpu", 1)  # what depends on it ends too
     collect([folder, root / "runs" / cell("random_drop").address], {"ring": N_ITEMS}, root / "evaluation")
     runs = pd.read_parquet(root / "evaluation" / "runs.parquet")
-    assert runs["status"].tolist() == ["failed", "diverged"]
+    assert runs["status"].tolist() == ["failed", "untrained"]
     assert read_scores(read_run(folder)).reason == f"failed ({record['reason']})"
     run_cell(made, root, "cpu", 1)
     assert record_of(root, made)["status"] == "done"
@@ -210,15 +212,45 @@ def test_threads_and_torch_version_are_part_of_the_identity(root: Path, monkeypa
 
 def test_divergence_is_recorded_also_for_the_control_that_depends_on_it(root: Path) -> None:
     broken, control = diverging(cell("iadsr")), cell("random_drop")
-    run_cell(broken, root, "cpu", 1)
-    run_cell(control, root, "cpu", 1)
-    for made, words in ((broken, "not finite"), (control, "keep rates")):
+    for made, status, words in ((broken, "diverged", "not finite"), (control, "untrained", "keep rates")):
+        run_cell(made, root, "cpu", 1)
         record = record_of(root, made)
-        assert record["status"] == "diverged"
+        assert record["status"] == status
         assert words in str(record["reason"])
         assert len(pd.read_parquet(root / "runs" / made.address / "ranks.parquet")) == 0
     collect([root / "runs" / made.address for made in (broken, control)], {"ring": N_ITEMS}, root / "evaluation")
-    assert pd.read_parquet(root / "evaluation" / "runs.parquet")["status"].tolist() == ["diverged"] * 2
+    assert pd.read_parquet(root / "evaluation" / "runs.parquet")["status"].tolist() == ["diverged", "untrained"]
+
+
+def test_run_that_learns_nothing_is_untrained(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is written whole, found again, and in no metric; a control does not copy its keep rates."""
+    made, control = cell("iadsr", learning_rate=1e-9), cell("random_drop")
+    for one in (made, control):
+        run_cell(one, root, "cpu", 1)
+    record, folder = record_of(root, made), root / "runs" / made.address
+    assert record["status"] == "untrained"
+    assert re.fullmatch(
+        r"at the kept epoch \d the recommendation loss is 3\.\d+: no more than 2% below that of guessing, 3\.689",
+        str(record["reason"]),
+    )
+    assert len(pd.read_parquet(folder / "ranks.parquet")) == len(small_sequences().users)
+    assert len(pd.read_csv(folder / "curve.csv")) == 3
+    assert record["mask"]["test_keep_rate"] is not None  # type: ignore[index]
+    refused = record_of(root, control)
+    assert refused["status"] == "untrained"
+    assert str(refused["reason"]).startswith(f"the run whose keep rates it copies is untrained: {made.address} (at the")
+
+    evaluation = root / "evaluation"
+    collect([folder], {"ring": N_ITEMS}, evaluation)
+    metrics = pd.read_parquet(evaluation / "metrics.parquet")
+    assert metrics["value"].isna().all() and not metrics["users"].any()
+    assert len(pd.read_parquet(evaluation / "curves.parquet")) == 3
+    (row,) = pd.read_parquet(evaluation / "runs.parquet").to_dict("records")
+    assert row["best_validation"] == record["best_validation"] and row["reason"] == record["reason"]
+    scores = read_scores(read_run(folder))
+    assert not len(scores.users) and scores.reason == f"untrained ({record['reason']})"
+    monkeypatch.setattr(run, "train", None)
+    run_cell(made, root, "cpu", 1)  # the same inputs come out the same
 
 
 def test_missing_inputs_and_devices_are_named(root: Path) -> None:
@@ -335,7 +367,9 @@ def test_a_record_says_which_vectors_it_read(root: Path) -> None:
 
 def prefix_cell(root: Path) -> tuple[Cell, Path]:
     """A cell that reads joined names, and their vectors."""
-    made = small_cell("gru4rec", "iadsr", "all", {"interest_text": "prefixes"}, epochs=1)
+    made = small_cell(
+        "gru4rec", "iadsr", "all", {"interest_text": "prefixes", "alignment": 0.01}, batch_size=1, learning_rate=0.03
+    )
     path = root / "prefixes/ring" / Path(VECTORS).name
     sequences = small_sequences()
     texts = [f"joined {number}" for number in range(50)]
