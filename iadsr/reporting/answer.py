@@ -9,20 +9,36 @@ from typing import Any
 
 import pandas as pd
 
-from iadsr.core.columns import BACKBONE, DATASET, DIVERGED, DONE, FAILED, METHOD, PROTOCOL, RANKINGS, SEED, VALUE
+from iadsr.core.columns import (
+    ALL_BACKBONES,
+    BACKBONE,
+    DATASET,
+    DIVERGED,
+    DONE,
+    FAILED,
+    METHOD,
+    PROTOCOL,
+    RANKINGS,
+    SEED,
+    VALUE,
+)
 from iadsr.reporting.load import MISSING, NUMBERS, Results, own_ranking, records, select
 from iadsr.reporting.words import (
+    BASELINES,
     CLAIM_HIGH,
     CLAIM_LOW,
     CLAIM_METRICS,
+    CONTROLS,
     counted,
     disagreement,
     fixed,
+    interval,
     is_number,
     label,
     listed,
     lost_word,
     outcome,
+    outcome_text,
     percent,
     plain,
     share,
@@ -30,10 +46,11 @@ from iadsr.reporting.words import (
 )
 
 Row = Mapping[str, Any]
-_CONTROLS = ("none", "random_drop", "popularity_drop", "aux_only")
+_NO_DENOISERS = (*BASELINES, "random_drop", "popularity_drop")
 _KEEP_RATE_SLACK = 0.05
 _FEW_SEEDS = 3
 _REFERENCE_METRIC = "NDCG@10"
+_CONTROL_WORDS = {"random_mask": "its losses with a random mask", "aux_only": "its losses without a mask"}
 _SIDES = {"none": "without a denoiser", "iadsr": "with IADSR"}
 _MANY_TIES = 0.1  # share of interactions whose place among others at the same time is the file's choice
 _IDLE = 0.99  # a mask that keeps this much at test time denoises no test history worth speaking of
@@ -45,7 +62,7 @@ class Comparisons:
     def __init__(self, results: Results) -> None:
         self._cells = results.cells
         rows = records(results.comparisons)
-        self._methods = {_method_key(row): row for row in rows if row["kind"] == "method"}
+        self._methods = {_method_key(row): row for row in rows if row["kind"] in ("method", "backbones")}
         self._protocols = {_protocol_key(row): row for row in rows if row["kind"] == "protocol"}
 
     def method(
@@ -58,7 +75,7 @@ class Comparisons:
         method: str,
         baseline: str,
     ) -> Row:
-        """`method` against `baseline` within one protocol."""
+        """`method` against `baseline` within one protocol; `backbone` may be `ALL_BACKBONES`."""
         key = (dataset, protocol, backbone, ranking, metric, method, baseline)
         sides = ((protocol, method), (protocol, baseline))
         return self._methods.get(key) or self._absent(dataset, backbone, sides)
@@ -158,10 +175,18 @@ def evidence(
 
 @dataclass(frozen=True)
 class Answer:
-    """The lead paragraph, a point a dataset and protocol (and protocol effect), and what to know before believing."""
+    """The report's summary.
+
+    Attributes:
+        lead: the first paragraph.
+        points: one per dataset and protocol, and protocol effects.
+        choices: one per dataset and protocol: does it matter which items IADSR drops?
+        warnings: what to know before believing a number.
+    """
 
     lead: str
     points: Sequence[str]
+    choices: Sequence[str]
     warnings: Sequence[str]
 
 
@@ -172,29 +197,76 @@ def answer(results: Results, compared: Comparisons, settings: Mapping[str, Any])
         for dataset in results.values(DATASET)
         for protocol in results.values(PROTOCOL, dataset=dataset)
     ]
-    backbone, control = (
-        {block: evidence(results, compared, settings, *block, baseline=name) for block in blocks}
-        for name in ("none", "random_drop")
-    )
+    items = {
+        name: {block: evidence(results, compared, settings, *block, baseline=name) for block in blocks}
+        for name in BASELINES
+    }
     points = [
-        _point(*block, backbone[block], control[block], _has_control(results, *block)) + _beside_popular(results, items)
-        for block, items in backbone.items()
+        _point(results, *block, {name: items[name][block] for name in BASELINES})
+        + _beside_popular(results, items["none"][block])
+        for block in blocks
     ]
+    choices = [choice_sentence(results, compared, settings, *block) for block in blocks]
     effects = [_protocol_effect(results, compared, settings, dataset) for dataset in results.values(DATASET)]
     effects = [text for text in effects if text]
-    lead = [_opening([item for items in backbone.values() for item in items])]
-    controls = [item for block, items in control.items() if _has_control(results, *block) for item in items]
-    if controls:
-        lead.append(f"Against dropping as many interactions at random: {tally(controls)}.")
+    lead = [_opening([item for block in blocks for item in items["none"][block]])]
+    for name in CONTROLS:
+        against = [item for block in blocks if _holds(results, *block, name) for item in items[name][block]]
+        if against:
+            lead.append(f"Against {_CONTROL_WORDS[name]}: {tally(against)}.")
     if len(effects) == 1:
         lead += effects
     else:
         points += effects
-    return Answer(" ".join([*lead, _scope(results)]), points, warnings(results, compared, settings))
+    return Answer(" ".join([*lead, _scope(results)]), points, choices, warnings(results, compared, settings))
 
 
-def _has_control(results: Results, dataset: str, protocol: str) -> bool:
-    return "random_drop" in results.methods(dataset=dataset, protocol=protocol)
+def _holds(results: Results, dataset: str, protocol: str, method: str) -> bool:
+    return method in results.methods(dataset=dataset, protocol=protocol)
+
+
+def compared_backbones(results: Results, dataset: str, protocol: str) -> list[str]:
+    """The backbones of a table of comparisons, and their mean where there are several."""
+    backbones = results.values(BACKBONE, dataset=dataset, protocol=protocol)
+    return [*backbones, *([ALL_BACKBONES] if len(backbones) > 1 else [])]
+
+
+def choice_sentence(
+    results: Results, compared: Comparisons, settings: Mapping[str, Any], dataset: str, protocol: str
+) -> str:
+    """Does it matter *which* items are dropped? IADSR minus the same losses with a random mask, with intervals."""
+    ranking = own_ranking(protocol, settings)
+    where = f"{dataset}, “{protocol}” ({label(ranking)})"
+    control = CONTROLS[0]
+    if not _holds(results, dataset, protocol, control):
+        return f"{where}: not known, for “{label(control)}” is not in this grid."
+    rows = {
+        backbone: compared.method(dataset, protocol, backbone, ranking, _REFERENCE_METRIC, "iadsr", control)
+        for backbone in compared_backbones(results, dataset, protocol)
+    }
+    *backbones, last = rows
+    verdict = {
+        "gain": "which items are dropped matters: IADSR's choice does better than a random one",
+        "loss": "which items are dropped matters: IADSR's choice does worse than a random one",
+        "none": "no significant difference between IADSR's choice of items and a random one",
+        "missing": f"not known, for the comparison could not be made ({rows[last]['status']})",
+    }[outcome(rows[last])]
+    if outcome(rows[last]) == "missing":
+        return f"{where}: {verdict}."
+    made = [label(backbone) for backbone in backbones or rows if outcome(rows[backbone]) != "missing"]
+    text = (
+        f"{where}: {verdict}. {_REFERENCE_METRIC} with IADSR's mask minus that with a random mask is "
+        f"{_with_interval(rows[last])} with {f'the mean of {listed(made)}' if backbones else made[0]}"
+    )
+    if outcome(rows[last]) == "none" and is_number(rows[last]["gain_low"]) and is_number(rows[last]["gain_high"]):
+        low, high = percent(rows[last]["gain_low"]), percent(rows[last]["gain_high"])
+        text += f"; the interval allows anything from {low} to {high} of the random mask's value"
+    parts = [f"{label(name)} {_with_interval(rows[name])}, {outcome_text(rows[name])}" for name in backbones]
+    return f"{text}. By backbone: {'; '.join(parts)}." if parts else f"{text}."
+
+
+def _with_interval(row: Row) -> str:
+    return f"{signed(row['difference'])} {interval(row['ci_low'], row['ci_high'])}"
 
 
 def _opening(items: Sequence[Evidence]) -> str:
@@ -247,19 +319,27 @@ def _reach(made: Sequence[Evidence]) -> str:
     return f"{text}{' (' + listed(details) + ')' if details else ''}."
 
 
-def _point(
-    dataset: str, protocol: str, items: Sequence[Evidence], controls: Sequence[Evidence], has_control: bool
-) -> str:
+def _point(results: Results, dataset: str, protocol: str, against: Mapping[str, Sequence[Evidence]]) -> str:
+    """IADSR against each of `BASELINES` in one grid."""
+    items = against["none"]
     where = f"{dataset}, “{protocol}” ({label(items[0].ranking)})"
     made = [item for item in items if outcome(item.row) != "missing"]
     if not made:
         return f"{where}: IADSR could not be compared with its backbone ({_reasons(items)})."
     text = f"{where}: {_means(items, made)}; {tally(items)}."
-    if not has_control:
-        return f"{text} Random dropping, the control that a denoiser must beat, is not in this grid."
-    if all(outcome(item.row) == "missing" for item in controls):
-        return f"{text} It could not be compared with random dropping ({_reasons(controls)})."
-    return f"{text} Against random dropping: {tally(controls)}."
+    absent = [_CONTROL_WORDS[name] for name in CONTROLS if not _holds(results, dataset, protocol, name)]
+    for name in CONTROLS:
+        if not _holds(results, dataset, protocol, name):
+            continue
+        controls = against[name]
+        if all(outcome(item.row) == "missing" for item in controls):
+            text += f" It could not be compared with {_CONTROL_WORDS[name]} ({_reasons(controls)})."
+        else:
+            text += f" Against {_CONTROL_WORDS[name]}: {tally(controls)}."
+    if absent:
+        be = "is" if len(absent) == 1 else "are"
+        text += f" What a claim about denoising must beat, {listed(absent)}, {be} not in this grid."
+    return text
 
 
 def _beside_popular(results: Results, items: Sequence[Evidence]) -> str:
@@ -328,7 +408,7 @@ def _protocol_effect(results: Results, compared: Comparisons, settings: Mapping[
 
 
 def _scope(results: Results) -> str:
-    rivals = [name for name in results.methods() if name not in _CONTROLS and not name.startswith("iadsr")]
+    rivals = [name for name in results.methods() if name not in _NO_DENOISERS and not name.startswith("iadsr")]
     low, high = fixed(CLAIM_LOW * 100, 1), share(CLAIM_HIGH)
     grid = (
         f"of which this grid holds {listed([label(name) for name in rivals])}"
@@ -361,7 +441,7 @@ def warnings(results: Results, compared: Comparisons, settings: Mapping[str, Any
         item
         for dataset in results.values(DATASET)
         for protocol in results.values(PROTOCOL, dataset=dataset)
-        for baseline in ("none", "random_drop")
+        for baseline in BASELINES
         for item in evidence(results, compared, settings, dataset, protocol, baseline=baseline)
     ]
     split = sum(disagreement(item.row) for item in items)
@@ -421,20 +501,19 @@ def _mixed(results: Results, key: str, depth: int, what: str) -> list[str]:
 
 
 def _keep_rate_warnings(results: Results) -> list[str]:
-    """`random_drop` is a fair control only at IADSR's keep rate."""
+    """A control that drops at random is fair only at IADSR's keep rate."""
     found = []
     keys = [DATASET, PROTOCOL, BACKBONE, METHOD]
     means = results.cells.groupby(keys, sort=False)["train_keep_rate"].mean().reset_index()
     rates = {tuple(str(row[key]) for key in keys): row["train_keep_rate"] for row in records(means)}
     for (dataset, protocol, backbone, method), rate in rates.items():
-        if method != "random_drop":
+        if method not in ("random_mask", "random_drop"):
             continue
         other = rates.get((dataset, protocol, backbone, "iadsr"), math.nan)
         if is_number(rate) and is_number(other) and abs(rate - other) > _KEEP_RATE_SLACK:
             found.append(
-                f"{dataset}, {protocol}, {label(backbone)}: random drop keeps {share(rate)} in training, IADSR "
-                f"{share(other)}; "
-                "the control does not drop as much as the method."
+                f"{dataset}, {protocol}, {label(backbone)}: {label(method)} keeps {share(rate)} in training, "
+                f"IADSR {share(other)}; the control does not drop as much as the method."
             )
     return found
 

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from iadsr.core.columns import BACKBONE, METHOD, PROTOCOL, SEED
-from iadsr.reporting.answer import Comparisons
+from iadsr.reporting.answer import Comparisons, compared_backbones
 from iadsr.reporting.drawing import (
     MOST_LINES,
     Bar,
@@ -55,7 +55,7 @@ def answer_figure(
                 metric,
                 compared.method(dataset, protocol, backbone, own_ranking(protocol, settings), metric, "iadsr", "none"),
             )
-            for backbone in results.values(BACKBONE, dataset=dataset, protocol=protocol)
+            for backbone in compared_backbones(results, dataset, protocol)
             for metric in CLAIM_METRICS
         ]
         for protocol in protocols
@@ -89,7 +89,7 @@ def effect_figure(
                     dataset, protocol, backbone, own_ranking(protocol, settings), "NDCG@10", method, baseline
                 ),
             )
-            for backbone in results.values(BACKBONE, dataset=dataset, protocol=protocol)
+            for backbone in compared_backbones(results, dataset, protocol)
             for method, baseline in shown_pairs(results, dataset, protocol)
         ]
         for protocol in protocols

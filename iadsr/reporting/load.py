@@ -15,6 +15,7 @@ import pandas as pd
 
 from iadsr.core.columns import (
     ADDRESS,
+    ALL_BACKBONES,
     BACKBONE,
     DATASET,
     GROUP,
@@ -339,6 +340,7 @@ def _keep(frame: pd.DataFrame, expected: pd.DataFrame) -> pd.DataFrame:
 def _keep_comparisons(frame: pd.DataFrame, expected: pd.DataFrame) -> pd.DataFrame:
     """Comparisons both of whose sides are expected."""
     wanted = set(expected[[DATASET, BACKBONE, PROTOCOL, METHOD]].itertuples(index=False, name=None))
+    wanted |= {(dataset, ALL_BACKBONES, *rest) for dataset, _, *rest in wanted}
     columns = [frame[name] for name in (DATASET, BACKBONE, PROTOCOL, METHOD, "baseline_protocol", "baseline_method")]
     keep = [
         (dataset, backbone, protocol, method) in wanted

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from iadsr.core.columns import DIVERGED, FAILED
+from iadsr.core.columns import ALL_BACKBONES, DIVERGED, FAILED
 
 SIGNIFICANCE = 0.05
 CLAIM_LOW, CLAIM_HIGH = (
@@ -19,6 +19,10 @@ NOTHING = "\u2013"
 MINUS = "\u2212"
 TIMES = "\u00d7"
 POPULAR = "most popular"
+# What IADSR is compared with: no denoiser, which tells what the whole method gives, and the controls that a claim about
+# *denoising* must beat: its losses with a mask that drops as much at random, and without any mask.
+CONTROLS = ("random_mask", "aux_only")
+BASELINES = ("none", *CONTROLS)
 
 Outcome = Literal["gain", "loss", "none", "missing"]
 OUTCOME_WORDS: Mapping[str, str] = {
@@ -35,11 +39,13 @@ _LABELS = {
     "iadsr_released": "IADSR as released",
     "iadsr_tfidf": "IADSR, TF-IDF of the texts",
     "iadsr_random": "IADSR, random embeddings",
-    "random_drop": "random drop",
+    "random_mask": "IADSR, random mask",
+    "aux_only": "IADSR, no mask",
+    "random_drop": "input dropout",
     "popularity_drop": "popularity drop",
-    "aux_only": "auxiliary losses only",
     "excluded": "history excluded",
     "kept": "history kept",
+    ALL_BACKBONES: "all backbones",
 }
 
 

@@ -1,11 +1,11 @@
 """Which runs are compared with which, and one row of statistics for every comparison.
 
-Two kinds. `method`: within a protocol, every method against `none`, and every method but these two against
-`random_drop` where the grid has it. `protocol`: the same backbone and method under another protocol against
-`paper`.
+Three kinds. `method`: within a protocol, every method against `none`, and `iadsr` against its controls
+(`random_mask`, `aux_only`) where the grid has them. `backbones`: the same pairs, each user's metric averaged over the
+backbones first. `protocol`: the same backbone and method under another protocol against `paper`.
 
 A family, within which p values are adjusted together (Holm), is everything of one kind, dataset, ranking and
-metric, and for kind `method` of one protocol: all backbones, methods and baselines in it.
+metric, and for kinds `method` and `backbones` of one protocol: all backbones, methods and baselines in it.
 
 An experiment is a further grid with a baseline of its own, against which every other method of it is tested within
 its protocol. Its families are its own: how many experiments a run file has changes nothing in the main grid's rows.
@@ -14,6 +14,7 @@ its protocol. Its families are its own: how many experiments a run file has chan
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,10 +33,11 @@ from iadsr.statistics import bootstrap, paired
 
 Floats = NDArray[np.float64]
 
-METHOD, PROTOCOL = "method", "protocol"
+METHOD, BACKBONES, PROTOCOL = "method", "backbones", "protocol"
 BASE_PROTOCOL = "paper"
 BASE_METHOD = "none"
-CONTROL = "random_drop"
+TESTED = "iadsr"  # the method that claims to denoise
+CONTROLS = ("random_mask", "aux_only")  # its losses with a mask that knows nothing, and without a mask
 OK = "ok"
 MAIN = ""  # the experiment of the main grid's rows
 CELLS = tuple((ranking, metric) for ranking in c.RANKINGS for metric in USER_METRICS)
@@ -143,9 +145,14 @@ def plan(sides: Iterable[Side]) -> list[Comparison]:
     for side in present:
         if side.method != BASE_METHOD:
             comparisons.append(Comparison(METHOD, side, side._replace(method=BASE_METHOD)))
-        control = side._replace(method=CONTROL)
-        if side.method not in (BASE_METHOD, CONTROL) and control in present:
-            comparisons.append(Comparison(METHOD, side, control))
+        if side.method == TESTED:
+            controls = (side._replace(method=name) for name in CONTROLS)
+            comparisons += [Comparison(METHOD, side, control) for control in controls if control in present]
+    pooled = Counter(
+        Comparison(BACKBONES, *(pair._replace(backbone=c.ALL_BACKBONES) for pair in (side, baseline)))
+        for _, side, baseline in comparisons
+    )
+    comparisons += [comparison for comparison, backbones in pooled.items() if backbones > 1]
     for side in present:
         base = side._replace(protocol=BASE_PROTOCOL)
         if side != base and base in present:
@@ -184,10 +191,16 @@ def compare_all(
     rows: list[dict[str, Any]] = []
     for name, by_side, comparisons in grids:
         for comparison in comparisons:
-            runs, baseline_runs = by_side[comparison.side], by_side.get(comparison.baseline, {})
+            if comparison.kind == BACKBONES:
+                runs, baseline_runs, lost = _average(comparison, by_side)
+            else:
+                runs, baseline_runs = by_side[comparison.side], by_side.get(comparison.baseline, {})
+                lost = _lost(comparison, runs, baseline_runs)
             key = (comparison, frozenset(runs), frozenset(baseline_runs))
             if key not in known:
-                known[key] = _compare(comparison, runs, baseline_runs, seed=seed, flips=flips, resamples=resamples)
+                known[key] = _compare(
+                    comparison, runs, baseline_runs, lost, seed=seed, flips=flips, resamples=resamples
+                )
             heads = [_head(name, comparison, ranking, metric) for ranking, metric in CELLS]
             rows.extend({**head, **numbers} for head, numbers in zip(heads, known[key], strict=True))
     table = pd.DataFrame(rows, columns=list(COLUMNS))
@@ -210,14 +223,14 @@ def _compare(
     comparison: Comparison,
     runs: Mapping[int, Scores],
     baseline_runs: Mapping[int, Scores],
+    lost: str,
     *,
     seed: int,
     flips: int,
     resamples: int,
 ) -> list[dict[str, Any]]:
-    """The numbers and the status of one comparison, one row for each of `CELLS`."""
-    seeds = sorted(k for k in runs if k in baseline_runs and not (runs[k].reason or baseline_runs[k].reason))
-    lost = _lost(comparison, runs, baseline_runs)
+    """The numbers and the status of one comparison, one row for each of `CELLS`; `lost` names unusable runs."""
+    seeds = _common_seeds(runs, baseline_runs)
     if not seeds:
         return [{"users": 0, "seeds": 0, "status": lost or "no run"} for _ in CELLS]
     used = [side[k] for side in (runs, baseline_runs) for k in seeds]
@@ -240,6 +253,49 @@ def _compare(
         }
         for i in range(len(CELLS))
     ]
+
+
+def _common_seeds(runs: Mapping[int, Scores], baseline_runs: Mapping[int, Scores]) -> list[int]:
+    """Seeds that are done on both sides."""
+    return sorted(k for k in runs if k in baseline_runs and not (runs[k].reason or baseline_runs[k].reason))
+
+
+def _average(
+    comparison: Comparison, by_side: Mapping[Side, Mapping[int, Scores]]
+) -> tuple[dict[int, Scores], dict[int, Scores], str]:
+    """Average each user's metrics over the backbones, seed by seed, on both sides of a comparison.
+
+    Returns:
+        Both sides by seed, on the seeds that every backbone has on both sides, and what was lost. A backbone without
+        any such seed is left out.
+    """
+    used: list[tuple[Mapping[int, Scores], Mapping[int, Scores]]] = []
+    seeds: set[int] | None = None
+    lost = []
+    for backbone in sorted({side.backbone for side in by_side}):
+        sides = [side._replace(backbone=backbone) for side in (comparison.side, comparison.baseline)]
+        runs, baseline_runs = (by_side.get(side, {}) for side in sides)
+        if not (runs or baseline_runs):
+            continue
+        if reason := _lost(Comparison(METHOD, *sides), runs, baseline_runs):
+            lost.append(f"{backbone}: {reason}")
+        if common := _common_seeds(runs, baseline_runs):
+            used.append((runs, baseline_runs))
+            seeds = set(common) if seeds is None else seeds & set(common)
+    averaged = [
+        {k: _mean_scores([pair[place][k] for pair in used], side) for k in sorted(seeds or ())}
+        for place, side in enumerate((comparison.side, comparison.baseline))
+    ]
+    return averaged[0], averaged[1], "; ".join(lost)
+
+
+def _mean_scores(scores: Sequence[Scores], side: Side) -> Scores:
+    """The mean of the same users' metrics under several backbones, with one seed."""
+    first = scores[0]
+    for other in scores[1:]:
+        _check_joined(first, other)
+    values = np.mean([one.values for one in scores], axis=0)
+    return Scores(Address(*side, first.address.seed), first.users, first.targets, values)
 
 
 def _numbers(method: Floats, baseline: Floats, flips: int, stream: list[int]) -> dict[str, Any]:
@@ -268,7 +324,7 @@ def _head(experiment: str, comparison: Comparison, ranking: str, metric: str) ->
     """The columns that say what a row compares, and its family."""
     kind, side, baseline = comparison
     group = [kind] if experiment == MAIN else ["experiment", experiment]
-    within = [side.dataset, side.protocol] if kind == METHOD else [side.dataset]
+    within = [side.dataset] if kind == PROTOCOL else [side.dataset, side.protocol]
     return {
         "experiment": experiment,
         "kind": kind,
@@ -288,7 +344,7 @@ def _lost(comparison: Comparison, runs: Mapping[int, Scores], baseline_runs: Map
     """Which seeds a comparison cannot use and why; empty when it uses all of both sides."""
     parts = []
     for side, present in ((comparison.side, runs), (comparison.baseline, baseline_runs)):
-        name = side.method if comparison.kind == METHOD else f"{side.method} under {side.protocol}"
+        name = f"{side.method} under {side.protocol}" if comparison.kind == PROTOCOL else side.method
         if not present:
             parts.append(f"{name}: not in the grid")
             continue

@@ -15,6 +15,8 @@ import pandas as pd
 ADDRESS = ["dataset", "protocol", "backbone", "method", "seed"]
 METRICS = [f"{name}@{k}" for k in (5, 10, 20) for name in ("HR", "NDCG")] + ["MRR"]
 GROUPS = ["all", "cold", *(f"decile_{n}" for n in range(1, 11))]
+PAIRS = [("iadsr", "none"), ("iadsr", "random_mask"), ("iadsr", "aux_only"), ("random_mask", "none")]
+PAIRS += [("aux_only", "none"), ("random_drop", "none")]
 SETTINGS = {
     "name": "laptop",
     "protocols": {
@@ -45,7 +47,7 @@ def grid(
     datasets: Sequence[str] = ("movielens-100k",),
     protocols: Sequence[str] = ("paper", "strong"),
     backbones: Sequence[str] = ("gru4rec", "sasrec", "caser"),
-    methods: Sequence[str] = ("none", "iadsr", "random_drop"),
+    methods: Sequence[str] = ("none", "iadsr", "random_mask"),
     seeds: Sequence[int] = (1, 2, 3),
 ) -> list[tuple[str, str, str, str, int]]:
     return list(product(datasets, protocols, backbones, methods, seeds))
@@ -205,7 +207,7 @@ ENCODER = {
 
 
 def _run(address: dict[str, Any], bad: bool, generator: np.random.Generator) -> dict[str, Any]:
-    masked = address["method"].startswith("iadsr") or address["method"] == "random_drop"
+    masked = address["method"].startswith("iadsr") or address["method"] in ("random_mask", "random_drop")
     iadsr = address["method"].startswith("iadsr")
     return {
         **address,
@@ -309,7 +311,9 @@ def _comparisons(cells: Any, diverged: Any, missing: Any, generator: np.random.G
     blocks = dict.fromkeys((cell[0], cell[1], cell[2]) for cell in cells)
 
     def usable(dataset: str, protocol: str, backbone: str, method: str) -> str:
-        own = [cell for cell in cells if cell[:4] == (dataset, protocol, backbone, method)]
+        backbones = {block[2] for block in blocks} if backbone == "all" else {backbone}
+        places = {(dataset, protocol, name, method) for name in backbones}
+        own = [cell for cell in cells if cell[:4] in places]
         if not own or all(cell in missing for cell in own):
             return f"{method} is missing"
         return f"{method} seed 1: diverged (NaN)" if all(cell in diverged or cell in missing for cell in own) else "ok"
@@ -321,9 +325,13 @@ def _comparisons(cells: Any, diverged: Any, missing: Any, generator: np.random.G
             rows.append(_comparison(kind, dataset, backbone, ranking, metric, new, old, status, generator))
 
     for dataset, protocol, backbone in blocks:
-        for method, baseline in (("iadsr", "none"), ("random_drop", "none"), ("iadsr", "random_drop")):
+        for method, baseline in PAIRS:
             if {method, baseline} <= methods:
                 add("method", dataset, backbone, (protocol, method), (protocol, baseline))
+    for dataset, protocol in dict.fromkeys(block[:2] for block in blocks):
+        for method, baseline in PAIRS if len({block[2] for block in blocks}) > 1 else ():
+            if {method, baseline} <= methods:
+                add("backbones", dataset, "all", (protocol, method), (protocol, baseline))
     for dataset, backbone in dict.fromkeys((block[0], block[2]) for block in blocks):
         if (dataset, "paper", backbone) in blocks and (dataset, "strong", backbone) in blocks:
             add("protocol", dataset, backbone, ("strong", "none"), ("paper", "none"))
@@ -382,4 +390,4 @@ def _comparison(
 
 
 DIVERGED = [("movielens-100k", "paper", "caser", "iadsr", seed) for seed in (1, 2, 3)]
-MISSING = [("movielens-100k", "strong", "sasrec", "random_drop", 3)]
+MISSING = [("movielens-100k", "strong", "sasrec", "random_mask", 3)]

@@ -7,7 +7,7 @@ import pytest
 
 from iadsr.reporting.answer import Answer, Comparisons, answer
 from iadsr.reporting.load import load, load_all
-from iadsr.reporting.words import fixed
+from iadsr.reporting.words import MINUS, fixed, label
 from tests.unit.reporting.synthetic import SETTINGS, make_tree
 
 CELLS = [("ml", protocol, "sasrec", method, 1) for protocol in ("paper", "strong") for method in ("none", "iadsr")]
@@ -86,9 +86,12 @@ def test_scope_and_control_are_stated(say: Callable[..., Answer]) -> None:
     said = say(0.1, 0.05, 0.01)
     assert "none of which is in this grid" in said.lead
     assert "not a verdict on the whole claim" in said.lead
-    assert all(
-        "Random dropping, the control that a denoiser must beat, is not in this grid" in point for point in said.points
+    absent = (
+        "What a claim about denoising must beat, its losses with a random mask and its losses without a mask, are not "
+        "in this grid."
     )
+    assert all(absent in point for point in said.points)
+    assert said.choices[0] == ("ml, “paper” (history kept): not known, for “IADSR, random mask” is not in this grid.")
     assert any("Only 1 seed" in warning for warning in said.warnings)
 
 
@@ -120,3 +123,83 @@ def test_many_ties_in_time_are_a_warning(tmp_path: Path) -> None:
         results = load_all(tmp_path, CELLS, {}, notes)[0]
         warnings = answer(results, Comparisons(results), SETTINGS).warnings
         assert any("share user and time" in text and "grouped by product" in text for text in warnings) == expected
+
+
+CONTROLLED = [
+    ("ml", "strong", backbone, method, seed)
+    for backbone in ("gru4rec", "sasrec")
+    for method in ("none", "iadsr", "random_mask", "aux_only")
+    for seed in (0, 1, 2)
+]
+NUMBERS = ["difference", "ci_low", "ci_high", "relative_gain", "gain_low", "gain_high", "p_holm"]
+
+
+def choose(root: Path, rows: dict[str, tuple[float, ...]], cells: list = CONTROLLED) -> Answer:
+    """The answer when IADSR against a random mask has these `NUMBERS` in NDCG@10, by backbone."""
+    make_tree(root, cells, epochs=2)
+    path = root / "statistics" / "comparisons.parquet"
+    frame = pd.read_parquet(path)
+    for backbone, numbers in rows.items():
+        at = (
+            (frame["backbone"] == backbone)
+            & (frame["metric"] == "NDCG@10")
+            & (frame["baseline_method"] == "random_mask")
+        )
+        frame.loc[at, NUMBERS] = numbers
+    frame.to_parquet(path)
+    results = load(root, cells)
+    return answer(results, Comparisons(results), SETTINGS)
+
+
+def test_it_is_said_whether_it_matters_which_items_are_dropped(tmp_path: Path) -> None:
+    said = choose(
+        tmp_path,
+        {
+            "gru4rec": (0.002, 0.001, 0.003, 0.03, 0.01, 0.05, 0.01),
+            "sasrec": (-0.001, -0.003, 0.001, -0.02, -0.06, 0.02, 0.5),
+            "all": (0.0005, -0.001, 0.002, 0.01, -0.02, 0.04, 0.4),
+        },
+    )
+    assert [text.replace(MINUS, "-") for text in said.choices] == [
+        "ml, “strong” (history excluded): no significant difference between IADSR's choice of items and a random one. "
+        "NDCG@10 with IADSR's mask minus that with a random mask is +0.0005 [-0.0010, +0.0020] with the mean of "
+        "GRU4Rec and SASRec; the interval allows anything from -2.0\u202f% to +4.0\u202f% of the random mask's value. "
+        "By backbone: GRU4Rec +0.0020 [+0.0010, +0.0030], gain; SASRec -0.0010 [-0.0030, +0.0010], no significant "
+        "difference."
+    ]
+    assert "Against its losses with a random mask: " in said.lead and "not in this grid" not in said.points[0]
+
+
+@pytest.mark.parametrize(("sign", "word"), [(1, "better"), (-1, "worse")])
+def test_a_choice_that_matters(tmp_path: Path, sign: int, word: str) -> None:
+    ends = sorted((sign * 0.001, sign * 0.003))
+    said = choose(tmp_path, {"all": (sign * 0.002, *ends, sign * 0.03, *ends, 0.001)}).choices[0]
+    assert f"which items are dropped matters: IADSR's choice does {word} than a random one" in said
+    assert "the interval allows" not in said
+
+
+def test_one_backbone_needs_no_mean(tmp_path: Path) -> None:
+    cells = [cell for cell in CONTROLLED if cell[2] == "sasrec"]
+    said = choose(tmp_path, {"sasrec": (0.002, 0.001, 0.003, 0.03, 0.01, 0.05, 0.01)}, cells).choices[0]
+    assert said.endswith("minus that with a random mask is +0.0020 [+0.0010, +0.0030] with SASRec.")
+
+
+def test_a_choice_that_could_not_be_compared(tmp_path: Path) -> None:
+    make_tree(tmp_path, CONTROLLED, diverged=[cell for cell in CONTROLLED if cell[3] == "random_mask"], epochs=2)
+    results = load(tmp_path, CONTROLLED)
+    said = answer(results, Comparisons(results), SETTINGS).choices[0]
+    assert "not known, for the comparison could not be made (random_mask seed 1: diverged" in said
+
+
+@pytest.mark.parametrize("method", ["random_mask", "random_drop"])
+def test_a_control_that_drops_less_is_warned_of(tmp_path: Path, method: str) -> None:
+    cells = [("ml", "paper", "sasrec", name, 1) for name in ("none", "iadsr", method)]
+    make_tree(tmp_path, cells, epochs=2)
+    path = tmp_path / "evaluation" / "runs.parquet"
+    runs = pd.read_parquet(path)
+    runs.loc[runs["method"] == method, "train_keep_rate"] = 0.9
+    runs.loc[runs["method"] == "iadsr", "train_keep_rate"] = 0.7
+    runs.to_parquet(path)
+    results = load(tmp_path, cells)
+    found = answer(results, Comparisons(results), SETTINGS).warnings
+    assert any(f"{label(method)} keeps 90.0\u202f% in training, IADSR 70.0\u202f%" in text for text in found)

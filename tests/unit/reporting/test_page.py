@@ -64,7 +64,7 @@ def test_failed_cells_stay_in_the_result_tables(text: str) -> None:
     assert len(paper) == 9
     assert paper["Caser", "IADSR"] == ["seeds 1, 2 and 3 diverged: loss is NaN at epoch 3", "0/3"]
     strong = {tuple(row[:2]): row[2:] for row in rows_of(text, "overall-movielens-100k-strong-excluded")}
-    assert strong["SASRec", "random drop"][-1] == "2/3; seed 3 missing: no run record in the results tree"
+    assert strong["SASRec", "IADSR, random mask"][-1] == "2/3; seed 3 missing: no run record in the results tree"
 
 
 def test_numbers_are_those_of_the_metrics(text: str, tree: Path) -> None:
@@ -89,9 +89,9 @@ def test_gains_use_the_seeds_that_both_have(tree: Path, page: Path) -> None:
     metrics = pd.read_parquet(tree / "evaluation" / "metrics.parquet")
     query = "group == 'all' and protocol == 'strong' and ranking == 'excluded' and metric == 'HR@5'"
     values = metrics.query(query).query("backbone == 'sasrec'").set_index(["method", "seed"])["value"]
-    expected = (values["random_drop"][1] + values["random_drop"][2]) / (values["none"][1] + values["none"][2]) - 1
+    expected = (values["random_mask"][1] + values["random_mask"][2]) / (values["none"][1] + values["none"][2]) - 1
     stored = pd.read_csv(page.parent / "tables" / "overall-movielens-100k-strong-excluded.csv")
-    row = stored.query("backbone == 'sasrec' and method == 'random_drop'").iloc[0]
+    row = stored.query("backbone == 'sasrec' and method == 'random_mask'").iloc[0]
     assert row["HR@5 gain over none"] == pytest.approx(expected, rel=1e-12)
     assert row["seeds_done"] == 2
 
@@ -233,7 +233,9 @@ def test_whatever_a_method_logs_is_shown_and_can_be_had(tmp_path: Path) -> None:
     assert header[-2:] == ["loss contrast", "entropy"] and "unused" not in header
     rows = {row[3]: row[-2:] for row in rows_of(text, "logged")}
     nothing = [NOTHING, NOTHING]
-    assert rows == {"none": nothing, "IADSR": ["3.0000", "0.5000"], "random drop": nothing}, "epoch 12 is the best"
+    assert rows == {"none": nothing, "IADSR": ["3.0000", "0.5000"], "IADSR, random mask": nothing}, (
+        "epoch 12 is the best"
+    )
     assert 'href="tables/curves-all.csv"' in section_of(text, "training")
     given = pd.read_csv(out.parent / "tables" / "curves-all.csv")[list(curves.columns)]
     pd.testing.assert_frame_equal(given, curves, check_dtype=False)

@@ -76,22 +76,64 @@ def row(table: pd.DataFrame, metric: str = "HR@5", **where: str) -> pd.Series:
 
 
 def test_plan() -> None:
-    sides = [Side("d", p, "b", m) for p in ("paper", "strong") for m in ("none", "iadsr", "random_drop")]
-    sides.append(Side("d", "strong", "b", "iadsr-theta=-0.5"))
+    sides = [Side("d", p, "b", m) for p in ("paper", "strong") for m in ("none", "iadsr", "random_mask", "random_drop")]
+    sides += [Side("d", "strong", "b", m) for m in ("aux_only", "iadsr-theta=-0.5")]
     found = {(k, s.protocol, s.method, b.protocol, b.method) for k, s, b in plan(sides)}
     assert found == {
         ("method", "paper", "iadsr", "paper", "none"),
-        ("method", "paper", "iadsr", "paper", "random_drop"),
+        ("method", "paper", "iadsr", "paper", "random_mask"),
+        ("method", "paper", "random_mask", "paper", "none"),
         ("method", "paper", "random_drop", "paper", "none"),
         ("method", "strong", "iadsr", "strong", "none"),
-        ("method", "strong", "iadsr", "strong", "random_drop"),
+        ("method", "strong", "iadsr", "strong", "random_mask"),
+        ("method", "strong", "iadsr", "strong", "aux_only"),
+        ("method", "strong", "random_mask", "strong", "none"),
         ("method", "strong", "random_drop", "strong", "none"),
+        ("method", "strong", "aux_only", "strong", "none"),
         ("method", "strong", "iadsr-theta=-0.5", "strong", "none"),
-        ("method", "strong", "iadsr-theta=-0.5", "strong", "random_drop"),
         ("protocol", "strong", "none", "paper", "none"),
         ("protocol", "strong", "iadsr", "paper", "iadsr"),
+        ("protocol", "strong", "random_mask", "paper", "random_mask"),
         ("protocol", "strong", "random_drop", "paper", "random_drop"),
     }
+
+
+def test_pairs_of_several_backbones_are_also_compared_on_average() -> None:
+    sides = [Side("d", "paper", b, m) for b in ("a", "b") for m in ("none", "iadsr", "random_mask")]
+    found = {(s.backbone, s.method, b.method) for k, s, b in plan(sides) if k == "backbones"}
+    assert found == {("all", "iadsr", "none"), ("all", "iadsr", "random_mask"), ("all", "random_mask", "none")}
+    assert not [k for k, _, _ in plan(sides[:3]) if k == "backbones"]
+
+
+def test_users_are_averaged_over_backbones() -> None:
+    half, all_, none = [1.0] * 20 + [9.0] * 20, 1.0, 9.0
+    runs = [
+        run("none", rank=none, backbone="a"),
+        run("iadsr", rank=half, backbone="a"),
+        run("none", rank=half, backbone="b"),
+        run("iadsr", rank=all_, backbone="b"),
+    ]
+    found = row(compare_all(runs, **FAST), kind="backbones")
+    assert found["backbone"] == "all" and found["family"] == "backbones | toys | paper | excluded | HR@5"
+    assert (found["mean"], found["baseline_mean"], found["difference"]) == (0.75, 0.25, 0.5)
+    assert (found["wins"], found["ties"], found["users"]) == (40, 0, 40), "each user gains a half, in one backbone"
+    assert found[["ci_low", "ci_high"]].tolist() == pytest.approx([0.5, 0.5])
+
+
+def test_an_average_over_backbones_uses_the_seeds_that_all_have_and_names_the_rest() -> None:
+    runs = [run(m, seed, backbone=b) for m in ("none", "iadsr") for seed in (0, 1) for b in ("a", "b")]
+    runs += [run("none", 0, backbone="c"), run("iadsr", 0, backbone="c", reason="diverged (loss is NaN)")]
+    runs[-3] = run("iadsr", 1, backbone="b", reason="diverged (NaN)")
+    found = row(compare_all(runs, **FAST), kind="backbones")
+    assert found["seeds"] == 1
+    assert found["status"] == ("ok, without b: iadsr seed 1: diverged (NaN); c: iadsr seed 0: diverged (loss is NaN)")
+    lost = [
+        one
+        if one.address.method == "none"
+        else run("iadsr", one.address.seed, backbone=one.address.backbone, reason="x")
+        for one in runs
+    ]
+    assert row(compare_all(lost, **FAST), kind="backbones")["status"].startswith("a: iadsr seed 0: x")
 
 
 def test_direction_and_numbers_by_hand() -> None:
@@ -156,12 +198,12 @@ def test_family_is_everything_of_one_kind_protocol_ranking_and_metric() -> None:
         run(method, rank=list(rng.integers(1, 30, USERS).astype(float)), protocol=protocol, backbone=backbone)
         for protocol in ("paper", "strong")
         for backbone in ("gru4rec", "sasrec", "caser")
-        for method in ("none", "iadsr", "random_drop")
+        for method in ("none", "iadsr", "random_mask")
     ]
     table = compare_all(runs, **FAST)
     sizes = table.groupby(["kind", "family"]).size()
     # kind method: 3 backbones x 3 pairs in each protocol; kind protocol: 3 backbones x 3 methods
-    assert (sizes == 9).all()
+    assert (sizes[["method", "protocol"]] == 9).all() and (sizes["backbones"] == 3).all()
     assert len(sizes["method"]) == 2 * 2 * 7 and len(sizes["protocol"]) == 2 * 7
     assert "method | toys | strong | kept | NDCG@10" in sizes["method"]
     assert "protocol | toys | kept | NDCG@10" in sizes["protocol"]
@@ -216,7 +258,7 @@ def test_numbers_do_not_depend_on_the_rest_of_the_grid() -> None:
     runs = [run(m, rank=list(rng.integers(1, 30, USERS).astype(float))) for m in ("none", "iadsr", "aux_only")]
     few = compare_all(runs[:2], **FAST)
     many = compare_all(runs, **FAST)
-    kept = many[many["method"] == "iadsr"].reset_index(drop=True)
+    kept = many[(many["method"] == "iadsr") & (many["baseline_method"] == "none")].reset_index(drop=True)
     pd.testing.assert_frame_equal(few.drop(columns="p_holm"), kept.drop(columns="p_holm"))
     assert not few[["p", "ci_low"]].equals(compare_all(runs[:2], **FAST, seed=1)[["p", "ci_low"]])
 
