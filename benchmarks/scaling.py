@@ -32,6 +32,7 @@ from tqdm import tqdm
 from benchmarks.workloads import BEAUTY, CONFIG, MOVIELENS, Size, Training, batches_of, cell, compute_as_a_job
 from iadsr.core.config import BACKBONES, Cell, Objective, load_run, scope_under
 from iadsr.core.files import atomic_path
+from iadsr.training.schedule import epochs_of
 from iadsr.training.score import _BLOCK as BLOCK
 from iadsr.training.score import Scorer
 
@@ -210,7 +211,7 @@ def recorded(cell: dict[str, Any]) -> Cell:
 
 
 def check(model: dict[str, dict[str, float]], results: Path) -> pd.DataFrame:
-    """Every finished run of a folder: measured and predicted seconds of an epoch, and the share of its epochs run."""
+    """Every finished run of a folder: measured and predicted seconds of an epoch."""
     rows = []
     for path in sorted((results / "runs").glob("*/*/*/*/*/record.json")):
         run = recorded(json.loads(path.read_text())["cell"])
@@ -223,24 +224,22 @@ def check(model: dict[str, dict[str, float]], results: Path) -> pd.DataFrame:
                     "method": run.method,
                     "measured": curve["seconds"].mean(),
                     "predicted": epoch_seconds(model, run),
-                    "share": len(curve) / run.settings.epochs,
                 }
             )
     return pd.DataFrame(rows)
 
 
-def grid_hours(model: dict[str, dict[str, float]], share: dict[str, float]) -> tuple[int, float, float]:
-    """Runs of the paper's grid, its core-hours if every epoch is run, and if the given share of each protocol's is."""
+def grid_hours(model: dict[str, dict[str, float]]) -> tuple[int, float]:
+    """Runs of the paper's grid, and its core-hours."""
     cells = load_run(CONFIG / "paper.yaml").cells(CONFIG)
     known: dict[str, float] = {}
-    most = likely = 0.0
+    total = 0.0
     for one in cells:
         key = f"{one.dataset} {one.protocol} {one.backbone} {one.kind}"
         if key not in known:
-            known[key] = one.settings.epochs * epoch_seconds(model, one)
-        most += known[key] + START_SECONDS
-        likely += known[key] * share.get(one.protocol, 1.0) + START_SECONDS
-    return len(cells), most / 3600, likely / 3600
+            known[key] = epochs_of(one.settings, SIZES[one.dataset].sequences()) * epoch_seconds(model, one)
+        total += known[key] + START_SECONDS
+    return len(cells), total / 3600
 
 
 def picture(table: pd.DataFrame, path: Path) -> None:
@@ -281,7 +280,6 @@ def summary(table: pd.DataFrame, model: dict[str, dict[str, float]], results: Pa
     largest = table.loc[table["items"].idxmax()]
     lines += ["", f"Most memory: {table['mib'].max():,.0f} MiB, with {int(largest['items']):,} items.", ""]
     runs = check(model, results)
-    share = {} if runs.empty else runs.groupby("protocol")["share"].mean().to_dict()
     if not runs.empty:
         ratio = runs["predicted"] / runs["measured"]
         lines += [
@@ -290,11 +288,10 @@ def summary(table: pd.DataFrame, model: dict[str, dict[str, float]], results: Pa
             f"worst {(ratio - 1).abs().max():.0%}.",
             "",
         ]
-    count, most, likely = grid_hours(model, share)
+    count, hours = grid_hours(model)
     lines.append(
-        f"The paper's grid ({count:,} runs): {most:,.0f} core-hours if no run stops early, {likely:,.0f} if each runs "
-        f"the share of its epochs that those runs did. On 8 cores {most / 8:,.0f} and {likely / 8:,.0f} hours, on 2 "
-        f"cores {most / 2:,.0f} and {likely / 2:,.0f}. Embeddings are not in it."
+        f"The paper's grid ({count:,} runs): {hours:,.0f} core-hours: {hours / 8:,.0f} hours on 8 cores, "
+        f"{hours / 2:,.0f} on 2. Embeddings are not in it."
     )
     return "\n".join(lines) + "\n"
 

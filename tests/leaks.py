@@ -148,7 +148,9 @@ def _memory(model: Recommender, cell: Cell, sequences: Sequences, samples: Sampl
 
     hook = model.register_forward_pre_hook(note)
     for number in (1, 2, 3):
-        _epoch(model, model, still, items, texts_on(sequences, CPU), samples, cell, number, keep, noise, tally)
+        _epoch(
+            model, model, still, items, texts_on(sequences, CPU), samples, cell, number, 3, keep, noise, tally, False
+        )
     hook.remove()
     return handed
 

@@ -37,6 +37,7 @@ from iadsr.core.validation import (
 Width = Annotated[int, Field(ge=1, le=2**16)]
 Layers = Annotated[int, Field(ge=1, le=100)]
 Epochs = Annotated[int, Field(ge=1, le=10**6)]
+Steps = Annotated[int, Field(ge=1, le=10**9)]
 Weight = Annotated[float, Field(ge=0, le=1e6)]
 Temperature = Annotated[float, Field(ge=1e-3, le=1e3)]
 Objective = Literal["last", "prefix", "all"]
@@ -150,8 +151,15 @@ class IADSROptions(Strict):
         "otherwise these rows are left out of its denominator",
     )
     reconstruction: Weight = Field(1.0, description="weight of the reconstruction term")
-    mask: Literal["hard", "soft", "none"] = Field(
-        "hard", description="0/1 samples, the soft samples behind them, or no mask at all: auxiliary losses only"
+    reconstruction_error: Literal["relative", "squared"] = Field(
+        "relative",
+        description="squared error over the variance of what is reconstructed, so that the weight means the same at "
+        "any scale; or as it is, as released",
+    )
+    mask: Literal["hard", "soft", "random", "none"] = Field(
+        "hard",
+        description="0/1 samples, the soft samples behind them, as many dropped by chance (a control), or no mask at "
+        "all: auxiliary losses only",
     )
     remove: Remove = Field(
         "zero",
@@ -229,7 +237,13 @@ class Settings(Strict):
         description="which samples share a batch: those of like length, so that little is padding, or any. A loss with "
         "in-batch negatives depends on it",
     )
-    learning_rate: float = Field(gt=0, le=10, description="learning rate of AdamW")
+    learning_rate: float = Field(gt=0, le=10, description="highest learning rate of AdamW, at the warm-up's end")
+    steps: Steps = Field(description="the budget: optimiser steps, rounded up to whole epochs")
+    budget: float = Field(1.0, gt=0, le=1000, description="a multiple of `steps`: what would a longer training gain?")
+    warmup: float = Field(0.05, ge=0, lt=1, description="share of the steps in which the learning rate rises from 0")
+    schedule: Literal["cosine", "linear", "constant"] = Field(
+        "cosine", description="how the learning rate falls after the warm-up: to 0 along a cosine or a line, or not"
+    )
     weight_decay: float = Field(0.0, ge=0, le=100, description="decoupled weight decay of AdamW")
     average: float = Field(
         0.0,
@@ -237,12 +251,18 @@ class Settings(Strict):
         lt=1,
         description="decay a step of the weights' average, which is then scored; 0: no average",
     )
-    epochs: Epochs = Field(description="most epochs")
-    patience: Epochs = Field(description="stop after so many epochs without a better one")
+    validations: Epochs = Field(
+        40,
+        description="at most so many epochs, evenly spaced and the last among them, are validated; one of them is kept",
+    )
     stopping: Literal["validation", "training"] = Field(
         "validation",
         description="what makes an epoch better: validation NDCG@10, or the training loss (R10)",
     )
+    patience: Epochs | None = Field(
+        None, description="stop early after so many epochs without a better one, as released; none: never"
+    )
+    max_epochs: Epochs | None = Field(None, description="the run file's upper limit")
     loss: Literal["full", "in_batch"] = Field(
         "full", description="cross-entropy among all items, or among the batch's targets, as released"
     )
@@ -660,7 +680,7 @@ def settle_method(
         if backbone == "caser":
             own.add("R7")
             resolved["alignment"] = 0.0
-        resolved["equal_negatives"] = True
+        resolved |= {"equal_negatives": True, "reconstruction_error": "squared"}
     given, repaired = set(resolved["defects"]), set(resolved.pop("repaired"))
     if both := sorted(given & repaired):
         raise ConfigError(f"method '{label}' both has and mends {', '.join(both)}")
@@ -758,7 +778,7 @@ def resolve_settings(
     options = parse(model, {key: merged[key] for key in merged if key in model.model_fields}, where).model_dump()
     settings = parse(Settings, {key: merged[key] for key in merged if key in Settings.model_fields}, where)
     if max_epochs is not None:
-        settings = settings.model_copy(update={"epochs": min(max_epochs, settings.epochs)})
+        settings = settings.model_copy(update={"max_epochs": min(max_epochs, settings.max_epochs or max_epochs)})
     _check_fit(settings, options, where)
     return settings, options
 

@@ -53,6 +53,43 @@ class Interests(NamedTuple):
     semantic_paired: Tensor | None = None
 
 
+class ChanceMask(nn.Module):
+    """Bernoulli masks at the rates at which the method's own would have kept: which inputs go is chance alone.
+
+    A rate is that of a whole epoch, so that no input's mask depends on what stands behind it: in training, the epoch
+    before; in scoring, without a sample but by the sign of the score, the latest.
+    """
+
+    seen: Tensor
+    latest: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(3, dtype=torch.float64))  # kept in training, in scoring; inputs
+        self.register_buffer("latest", torch.ones(2, dtype=torch.float64))  # rates of the epoch before
+
+    def begin_epoch(self) -> None:
+        """What was counted becomes the latest rates."""
+        self.latest.copy_(self._rates())
+        self.seen.zero_()
+
+    def count(self, sampled: Tensor, wanted: Tensor, valid: Tensor) -> None:
+        """Add (B, T) masks that the method would have drawn, and would want without drawing."""
+        inside = valid.double()
+        self.seen += torch.stack(
+            [(mask.detach().double() * inside).sum() for mask in (sampled, wanted)] + [inside.sum()]
+        )
+
+    def draw(self, valid: Tensor, noise: torch.Generator, scoring: bool = False) -> Tensor:
+        """(B, T) 1 or 0; padding stays."""
+        rate = self._rates()[1] if scoring else self.latest[0]
+        drawn = torch.rand(valid.shape, generator=noise, device=valid.device) < rate
+        return (drawn | ~valid).to(torch.get_default_dtype())
+
+    def _rates(self) -> Tensor:
+        return torch.where(self.seen[2] > 0, self.seen[:2] / self.seen[2].clamp(min=1), self.latest)
+
+
 class IADSR(Method):
     """See the module's text."""
 
@@ -70,7 +107,8 @@ class IADSR(Method):
         long_rows: Literal["sequence", "position"],
         equal_negatives: bool,
         reconstruction: float,
-        mask: Literal["hard", "soft", "none"],
+        reconstruction_error: Literal["relative", "squared"],
+        mask: Literal["hard", "soft", "random", "none"],
         remove: Remove,
         semantic: bool,
         interest_text: Literal["items", "prefixes"],
@@ -88,13 +126,15 @@ class IADSR(Method):
         self.theta, self.temperature = theta, temperature
         self.alignment, self.alignment_temperature = alignment if semantic else 0.0, alignment_temperature
         self.alignment_rows, self.reconstruction = alignment_rows, reconstruction
+        self.relative = reconstruction_error == "relative"
         self.long_rows, self.equal_negatives = long_rows, equal_negatives
         self.mask, self.remove, self.threshold, self.quantile = mask, remove, threshold, quantile
         self.joined = interest_text == "prefixes"
         self.semantic, self.short, self.long, self.shared_projection = semantic, short, long, shared_projection
         self.causal = scope == "causal"
         self.masks = mask != "none"
-        self.remembers = self.masks and "R1" not in self.defects
+        self.remembers = self.masks and mask != "random" and "R1" not in self.defects
+        self.chance = ChanceMask() if mask == "random" else None
         self.mispairs = semantic and "R5" in self.defects
         self.sees_target = semantic and "R11" in self.defects
         width = context.width
@@ -112,14 +152,20 @@ class IADSR(Method):
     ) -> Encoded:
         """See `Method`."""
         embedded: Tensor = table(batch.items)
-        entering = embedded * keep.unsqueeze(-1) if self.remembers else embedded
-        if self.remembers and self.remove == "pack":
+        if self.chance is not None:
+            keep = self.chance.draw(batch.valid, noise)
+        enters = self.masks and "R1" not in self.defects
+        entering = embedded * keep.unsqueeze(-1) if enters else embedded
+        if enters and self.remove == "pack":
             states = encode_packed(backbone, embedded, keep, batch)
         else:
             states = backbone(entering, batch.lengths, batch.users)
         interests = self.interests(backbone, entering, states, batch)
         gate, score = self.judge(interests, batch)
         mask = self.sample(gate, score, noise)
+        if self.chance is not None:
+            self.chance.count(mask, self.wanted(gate, score, batch.valid), batch.valid)
+            mask = self.chance.draw(batch.valid, noise)
         losses: dict[str, Tensor] = {}
         traced: dict[str, Tensor] = {}
         if self.alignment > 0:
@@ -130,6 +176,8 @@ class IADSR(Method):
             losses["reconstruction"] = self.reconstruction * self.reconstruct(kept, embedded, gate & batch.valid)
         if not self.masks:
             return Encoded(states, losses, score=score.detach(), traced=traced)
+        if self.chance is not None:
+            return Encoded(states, losses, mask, traced=traced)
         return Encoded(states, losses, mask.detach(), gate.expand_as(score), score.detach(), mask, traced)
 
     def denoise(self, table: nn.Module, backbone: nn.Module, batch: Batch, noise: torch.Generator) -> Encoded:
@@ -141,16 +189,32 @@ class IADSR(Method):
             return Encoded(states, score=score)
         if "R2" in self.defects:
             return Encoded(states, {}, torch.ones_like(score), gate.expand_as(score), score)
-        wanted = torch.sigmoid(score / self.temperature) if self.mask == "soft" else (score >= 0).to(states.dtype)
-        keep = torch.where(gate & batch.valid, wanted, torch.ones_like(wanted))
+        if self.chance is not None:
+            keep = self.chance.draw(batch.valid, noise, scoring=True)
+        else:
+            keep = self.wanted(gate, score, batch.valid)
         changed = (keep < 1).any(1)
         if bool(changed.any()):
             again = encode_kept(backbone, embedded[changed], keep[changed], batch.select(changed), self.remove)
             states = states.index_put((changed,), again)
+        if self.chance is not None:
+            return Encoded(states, {}, keep)
         return Encoded(states, {}, keep, gate.expand_as(score), score)
+
+    def begin_epoch(self, epoch: int) -> None:
+        """See `Method`."""
+        if self.chance is not None:
+            self.chance.begin_epoch()
+
+    def wanted(self, gate: Tensor, score: Tensor, valid: Tensor) -> Tensor:
+        """(B, T) what is kept where nothing is drawn: below 1 only past the gate."""
+        passed = torch.sigmoid(score / self.temperature) if self.mask == "soft" else (score >= 0).to(score.dtype)
+        return torch.where(gate & valid, passed, torch.ones_like(passed))
 
     def sampled_keep(self, table: nn.Module, backbone: nn.Module, batch: Batch, noise: torch.Generator) -> Tensor:
         """(B, T) masks drawn as in training, for inputs that nobody trains on."""
+        if self.chance is not None:
+            return self.chance.draw(batch.valid, noise)
         embedded: Tensor = table(batch.items)
         states = backbone(embedded, batch.lengths, batch.users)
         return self.sample(*self.judge(self.interests(backbone, embedded, states, batch), batch), noise)
@@ -207,6 +271,9 @@ class IADSR(Method):
     def reconstruct(self, kept: Tensor, embedded: Tensor, inside: Tensor) -> Tensor:
         """Squared error of decoded masked states against embeddings, averaged within a row, then over rows.
 
+        Relative to the variance of those embeddings, unless `squared`: they start with a standard deviation of 0.02, so
+        that the error itself would be a thousandth of the other losses, and so would be its pull at the mask.
+
         Args:
             kept: (B, T, W).
             embedded: (B, T, D).
@@ -216,6 +283,8 @@ class IADSR(Method):
             raise Untrainable("as released, Caser has no decoder: its first step ends in an error (R7)")
         error = (self.decode(kept) - embedded).square().mean(-1) * inside
         positions = inside.sum(1)
+        if self.relative:
+            error = error / variance(embedded, inside)
         total: Tensor = (error.sum(1) / positions.clamp(min=1)).sum()
         return total if "R6" in self.defects else total / (positions > 0).sum().clamp(min=1)
 
@@ -314,6 +383,15 @@ def project_texts(project: nn.Module, text: Tensor, rows: Tensor, waits: bool) -
         return F.embedding(rows, project(text))
     projected: Tensor = project(text[rows])
     return projected
+
+
+@torch.no_grad()
+def variance(embedded: Tensor, inside: Tensor) -> Tensor:
+    """() mean over dimensions of the variance of (B, T, D) embeddings over the (B, T) positions that count."""
+    weight = inside.unsqueeze(-1).to(embedded.dtype)
+    count = weight.sum().clamp(min=1)
+    mean = (embedded * weight).sum((0, 1)) / count
+    return ((embedded - mean).square() * weight).sum((0, 1)).mean().div(count).clamp(min=1e-12)
 
 
 def _recent_mean(x: Tensor, valid: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The training loop, top to bottom: epochs, validation, early stopping, checkpoints."""
+"""The training loop, top to bottom: epochs, validation, the epoch that is kept, checkpoints."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import copy
 import logging
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from iadsr.sequences.split import Sequences
 from iadsr.training.checkpoint import resume, save_checkpoint
 from iadsr.training.data import left_padding, texts_on, training_step
 from iadsr.training.recommender import Recommender
+from iadsr.training.schedule import epochs_of, rate_factor, validated_epochs
 from iadsr.training.score import Scorer
 from iadsr.training.tally import Tally
 
@@ -42,22 +43,23 @@ class Epoch:
     Attributes:
         epoch: counted from 1.
         loss: mean training loss, all parts added up.
-        validation: NDCG@10 of the validation targets.
+        validation: NDCG@10 of the validation targets, None where the epoch was not validated.
         seconds: training and validation together.
         figures: everything else that was measured, by name: `loss_<name>` for each part of the loss, every traced
             figure of the method, `guessing_loss` (the recommendation loss if every candidate had the same score), and
             where there is a mask `keep_rate` (share of inputs kept), `gate_share` (share of sequences past the gate;
             with a gate per position, the mean over sequences of the share of positions) and `mask_gradient` (norm of
-            the gradient with respect to the mask).
+            the gradient with respect to the mask); in validated epochs of a method with losses of its own,
+            `gradient_<loss>_<part>` (see `pulls`).
     """
 
     epoch: int
     loss: float
-    validation: float
+    validation: float | None
     seconds: float
     figures: dict[str, float]
 
-    def flat(self) -> dict[str, float]:
+    def flat(self) -> dict[str, float | None]:
         """The columns of the row in curve.csv."""
         return {"epoch": self.epoch, "loss": self.loss, "validation": self.validation, "seconds": self.seconds} | (
             self.figures
@@ -116,15 +118,21 @@ class Totals:
 
 
 def train(
-    model: Recommender, sequences: Sequences, cell: Cell, device: torch.device, checkpoint: Path | None = None
+    model: Recommender,
+    sequences: Sequences,
+    cell: Cell,
+    device: torch.device,
+    checkpoint: Path | None = None,
+    observe: Callable[[int, float], None] | None = None,
 ) -> Outcome:
-    """Train to the best epoch; the model ends up with that epoch's weights.
+    """Train for the whole budget; the model ends up with the weights of the best validated epoch.
 
     The best is that of the highest validation NDCG@10, or as released of the lowest training loss (R10). With
     `average`, it is the moving average of the weights that is validated and kept.
 
     Args:
         checkpoint: where to keep the state between epochs; a state found there is continued. None keeps none.
+        observe: told each validated epoch and its score; may end training by raising.
 
     Returns:
         The outcome. A loss that is not finite ends training with `diverged` set and the weights of the best epoch.
@@ -181,9 +189,11 @@ def train(
     if checkpoint and resume(checkpoint, device, state, restore):
         logger.info("%s: goes on after epoch %d", cell.address, len(outcome.curve))
 
+    epochs = epochs_of(settings, sequences)
+    validated = validated_epochs(epochs, settings.validations)
     saved_at = time.monotonic()
-    for number in range(len(outcome.curve) + 1, settings.epochs + 1):
-        if number - 1 - outcome.best_epoch >= settings.patience:
+    for number in range(len(outcome.curve) + 1, epochs + 1):
+        if settings.patience is not None and number - 1 - outcome.best_epoch >= settings.patience:
             break
         started = time.monotonic()
         samples = training_samples(
@@ -193,19 +203,25 @@ def train(
             keep = torch.ones(samples.slots, device=device)
         tally = Tally(sequences.n_items, flags, device)
         try:
-            means = _epoch(model, scored, optimiser, items, texts, samples, cell, number, keep, noise, tally)
-            validation = scorer.validation(scored, settings.ranking, evaluation_noise(cell, device))
+            looked = number in validated
+            means = _epoch(
+                model, scored, optimiser, items, texts, samples, cell, number, epochs, keep, noise, tally, looked
+            )
+            validation = scorer.validation(scored, settings.ranking, evaluation_noise(cell, device)) if looked else None
             row = _row(number, means, validation, time.monotonic() - started)
         except Diverged as error:
             outcome.diverged = f"epoch {number}: {error}"
             break
         outcome.curve.append(row)
-        score = validation if settings.stopping == "validation" else -row.loss
-        if score > outcome.best_score:
-            outcome.best_epoch, outcome.best_validation, outcome.best_score = number, validation, score
-            outcome.tally = tally
-            best = {name: value.detach().clone() for name, value in scored.state_dict().items()}
-        logger.info(_progress(cell, row, outcome))
+        if validation is not None:
+            score = validation if settings.stopping == "validation" else -row.loss
+            if score > outcome.best_score:
+                outcome.best_epoch, outcome.best_validation, outcome.best_score = number, validation, score
+                outcome.tally = tally
+                best = {name: value.detach().clone() for name, value in scored.state_dict().items()}
+            logger.info(_progress(cell, row, epochs, outcome))
+            if observe:
+                observe(number, validation)
         if checkpoint and time.monotonic() - saved_at > _CHECKPOINT_SECONDS:
             save_checkpoint(checkpoint, state())
             saved_at = time.monotonic()
@@ -224,13 +240,16 @@ def _epoch(
     samples: Samples,
     cell: Cell,
     number: int,
+    epochs: int,
     keep: Tensor,
     noise: torch.Generator,
     tally: Tally,
+    trace: bool,
 ) -> dict[str, float]:
-    """One pass over the samples.
+    """One pass over the samples, number `number` of `epochs`.
 
-    Updates weights, their average in `scored` if that is another model, `keep` and `tally`.
+    Updates weights, their average in `scored` if that is another model, `keep` and `tally`. With `trace`, the first
+    step measures how hard each loss pulls.
 
     Returns:
         The mean of everything measured, by name; `mask_gradient` squared.
@@ -244,12 +263,19 @@ def _epoch(
     by_length = settings.batching == "length"
     ours: list[Tensor] = list(scored.parameters())
     theirs: list[Tensor] = list(model.parameters())
-    for chosen in batches(samples, settings.batch_size, generator(cell.seed, f"order/{number}"), by_length):
+    chosen_ones = list(batches(samples, settings.batch_size, generator(cell.seed, f"order/{number}"), by_length))
+    for index, chosen in enumerate(chosen_ones):
+        progress = (number - 1 + (index + 0.5) / len(chosen_ones)) / epochs
+        for group in optimiser.param_groups:
+            group["lr"] = group.setdefault("initial_lr", group["lr"]) * rate_factor(settings, progress)
         step = training_step(items, samples, chosen, left, method.mispairs, texts, method.sees_target)
         # padding is never dropped: where the release encodes it, it is an input like any other
         previous = torch.where(step.batch.valid, keep[step.slots], 1.0) if method.remembers else keep[:1]
         losses, encoded = model(step, previous.expand(step.slots.shape), noise)
         _check_names(losses, encoded.traced)
+        if trace and index == 0 and encoded.losses:
+            for name, norm in pulls(model, losses, encoded.mask).items():
+                totals.add(name, norm, 1)
         loss = torch.stack(list(losses.values())).sum()
         optimiser.zero_grad(set_to_none=True)
         if encoded.mask is not None and encoded.mask.requires_grad:
@@ -284,6 +310,26 @@ def _epoch(
     return means
 
 
+def pulls(model: Recommender, losses: Mapping[str, Tensor], mask: Tensor | None) -> dict[str, Tensor]:
+    """How hard each weighted loss pulls at each part of a model: norms of gradients, `gradient_<loss>_<part>`.
+
+    Parts: `mask`, where there is one with a gradient; `table` and `backbone`; every child of the method by its name,
+    such as `project`. A part that a loss does not reach is pulled with 0.
+    """
+    children = {"table": model.table, "backbone": model.backbone, **dict(model.method.named_children())}
+    parts: dict[str, list[Tensor]] = {name: list(child.parameters()) for name, child in children.items()}
+    parts["mask"] = [mask] if mask is not None and mask.requires_grad else []
+    every = [tensor for tensors in parts.values() for tensor in tensors]
+    norms: dict[str, Tensor] = {}
+    for loss, value in losses.items():
+        gradients = torch.autograd.grad(value, every, retain_graph=True, allow_unused=True, materialize_grads=True)
+        squares = iter([gradient.square().sum() for gradient in gradients])
+        for part, tensors in parts.items():
+            if tensors:
+                norms[f"gradient_{loss}_{part}"] = torch.stack([next(squares) for _ in tensors]).sum().sqrt()
+    return norms
+
+
 @torch.no_grad()
 def follow(average: list[Tensor], weights: list[Tensor], decay: float) -> None:
     """One step of an exponential moving average of weights."""
@@ -310,12 +356,12 @@ def _check_names(losses: Iterable[str], traced: Iterable[str]) -> None:
     """Raise ValueError if a method calls a figure by the name of a column that the loop itself fills."""
     columns = {*(part.name for part in fields(Epoch)), GUESSING, "keep_rate", "gate_share", "mask_gradient"}
     columns |= {f"loss_{name}" for name in losses}
-    if taken := sorted(columns & set(traced)):
+    if taken := sorted(name for name in traced if name in columns or name.startswith("gradient_")):
         raise ValueError(f"a method's traced figures are named as columns of curve.csv are: {', '.join(taken)}")
 
 
-def _row(number: int, means: dict[str, float], validation: float, seconds: float) -> Epoch:
-    if not math.isfinite(validation):
+def _row(number: int, means: dict[str, float], validation: float | None, seconds: float) -> Epoch:
+    if validation is not None and not math.isfinite(validation):
         raise Diverged("the validation score is not finite; lower the learning rate")
     figures = {name: value for name, value in means.items() if name != "loss"}
     if "mask_gradient" in figures:
@@ -323,10 +369,10 @@ def _row(number: int, means: dict[str, float], validation: float, seconds: float
     return Epoch(number, means.get("loss", 0.0), validation, seconds, figures)
 
 
-def _progress(cell: Cell, row: Epoch, outcome: Outcome) -> str:
+def _progress(cell: Cell, row: Epoch, epochs: int, outcome: Outcome) -> str:
     mask = f"  keep {row.figures['keep_rate']:.3f}" if "keep_rate" in row.figures else ""
     return (
-        f"{cell.address}: epoch {row.epoch}/{cell.settings.epochs}  loss {row.loss:.4f}  NDCG@10 {row.validation:.4f} "
+        f"{cell.address}: epoch {row.epoch}/{epochs}  loss {row.loss:.4f}  NDCG@10 {row.validation:.4f} "
         f"(best {outcome.best_validation:.4f} at {outcome.best_epoch}){mask}  {row.seconds:.1f} s"
     )
 

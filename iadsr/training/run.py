@@ -283,7 +283,7 @@ def load_context(cell: Cell, inputs: dict[str, Path], vectors: Vectors | None, d
 
 def curve_table(curve: Sequence[Epoch]) -> pd.DataFrame:
     """curve.csv: one row per epoch, one column per figure that any epoch has, in order of appearance."""
-    fixed = Epoch(0, 0.0, 0.0, 0.0, {}).flat()
+    fixed = Epoch(0, 0.0, None, 0.0, {}).flat()
     names = dict.fromkeys(name for row in (fixed, *(epoch.flat() for epoch in curve)) for name in row)
     return pd.DataFrame([row.flat() for row in curve], columns=list(names))
 

@@ -73,4 +73,5 @@ def test_a_compiled_step_computes_the_same(backbone: str, kind: str, backend: st
     found = loss_and_gradients(compiled, (step, keep), torch.Generator().manual_seed(1))
     torch.testing.assert_close(found[0], plain[0])
     for ours, wanted in zip(found[1], plain[1], strict=True):
-        torch.testing.assert_close(ours, wanted)
+        size = float(wanted.abs().max())  # sums in another order differ by the size of what is summed
+        torch.testing.assert_close(ours, wanted, rtol=1e-5, atol=1e-5 * max(1.0, size))

@@ -41,7 +41,7 @@ class Case:
     base: dict[str, Any] = field(default_factory=dict)
 
 
-LONG = {"epochs": 8, "patience": 8, "learning_rate": 0.2}  # whose best epoch is not the last
+LONG = {"epochs": 8, "learning_rate": 0.2}  # whose best epoch is not the last
 SETTINGS = {
     "objective": Case("all", ("loss",), ("targets", "parameters")),
     "max_length": Case(3, ("loss", "ranks"), ("targets",)),
@@ -53,7 +53,12 @@ SETTINGS = {
     "learning_rate": Case(0.02, ("loss",)),
     "weight_decay": Case(1.0, ("loss",)),
     "average": Case(0.9, ("validation", "ranks"), ("loss",)),
-    "epochs": Case(2, ("epochs",)),
+    "steps": Case(1, ("epochs",), base={"max_epochs": None, "steps": 6}),
+    "budget": Case(2.0, ("epochs",), base={"max_epochs": None, "steps": 6}),
+    "max_epochs": Case(2, ("epochs",)),
+    "warmup": Case(0.5, ("loss",)),
+    "schedule": Case("cosine", ("loss",)),
+    "validations": Case(1, ("validation",), ("loss", "epochs")),
     "patience": Case(1, ("epochs",), base=LONG),
     "stopping": Case("training", ("best",), ("loss", "validation"), base=LONG),
     "loss": Case("in_batch", ("loss",)),
@@ -189,6 +194,7 @@ IADSR = {
     "long_rows": Case("position", CURVE, base={"scope": "causal"}),
     "equal_negatives": Case(True, CURVE),
     "reconstruction": Case(0.5, CURVE),
+    "reconstruction_error": Case("squared", CURVE),
     "mask": Case("soft", CURVE),
     "remove": Case("pack", CURVE),
     "semantic": Case(False, (*CURVE, "parameters")),

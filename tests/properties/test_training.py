@@ -84,7 +84,7 @@ def test_killed_and_resumed_equals_never_killed(
     kind: str, objective: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loop, "_CHECKPOINT_SECONDS", -1.0)
-    cell = small_cell("gru4rec", kind, objective, epochs=5, patience=5, average=0.9)
+    cell = small_cell("gru4rec", kind, objective, epochs=5, average=0.9)
     straight, whole = run(cell)
     path = tmp_path / "scratch" / "x.pt"
     calls = 0
@@ -196,7 +196,7 @@ def test_the_average_of_the_weights_is_what_is_scored_and_kept() -> None:
 def test_stopping_on_the_training_loss_keeps_the_epoch_of_the_lowest() -> None:
     """R10. The rate is high enough for validation to prefer another epoch."""
     cells = [
-        small_cell("gru4rec", "none", "last", epochs=12, patience=12, learning_rate=0.05, stopping=stopping)
+        small_cell("gru4rec", "none", "last", epochs=12, learning_rate=0.05, stopping=stopping)
         for stopping in ("training", "validation")
     ]
     (_, by_loss), (_, by_validation) = (run(cell) for cell in cells)
@@ -258,7 +258,6 @@ def test_it_learns_the_ring(backbone: str, objective: str) -> None:
         "none",
         objective,
         epochs=40,
-        patience=40,
         dropout=0.0,
         dimension=16,
         batch_size=16,

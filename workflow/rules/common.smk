@@ -89,12 +89,8 @@ def encoder_source(wildcards) -> str:
     return source("embeddings", embeddings=encoder["kind"])
 
 
-def cell_of(wildcards) -> schema.Cell:
-    return CELLS[wildcards.address]
-
-
 def embeddings_of(wildcards) -> list[str]:
-    cell = cell_of(wildcards)
+    cell = CELLS[wildcards.address]
     if cell.encoder is None:
         return []
     catalogue = f"{ROOT}/data/{cell.dataset}/items.parquet"
@@ -109,7 +105,7 @@ def embeddings_of(wildcards) -> list[str]:
 
 def matched_of(wildcards) -> list[str]:
     """The run whose keep rates a control copies."""
-    matched = cell_of(wildcards).matched
+    matched = CELLS[wildcards.address].matched
     return (
         []
         if matched is None

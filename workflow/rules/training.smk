@@ -1,6 +1,6 @@
 rule training:
     input:
-        sequences=lambda wildcards: f"{ROOT}/sequences/{cell_of(wildcards).dataset}/sequences.npz",
+        sequences=lambda wildcards: f"{ROOT}/sequences/{CELLS[wildcards.address].dataset}/sequences.npz",
         embeddings=embeddings_of,
         matched=matched_of,
     output:
@@ -18,11 +18,11 @@ rule training:
         settings=SETTINGS,
         python=PYTHON,
         threads=RUN.threads,  # changes digits, so it retrains
-        cell=lambda wildcards: cell_of(wildcards).digest,
+        cell=lambda wildcards: CELLS[wildcards.address].digest,
         source=lambda wildcards: source(
             "training",
-            models=cell_of(wildcards).network,
-            methods=cell_of(wildcards).kind,
+            models=CELLS[wildcards.address].network,
+            methods=CELLS[wildcards.address].kind,
         ),
     message:
         "Training {wildcards.address}"

@@ -83,12 +83,12 @@ def test_a_protocol_gives_what_a_method_leaves_open_and_nothing_else() -> None:
 def test_a_line_for_dataset_and_backbone_wins_over_both(tmp_path: Path) -> None:
     folder = tmp_path / "config"
     shutil.copytree(FOLDER, folder)
-    lines = "backbones: {gru4rec: {epochs: 5}}\n"
-    lines += "datasets: {movielens-100k: {epochs: 6}, movielens-100k/gru4rec: {epochs: 7}}\n"
+    lines = "backbones: {gru4rec: {steps: 5}}\n"
+    lines += "datasets: {movielens-100k: {steps: 6}, movielens-100k/gru4rec: {steps: 7}}\n"
     mine = folder / "protocols/mine.yaml"
     mine.write_text(f"name: mine\nextends: paper\ndescription: d\n{lines}")
     cells = run(protocols=["mine"], backbones=["gru4rec", "sasrec"]).cells(folder)
-    assert {(cell.backbone, cell.settings.epochs) for cell in cells} == {("gru4rec", 7), ("sasrec", 6)}
+    assert {(cell.backbone, cell.settings.steps) for cell in cells} == {("gru4rec", 7), ("sasrec", 6)}
     mine.write_text(mine.read_text().replace("movielens-100k/gru4rec", "movielens-100k/gru4re"))
     with pytest.raises(ConfigError, match="did you mean 'gru4rec'"):
         run(protocols=["mine"]).cells(folder)
@@ -115,7 +115,7 @@ def test_sweep_names_and_matched_addresses() -> None:
 
 def test_max_epochs_caps_and_every_setting_changes_the_digest() -> None:
     plain, capped = run().cells(FOLDER)[0], run(max_epochs=2).cells(FOLDER)[0]
-    assert capped.settings.epochs == 2
+    assert (plain.settings.max_epochs, capped.settings.max_epochs) == (None, 2)
     assert plain.digest != capped.digest
 
 
@@ -202,11 +202,11 @@ def test_a_protocol_extends_another_key_by_key(tmp_path: Path) -> None:
     shutil.copytree(FOLDER, tmp_path / "config")
     folder = tmp_path / "config/protocols"
     (folder / "mine.yaml").write_text(
-        "name: mine\nextends: strong\ndescription: d\nsettings: {epochs: 3}\nbackbones: {gru4rec: {hidden: 9}}\n"
+        "name: mine\nextends: strong\ndescription: d\nsettings: {steps: 3}\nbackbones: {gru4rec: {hidden: 9}}\n"
     )
     mine = run(protocols=["mine"]).cells(tmp_path / "config")[0]
     strong = run().cells(FOLDER)[0]
-    assert mine.settings == strong.settings.model_copy(update={"epochs": 3})
+    assert mine.settings == strong.settings.model_copy(update={"steps": 3})
     assert mine.backbone_options == {**strong.backbone_options, "hidden": 9}
     (folder / "mine.yaml").write_text("name: mine\nextends: mine\ndescription: d\n")
     with pytest.raises(ConfigError, match="extends itself"):

@@ -210,10 +210,10 @@ BAD_FILES = {
     "unknown setting": (protocol("settings: {learning_rte: 1}"), "'settings.learning_rte', did you mean"),
     "a backbone's option for all": (protocol("settings: {hidden: 3}"), "unknown key 'settings.hidden'"),
     "impossible setting": (protocol("settings: {dropout: 1.0}"), "settings.dropout: "),
-    "a word for a number": (protocol("settings: {epochs: many}"), "settings.epochs: "),
-    "a boolean for a number": (protocol("settings: {epochs: true}"), "settings.epochs: "),
-    "a fraction of an epoch": (protocol("settings: {epochs: 1e-2}"), "settings.epochs: "),
-    "epochs without end": (protocol("settings: {epochs: 1e30}"), "settings.epochs: "),
+    "a word for a number": (protocol("settings: {steps: many}"), "settings.steps: "),
+    "a boolean for a number": (protocol("settings: {steps: true}"), "settings.steps: "),
+    "a fraction of a step": (protocol("settings: {steps: 1e-2}"), "settings.steps: "),
+    "steps without end": (protocol("settings: {steps: 1e30}"), "settings.steps: "),
     "a width without end": (protocol("backbones: {gru4rec: {hidden: 1e30}}"), "backbones.gru4rec.hidden: "),
     "a learning rate that is a slip": (protocol("settings: {learning_rate: 1e3}"), "settings.learning_rate: "),
     "nothing but noise": (protocol("settings: {injected_noise: 0.99}"), "settings.injected_noise: "),
@@ -231,13 +231,13 @@ BAD_FILES = {
     ),
     "option of another backbone": (protocol("backbones: {gru4rec: {heads: 1}}"), "unknown key 'backbones.gru4rec.h"),
     "option of other networks": (protocol("backbones: {caser: {filters: 3}}"), "'backbones.caser.filters'"),
-    "unknown dataset": (protocol("datasets: {beuaty: {epochs: 3}}"), "did you mean 'beauty'"),
+    "unknown dataset": (protocol("datasets: {beuaty: {steps: 3}}"), "did you mean 'beauty'"),
     "unknown setting of a dataset that is not used": (
-        protocol("datasets: {beauty: {epoch: 3}}"),
-        "'datasets.beauty.epoch', did you mean 'epochs'",
+        protocol("datasets: {beauty: {step: 3}}"),
+        "'datasets.beauty.step', did you mean 'steps'",
     ),
-    "unknown dataset of a pair": (protocol("datasets: {beuaty/gru4rec: {epochs: 3}}"), "did you mean 'beauty'"),
-    "unknown backbone of a pair": (protocol("datasets: {beauty/gru4rce: {epochs: 3}}"), "did you mean 'gru4rec'"),
+    "unknown dataset of a pair": (protocol("datasets: {beuaty/gru4rec: {steps: 3}}"), "did you mean 'beauty'"),
+    "unknown backbone of a pair": (protocol("datasets: {beauty/gru4rce: {steps: 3}}"), "did you mean 'gru4rec'"),
     "unknown option of a pair": (
         protocol("datasets: {beauty/sasrec: {haeds: 3}}"),
         "'datasets.beauty/sasrec.haeds', did you mean 'heads'",
@@ -412,11 +412,11 @@ def test_every_number_that_python_writes_is_read_back(value: float) -> None:
 def test_numbers_of_every_spelling_reach_the_cells(tmp_path: Path) -> None:
     shutil.copytree(FOLDER, tmp_path / "config")
     mine = tmp_path / "config/protocols/mine.yaml"
-    mine.write_text(protocol("settings: {epochs: 1e2, learning_rate: 1e-2, weight_decay: 1e-1}")["protocols/mine.yaml"])
+    mine.write_text(protocol("settings: {steps: 1e2, learning_rate: 1e-2, weight_decay: 1e-1}")["protocols/mine.yaml"])
     path = write_run(tmp_path, protocols="[mine]", sweeps=f"[{point('[-1e-1, 5e-1]')}]")
     cells = distinct(plan(load_run(path), tmp_path / "config"))
     settings = cells[0].settings
-    assert (settings.epochs, settings.learning_rate, settings.weight_decay) == (100, 0.01, 0.1)
+    assert (settings.steps, settings.learning_rate, settings.weight_decay) == (100, 0.01, 0.1)
     assert [(cell.method, cell.method_options.get("theta")) for cell in cells[2:]] == [
         ("iadsr-theta=-0.1", -0.1),
         ("iadsr-theta=0.5", 0.5),

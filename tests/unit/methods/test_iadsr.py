@@ -31,7 +31,7 @@ class Shift(nn.Module):
 
 def method_of(context: Context, **options: object) -> IADSR:
     settings = Settings(
-        objective="last", max_length=4, ranking="kept", dropout=0, batch_size=3, learning_rate=1, epochs=1, patience=1
+        objective="last", max_length=4, ranking="kept", dropout=0, batch_size=3, learning_rate=1, steps=1
     )
     given, _ = settle_method("iadsr", options, settings, "caser", "iadsr")
     return build(context, **{name: value for name, value in given.items() if name not in RUN_OPTIONS})
@@ -69,8 +69,9 @@ def test_gate_and_score_equal_the_definition(scope: str) -> None:
             assert bool(gate.expand_as(score)[row, t]) == (cosine(long_semantic, long) > method.theta)
 
 
-def test_reconstruction_is_the_mean_within_a_row_and_then_over_rows() -> None:
-    method, table, backbone, batch = make(alignment=0.0)
+@pytest.mark.parametrize("error", ["relative", "squared"])
+def test_reconstruction_is_the_mean_within_a_row_and_then_over_rows(error: str) -> None:
+    method, table, backbone, batch = make(alignment=0.0, reconstruction_error=error)
     encoded = method(table, backbone, batch, torch.ones(3, 4), torch.Generator().manual_seed(5))
     assert encoded.keep is not None
     rows = []
@@ -81,7 +82,9 @@ def test_reconstruction_is_the_mean_within_a_row_and_then_over_rows() -> None:
             decoded = method.decode(encoded.states[row, t] * encoded.keep[row, t])
             errors.append(float((decoded - target).square().mean()))
         rows.append(np.mean(errors))
-    assert float(encoded.losses["reconstruction"]) == pytest.approx(np.mean(rows), abs=1e-6)
+    there = table(batch.items)[batch.valid].detach().numpy()
+    scale = there.var(axis=0).mean() if error == "relative" else 1.0
+    assert float(encoded.losses["reconstruction"]) == pytest.approx(np.mean(rows) / scale, rel=1e-5)
     assert set(encoded.losses) == {"reconstruction"}
 
 
@@ -149,6 +152,43 @@ def test_each_way_to_project_gives_every_position_its_text(waits: bool) -> None:
     assert few.numel() <= len(TEXT) < many.numel(), "one call for each way"
     for items in (few, many):
         torch.testing.assert_close(project_texts(method.project, TEXT, items, waits), method.project(TEXT[items]))
+
+
+def test_relative_reconstruction_is_the_same_at_any_scale() -> None:
+    """Embeddings ten times as large, with a decoder's output to match: an equal loss."""
+    method, table, _, batch = make()
+    kept, inside = torch.randn(3, 4, 4), batch.valid
+    assert method.decode is not None
+    nn.init.zeros_(method.decode.bias)
+    small, large = table(batch.items), 10 * table(batch.items)
+    ours = method.reconstruct(kept, small, inside), method.reconstruct(10 * kept, large, inside)
+    torch.testing.assert_close(ours[0], ours[1])
+    method.relative = False
+    assert not torch.isclose(method.reconstruct(kept, small, inside), method.reconstruct(10 * kept, large, inside))
+
+
+def test_a_mask_of_chance_drops_as_many_as_the_method_would() -> None:
+    """In training at the rate of the epoch before, in scoring at that of the latest; nothing in the first epoch."""
+    method, table, backbone, batch = make(mask="random", theta=-2.0)
+    noise = torch.Generator().manual_seed(0)
+    assert method.chance is not None
+    assert not method.remembers
+    many = batch.valid.new_ones(200, 50)
+    method.begin_epoch(1)
+    assert method.chance.draw(many, noise).mean() == 1
+    sampled, wanted = torch.rand(200, 50).lt(0.7).float(), torch.rand(200, 50).lt(0.9).float()
+    method.chance.count(sampled, wanted, many)
+    assert method.chance.draw(many, noise).mean() == 1, "training follows the epoch before"
+    assert method.chance.draw(many, noise, scoring=True).mean() == pytest.approx(0.9, abs=0.02)
+    method.begin_epoch(2)
+    assert method.chance.draw(many, noise).mean() == pytest.approx(0.7, abs=0.02)
+    assert method.chance.draw(many, noise, scoring=True).mean() == pytest.approx(0.9, abs=0.02)
+    before = method.chance.seen.clone()
+    encoded = method(table, backbone, batch, torch.zeros(3, 4), noise)
+    assert encoded.mask is None, "no gradient chooses what is dropped"
+    assert float((method.chance.seen - before)[2]) == 9, "every input counts once"
+    assert set(encoded.losses) == {"alignment", "reconstruction"}
+    assert (encoded.keep[~batch.valid] == 1).all()
 
 
 def test_gradient_reaches_the_mask_through_reconstruction() -> None:

@@ -15,7 +15,8 @@ from tests.oracle import slow_losses
 @pytest.mark.parametrize("theta", [-0.9, 0.0])
 def test_losses_and_gradients_equal_those_of_the_loops(backbone: str, theta: float) -> None:
     torch.manual_seed(0)
-    cell = small_cell(backbone, "iadsr", "last", {"theta": theta, "alignment": 0.7, "reconstruction": 2.0}, dropout=0.0)
+    options = {"theta": theta, "alignment": 0.7, "reconstruction": 2.0, "reconstruction_error": "squared"}
+    cell = small_cell(backbone, "iadsr", "last", options, dropout=0.0)
     model = build_recommender(cell, N_ITEMS, USERS, context())
     for weight in model.parameters():
         torch.nn.init.normal_(weight, std=0.3)

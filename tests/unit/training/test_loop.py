@@ -91,7 +91,7 @@ class Stepwise(Method):
 @pytest.mark.parametrize("average", [0.0, 0.9])
 def test_what_is_scored_is_in_the_epoch_of_its_weights(average: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """An average too; and at the end the model is told the epoch that it went back to."""
-    cell = small_cell("gru4rec", "none", "last", epochs=8, patience=8, learning_rate=0.2, average=average)
+    cell = small_cell("gru4rec", "none", "last", epochs=8, learning_rate=0.2, average=average)
     model = build_recommender(cell, N_ITEMS, USERS, context())
     method = model.method = Stepwise()
     scored: list[tuple[int, int]] = []
@@ -141,6 +141,7 @@ def test_a_method_cannot_call_its_figures_as_the_loop_calls_its_own() -> None:
         "mask_gradient",
         "guessing_loss",
         "loss_mine",
+        "gradient_mine_table",
     ]
     for loss, figure in [("recommendation", "mine"), *(("mine", name) for name in names)]:
         model = build_recommender(cell, N_ITEMS, USERS, context())
@@ -149,4 +150,5 @@ def test_a_method_cannot_call_its_figures_as_the_loop_calls_its_own() -> None:
             train(model, small_sequences(), cell, torch.device("cpu"))
     model.method = Named("mine", "other")
     (row,) = train(model, small_sequences(), cell, torch.device("cpu")).curve
-    assert set(row.figures) == {"loss_recommendation", "loss_mine", "guessing_loss", "other"}
+    pulls = {f"gradient_{loss}_{part}" for loss in ("recommendation", "mine") for part in ("table", "backbone")}
+    assert set(row.figures) == {"loss_recommendation", "loss_mine", "guessing_loss", "other"} | pulls

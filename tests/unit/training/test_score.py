@@ -60,7 +60,7 @@ def test_ranks_equal_a_loop_over_users_and_items() -> None:
         dataset="d", protocol="p", backbone="gru4rec", method="none", seed=1, kind="none", encoder=None,
         settings=Settings(
             objective="all", max_length=4, ranking="kept", dimension=8, dropout=0.1, batch_size=2, learning_rate=0.1,
-            epochs=1, patience=1,
+            steps=1,
         ),
         backbone_options={"hidden": 8, "layers": 1}, method_options={},
     )  # fmt: skip
