@@ -53,7 +53,7 @@ def root(tmp_path: Path) -> Path:
 
 def cell(kind: str, **changes: object) -> Cell:
     """A cell that learns something in its first epoch."""
-    options = {"alignment": 0.01, "reconstruction": 0.001} if kind == "iadsr" else {}
+    options = {"alignment": 0.01, "reconstruction_error": "squared"} if kind == "iadsr" else {}
     made = small_cell("gru4rec", kind, "all", options, **{"batch_size": 1, "learning_rate": 0.03, **changes})
     return made.model_copy(update={"encoder": ENCODER.options() if kind == "iadsr" else None})
 
