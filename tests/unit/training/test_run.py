@@ -367,9 +367,8 @@ def test_a_record_says_which_vectors_it_read(root: Path) -> None:
 
 def prefix_cell(root: Path) -> tuple[Cell, Path]:
     """A cell that reads joined names, and their vectors."""
-    made = small_cell(
-        "gru4rec", "iadsr", "all", {"interest_text": "prefixes", "alignment": 0.01}, batch_size=1, learning_rate=0.03
-    )
+    options = {"interest_text": "prefixes", "alignment": 0.01, "reconstruction_error": "squared"}
+    made = small_cell("gru4rec", "iadsr", "all", options, batch_size=1, learning_rate=0.03)
     path = root / "prefixes/ring" / Path(VECTORS).name
     sequences = small_sequences()
     texts = [f"joined {number}" for number in range(50)]
