@@ -113,16 +113,18 @@ def run_cell(cell: Cell, root: Path, device_name: str, threads: int) -> None:
         context = load_context(cell, inputs, vectors, device)
         model = build_recommender(cell, sequences.n_items, len(sequences.users), context)
         parameters = sum(weight.numel() for weight in model.parameters())
+        scorer = Scorer(sequences, "test", cell, device)
+        if sequences.noise is not None:
+            _, _, mask["untrained_auc"] = scorer.ranks(model.to(device).eval(), evaluation_noise(cell, device))
         if cell.warm_start:
             stage_one = train_alone(model, sequences, cell, device, checkpoints[1])
         outcome = train(model, sequences, cell, device, checkpoints[0])
         if outcome.diverged is None:
-            scorer = Scorer(sequences, "test", cell, device)
             ranks, tested, auc = scorer.ranks(model.eval(), evaluation_noise(cell, device))
             if outcome.tally is not None and tested.inputs:
                 counts = sequences.train_counts()
                 groups = {"train": outcome.tally.by_group(counts), "test": tested.by_group(counts)}
-                mask = {
+                mask |= {
                     "test_keep_rate": tested.keep_rate,
                     **mask_figures(tested),
                     **mask_figures(outcome.tally, "train_"),
@@ -325,6 +327,6 @@ def _mask_record(outcome: Outcome, test: dict[str, Any]) -> dict[str, Any] | Non
     best = next((row for row in outcome.curve if row.epoch == outcome.best_epoch), None)
     if best is None or ("keep_rate" not in best.figures and test.get("noise_auc") is None):
         return None
-    nothing = dict.fromkeys(("test_keep_rate", *mask_names()))
+    nothing = dict.fromkeys(("test_keep_rate", "untrained_auc", *mask_names()))
     trained = {"train_keep_rate": best.figures.get("keep_rate"), "gate_share": best.figures.get("gate_share")}
     return {**trained, **nothing, **test}

@@ -311,6 +311,8 @@ def test_a_record_says_what_the_mask_did(root: Path) -> None:
     mask, groups, inflated = (record[name] for name in ("mask", "keep_by_group", "denoised_target"))
     assert isinstance(mask, dict)
     assert 0 < mask["train_drop_precision"] < 1  # the ring's sequences carry noise flags
+    assert 0 < mask["untrained_auc"] < 1
+    assert mask["untrained_auc"] != mask["noise_auc"]
     assert 0 < mask["train_drop_recall"] < 1
     assert isinstance(groups, dict)
     kept = groups["train"]
