@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from iadsr.core.columns import ITEM, TEXT, TIMESTAMP, USER
 from iadsr.core.config import (
+    TUNING_SEED,
     Cell,
     Experiment,
     RunConfig,
@@ -143,6 +144,36 @@ def train(
 
     run = _read(config)
     run_cell(pick(distinct(plan(run, CONFIG_FOLDER)), address), Path(run.results), run.device, run.threads)
+
+
+@app.command()
+def tune(
+    dataset: DatasetOption,
+    protocol: Annotated[str, typer.Option(help="One of the run's that has `tuned`.")],
+    backbone: Annotated[str, typer.Option(help="One of the run's.")],
+    method: Annotated[str, typer.Option(help="One of the run's main grid.")],
+    trials: Annotated[int | None, typer.Option(help="Instead of the run file's number.", min=1)] = None,
+    config: ConfigOption = DEFAULT,
+) -> None:
+    """Search a method's settings and options on validation; a killed search goes on where it stopped."""
+    from iadsr.tuning.search import run_search
+
+    run = _read(config)
+    address = f"{dataset}/{protocol}/{backbone}/{method}/seed{TUNING_SEED}"
+    run_search(run, CONFIG_FOLDER, pick(run.searches(CONFIG_FOLDER), address), trials or run.trials)
+
+
+@app.command()
+def adopt(
+    trials: Annotated[int | None, typer.Option(help="Keep the first N of each search.", min=1)] = None,
+    config: ConfigOption = DEFAULT,
+) -> None:
+    """Copy the run's searches into the committed tables of trials, and the best values into the tuned values."""
+    from iadsr.tuning.adopt import adopt_searches
+
+    run = _read(config)
+    for path in adopt_searches(run, CONFIG_FOLDER, trials):
+        typer.echo(f"wrote {path}")
 
 
 @app.command()

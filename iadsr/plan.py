@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from iadsr.core.config import Cell, Experiment, RunConfig, load_method, load_protocol
+from iadsr.core.config import Cell, Experiment, RunConfig, distinct, load_method, load_protocol
 from iadsr.core.encoders import parse_encoder
 from iadsr.core.errors import ConfigError, DataError
 from iadsr.datasets.spec import load_spec
@@ -35,6 +35,19 @@ def plan(run: RunConfig, folder: Path) -> dict[str, list[Cell]]:
     return grids
 
 
+def announcement(run: RunConfig, grids: Mapping[str, Sequence[Cell]]) -> str:
+    """What is about to run, and how to run the rest."""
+    main, total = grids[""], len(distinct(grids))
+    further = f" {total - len(main)} more for {len(run.experiments)} experiments." if run.experiments else ""
+    return (
+        f"Run '{run.name}': {run.description}.\n"
+        f"{len(main)} training runs: {', '.join(run.datasets)} x {', '.join(run.protocols)} x "
+        f"{', '.join(run.backbones)} x {len({cell.method for cell in main})} methods x {len(run.seeds)} seeds, encoder "
+        f"{run.encoder['kind']}.{further} Report: {run.results}/report/index.html\n"
+        "The paper's whole grid: snakemake --cores 8 --use-conda --configfile workflow/config/paper.yaml"
+    )
+
+
 def check_folders(run: RunConfig, addresses: Iterable[str]) -> None:
     """Look for files where a run's results need folders, at which Snakemake itself would end in a traceback.
 
@@ -42,7 +55,16 @@ def check_folders(run: RunConfig, addresses: Iterable[str]) -> None:
         DataError: there is one.
     """
     root = Path(run.results)
-    below = ["evaluation", "statistics", "report", "settings", "logs/training", *(f"runs/{it}" for it in addresses)]
+    below = [
+        "evaluation",
+        "statistics",
+        "report",
+        "settings",
+        "logs/training",
+        "logs/tuning",
+        "tuning",
+        *(f"runs/{it}" for it in addresses),
+    ]
     stages = ("data", "sequences", "embeddings", "prefixes")
     below += [f"{stage}/{dataset}" for stage in stages for dataset in run.all_datasets]
     for folder in sorted({folder for name in below for folder in (root / name, *(root / name).parents)}):
@@ -60,7 +82,7 @@ def _method_options(run: RunConfig, folder: Path) -> Iterator[tuple[str, dict[st
     parts: list[RunConfig | Experiment] = [run, *run.experiments.values()]
     methods = [name for part in parts for name in (*(part.methods or ()), *(sweep.method for sweep in part.sweeps))]
     for name in dict.fromkeys(methods):
-        yield f"{folder}/methods/{name}.yaml", load_method(folder, name)[1]
+        yield f"{folder}/methods/{name}.yaml", load_method(folder, name).options
     for name in dict.fromkeys(name for part in parts for name in part.protocols or ()):
         for options in load_protocol(folder, name).methods.values():
             yield f"{folder}/protocols/{name}.yaml", options

@@ -10,13 +10,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, Field, PrivateAttr, field_validator, model_validator
 
 from iadsr.core.encoders import embeddings_name, parse_encoder
 from iadsr.core.errors import ConfigError, suggest
 from iadsr.core.files import value_digest
+from iadsr.core.search import Search, search_ranges
 from iadsr.core.validation import (
     Folder,
     HomePath,
@@ -45,6 +46,9 @@ Defect = Literal["R1", "R2", "R3", "R4", "R5", "R6", "R7", "R8", "R9", "R10", "R
 Remove = Literal["zero", "pack"]
 Texts = Literal["names", "shuffled", "random", "empty"]
 Ranking = Literal["excluded", "kept"]
+TUNING_SEED = (
+    1000  # of the searches; no grid uses it, so that values are not chosen for the seeds that they are judged by
+)
 
 
 class GRU4RecOptions(Strict):
@@ -105,11 +109,20 @@ class ReleasedCaserOptions(Strict):
     filters: Width = Field(64, description="horizontal filters for each height and as many vertical ones")
 
 
-class NoneOptions(Strict):
+class MethodOptions(Strict):
+    """Options of a kind of method."""
+
+    @classmethod
+    def is_active(cls, name: str, options: Mapping[str, Any]) -> bool:
+        """Whether the searched option `name` has any effect beside the other options: otherwise it is not tuned."""
+        return True
+
+
+class NoneOptions(MethodOptions):
     """The backbone alone."""
 
 
-class IADSROptions(Strict):
+class IADSROptions(MethodOptions):
     """IADSR (arXiv 2510.04239, sections 3.2-3.5). Defaults: the paper, else its release.
 
     Defects R1-R10 are those in which the release departs from the paper: R1 the mask never reaches the recommendation;
@@ -134,9 +147,9 @@ class IADSROptions(Strict):
     theta: float = Field(
         -0.9, ge=-2, le=2, description="a sequence is denoised only if cos(semantic, collaborative) > theta"
     )
-    temperature: Temperature = Field(1.0, description="of the Gumbel-sigmoid")
-    alignment: Weight = Field(1.0, description="weight of the two InfoNCE terms")
-    alignment_temperature: Temperature = Field(0.1, description="of InfoNCE")
+    temperature: Annotated[Temperature, Search(0.2, 5, log=True)] = Field(1.0, description="of the Gumbel-sigmoid")
+    alignment: Annotated[Weight, Search(0.01, 1, log=True)] = Field(1.0, description="weight of the two InfoNCE terms")
+    alignment_temperature: Annotated[Temperature, Search(0.05, 1, log=True)] = Field(0.1, description="of InfoNCE")
     alignment_rows: int = Field(
         512, ge=2, le=2**20, description="at most so many rows, drawn at random, enter an InfoNCE term"
     )
@@ -150,7 +163,9 @@ class IADSROptions(Strict):
         description="negatives of an InfoNCE row may be the very same item (short) or user (long), as released; "
         "otherwise these rows are left out of its denominator",
     )
-    reconstruction: Weight = Field(1.0, description="weight of the reconstruction term")
+    reconstruction: Annotated[Weight, Search(0.001, 0.3, log=True)] = Field(
+        1.0, description="weight of the reconstruction term"
+    )
     reconstruction_error: Literal["relative", "squared"] = Field(
         "relative",
         description="squared error over the variance of what is reconstructed, so that the weight means the same at "
@@ -161,7 +176,7 @@ class IADSROptions(Strict):
         description="0/1 samples, the soft samples behind them, as many dropped by chance (a control), or no mask at "
         "all: auxiliary losses only",
     )
-    remove: Remove = Field(
+    remove: Annotated[Remove, Search(choices=("zero", "pack"))] = Field(
         "zero",
         description="what becomes of a dropped input: its embedding is zeroed and keeps its place, or the inputs "
         "behind it move up",
@@ -172,10 +187,14 @@ class IADSROptions(Strict):
         description="semantic interests from the vectors of single item names, or as in the recovered script from "
         "vectors of the names so far, joined",
     )
-    threshold: Literal["zero", "mean", "quantile", "learned"] = Field(
+    threshold: Annotated[
+        Literal["zero", "mean", "quantile", "learned"], Search(choices=("zero", "mean", "quantile"))
+    ] = Field(
         "zero", description="what a score must exceed: 0, the input's mean score, a quantile of it, or a learned bias"
     )
-    quantile: float = Field(0.1, gt=0, lt=1, description="of the input's scores, for threshold `quantile`")
+    quantile: Annotated[float, Search(0.05, 0.5)] = Field(
+        0.1, gt=0, lt=1, description="of the input's scores, for threshold `quantile`"
+    )
     short: Literal["item", "window"] = Field(
         "item", description="semantic short interest: of the item, or of recent ones"
     )
@@ -193,16 +212,31 @@ class IADSROptions(Strict):
     def _one_or_many(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
 
+    @classmethod
+    def is_active(cls, name: str, options: Mapping[str, Any]) -> bool:
+        """A mask's options need a mask that reads scores, the alignment's a text and a weight."""
+        if name == "quantile" and options["threshold"] != "quantile":
+            return False
+        if name in ("temperature", "threshold", "quantile"):
+            return options["mask"] != "none" and (name != "temperature" or options["mask"] != "random")
+        if name == "remove":
+            return options["mask"] not in ("none", "soft")
+        if name == "alignment_temperature" and not options["alignment"]:
+            return False
+        return bool(options["semantic"]) or name not in ("alignment", "alignment_temperature")
 
-class RandomDropOptions(Strict):
+
+class RandomDropOptions(MethodOptions):
     """A control: drops inputs at random, as many as another method's run dropped."""
 
     match: Name = Field("iadsr", description="the method whose keep rates are copied, epoch by epoch and at test time")
-    remove: Remove = Field("zero", description="what becomes of a dropped input; see `iadsr`")
+    remove: Annotated[Remove, Search(choices=("zero", "pack"))] = Field(
+        "zero", description="what becomes of a dropped input; see `iadsr`"
+    )
 
 
 BACKBONES: dict[str, type[Strict]] = {"gru4rec": GRU4RecOptions, "sasrec": SASRecOptions, "caser": CaserOptions}
-METHODS: dict[str, type[Strict]] = {"none": NoneOptions, "iadsr": IADSROptions, "random_drop": RandomDropOptions}
+METHODS: dict[str, type[MethodOptions]] = {"none": NoneOptions, "iadsr": IADSROptions, "random_drop": RandomDropOptions}
 TEXT_METHODS = frozenset({"iadsr"})
 RELEASED: dict[str, type[Strict]] = {
     "gru4rec": ReleasedGRU4RecOptions,
@@ -230,21 +264,27 @@ class Settings(Strict):
     max_length: int = Field(ge=2, le=2**16, description="most recent items that enter the network")
     ranking: Ranking = Field(description="rule for validation and for the headline table: history excluded or kept")
     dimension: Width = Field(64, description="width of item embeddings and of the states that score them")
-    dropout: float = Field(ge=0, lt=1, description="on the item embeddings and inside the backbone")
+    dropout: Annotated[float, Search(0.1, 0.6)] = Field(
+        ge=0, lt=1, description="on the item embeddings and inside the backbone"
+    )
     batch_size: int = Field(ge=1, le=2**20, description="sequences in a step")
     batching: Literal["length", "shuffled"] = Field(
         "length",
         description="which samples share a batch: those of like length, so that little is padding, or any. A loss with "
         "in-batch negatives depends on it",
     )
-    learning_rate: float = Field(gt=0, le=10, description="highest learning rate of AdamW, at the warm-up's end")
+    learning_rate: Annotated[float, Search(5e-4, 4e-2, log=True)] = Field(
+        gt=0, le=10, description="highest learning rate of AdamW, at the warm-up's end"
+    )
     steps: Steps = Field(description="the budget: optimiser steps, rounded up to whole epochs")
     budget: float = Field(1.0, gt=0, le=1000, description="a multiple of `steps`: what would a longer training gain?")
     warmup: float = Field(0.05, ge=0, lt=1, description="share of the steps in which the learning rate rises from 0")
     schedule: Literal["cosine", "linear", "constant"] = Field(
         "cosine", description="how the learning rate falls after the warm-up: to 0 along a cosine or a line, or not"
     )
-    weight_decay: float = Field(0.0, ge=0, le=100, description="decoupled weight decay of AdamW")
+    weight_decay: Annotated[float, Search(1e-3, 0.5, log=True)] = Field(
+        0.0, ge=0, le=100, description="decoupled weight decay of AdamW"
+    )
     average: float = Field(
         0.0,
         ge=0,
@@ -298,6 +338,13 @@ class Protocol(Strict):
     )
     methods: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="by kind of method: options that hold where a method's file leaves them out"
+    )
+    tuned: Name | None = Field(
+        None,
+        description="a set of tuned values, `tuned/<dataset>/<set>.yaml`, which win over this file's; none: no set",
+    )
+    searched: list[str] = Field(
+        default_factory=list, description="settings that the stage `tuning` varies; all others are fixed"
     )
 
 
@@ -358,11 +405,17 @@ class Cell(Strict):
     )
     texts: Texts = Field("names", description="what the encoder reads")
     warm_start: bool = Field(False, description="train the backbone alone first")
+    tuned: str | None = Field(None, description="the method whose tuned values it has, if any")
+
+    @property
+    def folder(self) -> str:
+        """The folder of its seeds below `runs/`, and of its search below `tuning/`."""
+        return f"{self.dataset}/{self.protocol}/{self.backbone}/{self.method}"
 
     @property
     def address(self) -> str:
         """The cell's folder below `runs/`."""
-        return f"{self.dataset}/{self.protocol}/{self.backbone}/{self.method}/seed{self.seed}"
+        return f"{self.folder}/seed{self.seed}"
 
     @property
     def matched(self) -> str | None:
@@ -387,8 +440,8 @@ class Cell(Strict):
 
     @property
     def digest(self) -> str:
-        """Digest of the resolved settings."""
-        return value_digest(self.model_dump())
+        """Digest of the resolved settings, wherever they come from."""
+        return value_digest(self.model_dump(exclude={"tuned"}))
 
 
 class RunConfig(Strict):
@@ -409,6 +462,7 @@ class RunConfig(Strict):
     sweeps: list[Sweep] = Field(default_factory=list, description="options to vary, one at a time")
     seeds: Seeds = Field(description="one training run for each")
     max_epochs: Epochs | None = Field(None, description="an upper limit for every protocol, for quick trials")
+    trials: int = Field(20, ge=1, le=10**4, description="trials of each search of the stage `tuning`")
     experiments: dict[Name, Experiment] = Field(default_factory=dict, description="further grids, by name")
 
     _origin: str = PrivateAttr("")
@@ -478,20 +532,43 @@ class RunConfig(Strict):
             for sweep in part.sweeps:
                 _check_known(sweep.method, known["methods"], "method", f"{self.where}: {at}sweeps")
 
-    def _grid(self, folder: Path, part: Experiment, where: str) -> list[Cell]:
+    def searches(self, folder: Path, values: Mapping[str, Mapping[str, Any]] | None = None) -> list[Cell]:
+        """One cell per search of the stage `tuning`: each method of the main grid under each protocol with `tuned`.
+
+        A set of tuned values that several protocols share is searched under the first of them.
+
+        Args:
+            values: by `<backbone>/<method>`, values to try; where it names none, the cell has the protocol's own.
+        """
+        protocols: dict[str, str] = {}
+        for name in self.protocols:
+            tuned = load_protocol(folder, name).tuned
+            if tuned is not None:
+                protocols.setdefault(tuned, name)
+        if not protocols:
+            return []
+        part = Experiment(title="", question="", protocols=list(protocols.values()), seeds=[TUNING_SEED])
+        return self._grid(folder, part, self.where, values or {})
+
+    def _grid(
+        self, folder: Path, part: Experiment, where: str, values: Mapping[str, Mapping[str, Any]] | None = None
+    ) -> list[Cell]:
+        """The cells of a grid, with `values` in place of those in the files of tuned values."""
         methods = _methods(folder, part.methods or self.methods, part.sweeps, where)
         protocols = {name: load_protocol(folder, name) for name in part.protocols or self.protocols}
         cells = []
         for dataset in part.datasets or self.datasets:
             for protocol_name, protocol in protocols.items():
+                tuned = load_tuned(folder, dataset, protocol) if values is None else values
                 for backbone in part.backbones or self.backbones:
                     settings, options = resolve_settings(protocol, backbone, dataset, self.max_epochs)
-                    for label, (kind, method_options) in methods.items():
-                        given = {**protocol.methods.get(kind, {}), **method_options}
-                        resolved, own = settle_method(kind, given, settings, backbone, label)
+                    for label, method in methods.items():
+                        source, found = _tuned_values(tuned, backbone, method)
+                        given = _method_given(protocol, found, method, label)
+                        resolved, own = settle_method(method.kind, given, _with_tuned(settings, found), backbone, label)
                         if "match" in resolved:
                             _check_match(label, resolved["match"], methods, protocol, where)
-                        reading = _reading(kind, resolved, self.encoder, label)
+                        reading = _reading(method.kind, resolved, self.encoder, label)
                         for seed in part.seeds or self.seeds:
                             cells.append(
                                 Cell(
@@ -500,10 +577,11 @@ class RunConfig(Strict):
                                     backbone=backbone,
                                     method=label,
                                     seed=seed,
-                                    kind=kind,
+                                    kind=method.kind,
                                     settings=own,
                                     backbone_options=options,
                                     method_options=resolved,
+                                    tuned=source,
                                     **reading,
                                 )
                             )
@@ -529,29 +607,82 @@ def _check_known(name: str, known: Iterable[str], what: str, where: str) -> None
         raise ConfigError(f"{where}: unknown {what} {name!r}; {suggest(name, known)}")
 
 
-def _check_match(
-    label: str, matched: str, methods: Mapping[str, tuple[str, dict[str, Any]]], protocol: Protocol, where: str
-) -> None:
+def load_tuned(folder: Path, dataset: str, protocol: Protocol) -> dict[str, dict[str, Any]]:
+    """By `<backbone>/<method>`, the values in the protocol's set of tuned values; empty without set or file.
+
+    Raises:
+        ConfigError: an unknown backbone or method, a key that is not searched, a wrong value.
+    """
+    if protocol.tuned is None or not (path := tuned_path(folder, dataset, protocol.tuned)).is_file():
+        return {}
+    entries = load_yaml(path)
+    for key, values in entries.items():
+        backbone, _, label = str(key).partition("/")
+        _check_known(backbone, BACKBONES, "backbone", f"{path}: {key}")
+        _check_known(label, _names(folder / "methods"), "method", f"{path}: {key}")
+        if not isinstance(values, dict):
+            raise ConfigError(f"{path}: {key} must hold a mapping of keys to values")
+        model = METHODS[load_method(folder, label).kind]
+        known = [*protocol.searched, *search_ranges(model)]
+        for name in values:
+            if name not in known:
+                raise ConfigError(f"{path}: unknown key '{key}.{name}', {suggest(str(name), known)}")
+        parse_part([Settings, model], values, str(path), f"{key}.")
+    return entries
+
+
+def tuned_path(folder: Path, dataset: str, name: str) -> Path:
+    """The file of a set of tuned values; `folder` is `workflow/config`."""
+    return folder / "tuned" / dataset / f"{name}.yaml"
+
+
+def _tuned_values(
+    entries: Mapping[str, Mapping[str, Any]], backbone: str, method: MethodFile
+) -> tuple[str | None, Mapping[str, Any]]:
+    """The method whose tuned values a method takes, and these: its own, else those of the next of kin that has any."""
+    for label in (method.name, method.tuned_as, method.kind, "none"):
+        if label is not None and f"{backbone}/{label}" in entries:
+            return label, entries[f"{backbone}/{label}"]
+    return None, {}
+
+
+def _with_tuned(settings: Settings, values: Mapping[str, Any]) -> Settings:
+    own = {name: value for name, value in values.items() if name in Settings.model_fields}
+    return parse(Settings, {**settings.model_dump(), **own}, "tuned values") if own else settings
+
+
+def _method_given(protocol: Protocol, values: Mapping[str, Any], method: MethodFile, label: str) -> dict[str, Any]:
+    """A method's options from its protocol, the tuned values and its own file; each wins over those before it.
+
+    A tuned option that the others switch off is left out: it was chosen beside other ones.
+    """
+    model, default = METHODS[method.kind], protocol.methods.get(method.kind, {})
+    tuned = {name: value for name, value in values.items() if name in model.model_fields}
+    merged = parse(model, {**default, **tuned, **method.options}, f"method '{label}'").model_dump()
+    active = {name: value for name, value in tuned.items() if model.is_active(name, merged)}
+    return {**default, **active, **method.options}
+
+
+def _check_match(label: str, matched: str, methods: Mapping[str, MethodFile], protocol: Protocol, where: str) -> None:
     """Refuse a control of a method that is not trained beside it or drops nothing."""
     if matched not in methods:
         raise ConfigError(
             f"{where}: method '{label}' copies the keep rate of '{matched}', which this run does not train; add it "
             "to `methods`"
         )
-    kind, options = methods[matched]
-    if "mask" not in METHODS[kind].model_fields or {**protocol.methods.get(kind, {}), **options}.get("mask") == "none":
+    kind, given = methods[matched].kind, {**protocol.methods.get(methods[matched].kind, {}), **methods[matched].options}
+    if "mask" not in METHODS[kind].model_fields or given.get("mask") == "none":
         raise ConfigError(
             f"{where}: method '{label}' copies the keep rate of '{matched}', which has no mask of its own"
         )
 
 
-def _methods(
-    folder: Path, labels: Sequence[str], sweeps: Sequence[Sweep], where: str
-) -> dict[str, tuple[str, dict[str, Any]]]:
-    """Label -> (kind, the options that it sets) of every method and sweep point."""
+def _methods(folder: Path, labels: Sequence[str], sweeps: Sequence[Sweep], where: str) -> dict[str, MethodFile]:
+    """Label -> file of every method, and of every sweep point, which adds its option's value."""
     methods = {label: load_method(folder, label) for label in labels}
     for sweep in sweeps:
-        kind, options = load_method(folder, sweep.method)
+        swept = load_method(folder, sweep.method)
+        kind = swept.kind
         if sweep.option not in METHODS[kind].model_fields:
             hint = suggest(sweep.option, METHODS[kind].model_fields)
             raise ConfigError(f"{where}: sweep over unknown option '{sweep.option}' of method '{sweep.method}'; {hint}")
@@ -561,7 +692,7 @@ def _methods(
                 raise ConfigError(
                     f"{where}: sweep '{label}': the value names a folder: up to 50 letters, digits, '.', '_', '+', '-'"
                 )
-            methods[label] = (kind, {**options, sweep.option: value})
+            methods[label] = swept._replace(options={**swept.options, sweep.option: value})
     return methods
 
 
@@ -595,7 +726,7 @@ def _extended(folder: Path, name: str, above: tuple[str, ...]) -> Protocol:
             raise ConfigError(f"{where}: protocol '{name}' extends itself")
         _check_known(protocol.extends, _names(folder / "protocols"), "protocol", f"{where}: extends")
         base = _extended(folder, protocol.extends, (name, *above)).model_dump()
-        merged = Protocol.model_validate(merge(base, protocol.model_dump()))
+        merged = Protocol.model_validate(merge(base, protocol.model_dump(exclude_unset=True)))
     _check_parts(protocol, merged, folder, str(where))
     return merged
 
@@ -605,6 +736,10 @@ def _check_parts(own: Protocol, merged: Protocol, folder: Path, where: str) -> N
 
     What it inherits is checked in the file that says so: options of other networks than its own fall away.
     """
+    for name in own.searched:
+        _check_known(name, search_ranges(Settings), "setting", f"{where}: searched")
+    if merged.tuned is not None and not merged.searched:
+        raise ConfigError(f"{where}: `tuned` needs `searched`: the settings that the search may vary")
     parse_part([Settings], own.settings, where, "settings.")
     for backbone, values in own.backbones.items():
         _check_known(backbone, BACKBONES, "backbone", f"{where}: backbones")
@@ -621,6 +756,29 @@ def _check_parts(own: Protocol, merged: Protocol, folder: Path, where: str) -> N
     for kind, values in own.methods.items():
         _check_known(kind, METHODS, "kind of method", f"{where}: methods")
         parse_part([METHODS[kind]], values, where, f"methods.{kind}.")
+    if "tuned" not in own.model_fields_set and merged.tuned is not None:
+        _check_overridden(own, merged, where)
+
+
+def _check_overridden(own: Protocol, merged: Protocol, where: str) -> None:
+    """Refuse values of a file that the tuned values which it inherits would override in silence.
+
+    Raises:
+        ConfigError: naming the keys.
+    """
+    parts = {"settings": own.settings, **_below("backbones", own.backbones), **_below("datasets", own.datasets)}
+    names = {f"{at}.{name}" for at, values in parts.items() for name in values if name in merged.searched}
+    for kind, values in own.methods.items():
+        names |= {f"methods.{kind}.{name}" for name in values if name in search_ranges(METHODS[kind])}
+    if names:
+        raise ConfigError(
+            f"{where}: {', '.join(sorted(names))}: the tuned values of '{merged.tuned}', inherited from "
+            f"'{own.extends}', would win; add `tuned: null` to train with this file's"
+        )
+
+
+def _below(at: str, parts: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {f"{at}.{key}": values for key, values in parts.items()}
 
 
 def _merged(protocol: Protocol, backbone: str, dataset: str) -> dict[str, Any]:
@@ -636,13 +794,36 @@ def _options_model(merged: Mapping[str, Any], backbone: str) -> type[Strict]:
     return (RELEASED if released else BACKBONES)[backbone]
 
 
-def load_method(folder: Path, label: str) -> tuple[str, dict[str, Any]]:
-    """The kind of a method's file, and the options that the file sets."""
+class MethodFile(NamedTuple):
+    """A method's file.
+
+    Attributes:
+        name: the file's name.
+        kind: the class of method.
+        options: what the file sets.
+        tuned_as: the method whose tuned values it takes where it has none of its own.
+    """
+
+    name: str
+    kind: str
+    options: dict[str, Any]
+    tuned_as: str | None
+
+
+def load_method(folder: Path, label: str) -> MethodFile:
+    """Read a method's file below `folder`, `workflow/config`.
+
+    Raises:
+        ConfigError: see `parse`.
+    """
     where = folder / "methods" / f"{label}.yaml"
     values = load_yaml(where)
-    kind = values.pop("kind", label)
+    kind, tuned_as = values.pop("kind", label), values.pop("tuned_as", None)
     _check_known(str(kind), METHODS, "kind", str(where))
-    return kind, parse(METHODS[kind], values, str(where)).model_dump(exclude_unset=True)
+    if tuned_as is not None:
+        _check_known(str(tuned_as), _names(folder / "methods"), "method", f"{where}: tuned_as")
+    options = parse(METHODS[kind], values, str(where)).model_dump(exclude_unset=True)
+    return MethodFile(label, kind, options, tuned_as)
 
 
 def scope_under(objective: Objective) -> Literal["causal", "sequence"]:

@@ -25,6 +25,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "models": ("core",),
     "methods": ("core", "models"),
     "training": ("core", "sequences", "models", "methods"),
+    "tuning": ("core", "sequences", "models", "methods", "training"),
     "evaluation": ("core", "sequences"),
     "statistics": ("core", "sequences", "evaluation"),
     "reporting": ("core",),

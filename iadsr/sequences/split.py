@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -114,6 +114,21 @@ def _check_tables(interactions: pd.DataFrame, items: pd.DataFrame) -> None:
         raise ValueError("an item occurs twice in items.parquet beside it")
     if unknown := set(interactions[c.ITEM]) - set(items[c.ITEM]):
         raise ValueError(f"{len(unknown)} of its items are not in items.parquet beside it, e.g. {min(unknown)!r}")
+
+
+def hide_test(sequences: Sequences) -> Sequences:
+    """The sequences with each test item, its text and its noise flag overwritten by those before the validation target.
+
+    Whoever chooses by validation alone is given these.
+    """
+    test, source = sequences.target_positions("test"), sequences.target_positions("validation") - 1
+    hidden: dict[str, Any] = {}
+    for name in ("items", "noise", "texts"):
+        array = getattr(sequences, name)
+        if array is not None:
+            hidden[name] = array.copy()
+            hidden[name][test] = array[source]
+    return replace(sequences, **hidden)
 
 
 def save_sequences(path: Path, sequences: Sequences) -> None:

@@ -74,6 +74,14 @@ def choose_device(name: str) -> torch.device:
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
+def set_up_torch(device_name: str, threads: int) -> torch.device:
+    """Make torch deterministic and choose its device; see `choose_device`."""
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing reads any here
+    return choose_device(device_name)
+
+
 def run_cell(cell: Cell, root: Path, device_name: str, threads: int) -> None:
     """Train, score and record one cell; `root` is the results folder.
 
@@ -82,10 +90,7 @@ def run_cell(cell: Cell, root: Path, device_name: str, threads: int) -> None:
     cell that has a record of the same identity is not trained again, unless it failed.
     """
     began = time.monotonic()
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing reads any here
-    device = choose_device(device_name)
+    device = set_up_torch(device_name, threads)
     folder = root / "runs" / cell.address
     for needed in (folder, root / "scratch"):  # now, not after hours of training
         check_writable(needed)
@@ -198,7 +203,9 @@ def varied(sequences: Sequences, cell: Cell) -> Sequences:
     return inject_noise(shuffle_ties(sequences, cell.settings.tie_break), cell.settings.injected_noise)
 
 
-def train_alone(model: Recommender, sequences: Sequences, cell: Cell, device: torch.device, checkpoint: Path) -> float:
+def train_alone(
+    model: Recommender, sequences: Sequences, cell: Cell, device: torch.device, checkpoint: Path | None = None
+) -> float:
     """The first of two stages: train the model's table and backbone without its method, as `none` would be.
 
     Returns:
@@ -305,6 +312,7 @@ def _cell_record(cell: Cell) -> dict[str, Any]:
         "encoder": cell.encoder,
         "texts": cell.texts,
         "warm_start": cell.warm_start,
+        "tuned": cell.tuned,
         "objective": cell.settings.objective,
         "settings": {
             **cell.settings.model_dump(),

@@ -15,10 +15,12 @@ LINES = [line.split("#")[0].strip() for block in BLOCKS for line in block.splitl
 
 
 def cheap(line: str) -> str:
-    """The line as a dry run, where it would work for long; of the paper's grid, whose plan takes long, one seed."""
+    """The line as a dry run or with its help, where it would work for long; of the paper's grid one seed."""
     program = shlex.split(line)[0]
     if program == "make":
         return line.replace("make", "make -n", 1)
+    if program.endswith("iadsr"):
+        return line if "--help" in line else f"{line} --help"
     if program.endswith("snakemake"):
         words, _, overrides = line.partition(" --config ")
         overrides += " seeds=[0]" if "paper.yaml" in line else ""

@@ -19,7 +19,7 @@ try:
     from iadsr.core.files import value_digest, write_json
     from iadsr.core.identity import source_digest, sources
     from iadsr.core.locks import release_stale_lock
-    from iadsr.plan import check_folders, plan
+    from iadsr.plan import announcement, check_folders, plan
 except ModuleNotFoundError as error:
     raise WorkflowError(
         f"{sys.executable}, which runs Snakemake, lacks the package '{error.name}': install pydantic and pyyaml there, "
@@ -52,6 +52,11 @@ try:
     )
     GRIDS = plan(RUN, CONFIG_FOLDER)
     CELLS = {cell.address: cell for cell in schema.distinct(GRIDS)}
+    # by folder below tuning/; a search reads what the grid's first seed reads
+    SEARCHES = {
+        cell.folder: cell.model_copy(update={"seed": RUN.seeds[0]})
+        for cell in RUN.searches(CONFIG_FOLDER)
+    }
     # every (dataset, embeddings) that some cell reads, and what the encoder is
     EMBEDDINGS = {
         (cell.dataset, cell.embeddings): cell.encoder
@@ -89,8 +94,16 @@ def encoder_source(wildcards) -> str:
     return source("embeddings", embeddings=encoder["kind"])
 
 
-def embeddings_of(wildcards) -> list[str]:
-    cell = CELLS[wildcards.address]
+def cell_of(wildcards) -> schema.Cell:
+    return CELLS[wildcards.address]
+
+
+def search_of(wildcards) -> schema.Cell:
+    names = ("dataset", "protocol", "backbone", "method")
+    return SEARCHES["/".join(getattr(wildcards, name) for name in names)]
+
+
+def text_files(cell: schema.Cell) -> list[str]:
     if cell.encoder is None:
         return []
     catalogue = f"{ROOT}/data/{cell.dataset}/items.parquet"
@@ -103,36 +116,17 @@ def embeddings_of(wildcards) -> list[str]:
     ]
 
 
-def matched_of(wildcards) -> list[str]:
+def matched_files(cell: schema.Cell) -> list[str]:
     """The run whose keep rates a control copies."""
-    matched = CELLS[wildcards.address].matched
-    return (
-        []
-        if matched is None
-        else [f"{ROOT}/runs/{matched}/{name}" for name in ("record.json", "curve.csv")]
-    )
-
-
-def announce() -> None:
-    """Say what is about to run and how to run the rest."""
-    main = GRIDS[""]
-    grid = f"{len(main)} training runs: {', '.join(RUN.datasets)} x {', '.join(RUN.protocols)}"
-    further = (
-        f" {len(CELLS) - len(main)} more for {len(RUN.experiments)} experiments."
-        if RUN.experiments
-        else ""
-    )
-    print(
-        f"Run '{RUN.name}': {RUN.description}.\n{grid} x {', '.join(RUN.backbones)} x "
-        f"{len({cell.method for cell in main})} methods x {len(RUN.seeds)} seeds, encoder {RUN.encoder['kind']}.{further} "
-        f"Report: {ROOT}/report/index.html\n"
-        "The paper's whole grid: snakemake --cores 8 --use-conda --configfile workflow/config/paper.yaml",
-        file=sys.stderr,
-    )
+    if cell.matched is None:
+        return []
+    return [
+        f"{ROOT}/runs/{cell.matched}/{name}" for name in ("record.json", "curve.csv")
+    ]
 
 
 if workflow.is_main_process:
-    announce()
+    print(announcement(RUN, GRIDS), file=sys.stderr)
 
 
 # No job's output: one that must be made anew hides everything behind it from the plan, if it is ancient to that.

@@ -1,8 +1,8 @@
 rule training:
     input:
-        sequences=lambda wildcards: f"{ROOT}/sequences/{CELLS[wildcards.address].dataset}/sequences.npz",
-        embeddings=embeddings_of,
-        matched=matched_of,
+        sequences=lambda wildcards: f"{ROOT}/sequences/{cell_of(wildcards).dataset}/sequences.npz",
+        embeddings=lambda wildcards: text_files(cell_of(wildcards)),
+        matched=lambda wildcards: matched_files(cell_of(wildcards)),
     output:
         record=f"{ROOT}/runs/{{address}}/record.json",
         ranks=f"{ROOT}/runs/{{address}}/ranks.parquet",
@@ -18,11 +18,11 @@ rule training:
         settings=SETTINGS,
         python=PYTHON,
         threads=RUN.threads,  # changes digits, so it retrains
-        cell=lambda wildcards: CELLS[wildcards.address].digest,
+        cell=lambda wildcards: cell_of(wildcards).digest,
         source=lambda wildcards: source(
             "training",
-            models=CELLS[wildcards.address].network,
-            methods=CELLS[wildcards.address].kind,
+            models=cell_of(wildcards).network,
+            methods=cell_of(wildcards).kind,
         ),
     message:
         "Training {wildcards.address}"

@@ -412,7 +412,9 @@ def test_every_number_that_python_writes_is_read_back(value: float) -> None:
 def test_numbers_of_every_spelling_reach_the_cells(tmp_path: Path) -> None:
     shutil.copytree(FOLDER, tmp_path / "config")
     mine = tmp_path / "config/protocols/mine.yaml"
-    mine.write_text(protocol("settings: {steps: 1e2, learning_rate: 1e-2, weight_decay: 1e-1}")["protocols/mine.yaml"])
+    mine.write_text(
+        protocol("tuned: null\nsettings: {steps: 1e2, learning_rate: 1e-2, weight_decay: 1e-1}")["protocols/mine.yaml"]
+    )
     path = write_run(tmp_path, protocols="[mine]", sweeps=f"[{point('[-1e-1, 5e-1]')}]")
     cells = distinct(plan(load_run(path), tmp_path / "config"))
     settings = cells[0].settings

@@ -1,0 +1,219 @@
+"""One search: trials of a cell's settings and options on validation NDCG@10, resumable, with test items hidden."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pandas as pd
+import torch
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+from tqdm import tqdm
+
+from iadsr.core.config import Cell, RunConfig
+from iadsr.core.errors import IadsrError, is_out_of_memory, one_line
+from iadsr.core.files import check_writable, file_digest, reading, value_digest, write_csv
+from iadsr.core.seeding import derive
+from iadsr.methods.method import Context, Untrainable
+from iadsr.sequences.split import Sequences, hide_test, load_sequences
+from iadsr.sequences.variants import inject_noise, shuffle_ties
+from iadsr.training.loop import Diverged, train
+from iadsr.training.recommender import build_recommender
+from iadsr.training.run import Unmatched, input_files, load_context, load_text, set_up_torch, train_alone
+from iadsr.tuning.space import Space, make_space
+
+logger = logging.getLogger("iadsr.tuning")
+
+JOURNAL, TRIALS = "journal.log", "trials.csv"
+COMPLETE, PRUNED, DIVERGED, FAILED = "complete", "pruned", "diverged", "failed"
+_STARTUP_TRIALS = 5  # none of these is pruned
+_FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)  # FAIL: cut off by a kill, and repeated
+
+Observe = Callable[[int, float], None]
+
+
+@dataclass
+class Result:
+    """What came of a trial.
+
+    Attributes:
+        state: complete, pruned, diverged or failed.
+        validation: NDCG@10 of the validation targets at its best epoch; None where it diverged or failed.
+        best_epoch: counted from 1; 0 where there is none.
+        seconds: of training.
+        values: what was tried, by name.
+    """
+
+    state: str
+    validation: float | None
+    best_epoch: int
+    seconds: float
+    values: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Data:
+    """What every trial of a search trains on. No test item is in it."""
+
+    sequences: Sequences
+    context: Context
+    device: torch.device
+
+
+def run_search(run: RunConfig, folder: Path, cell: Cell, trials: int) -> pd.DataFrame:
+    """Search until `trials` trials are finished; those of an earlier call with the same settings and data count.
+
+    Trial 0 has the protocol's own values. A trial that was cut off is repeated, and every trial's sampler is seeded by
+    its number: a search that was killed and resumed equals one that never was.
+
+    Args:
+        folder: `workflow/config`.
+        cell: one of `run.searches(folder)`.
+
+    Returns:
+        What `trials.csv` holds.
+    """
+    root = Path(run.results)
+    place = root / "tuning" / cell.folder
+    check_writable(place)
+    place.mkdir(parents=True, exist_ok=True)
+    device = set_up_torch(run.device, run.threads)
+    # the method's inputs are those of the grid's first seed: no other one need have a run whose keep rates are copied
+    inputs = input_files(cell.model_copy(update={"seed": run.seeds[0]}), root)
+    space = make_space(folder, cell)
+    data = load_data(cell, inputs, device)
+    digests = {name: file_digest(path) for name, path in inputs.items() if not name.startswith("matched")}
+    ranges = {name: asdict(search) for name, search in space.ranges.items()}
+    identity = value_digest({"cell": cell.digest, "ranges": ranges, "inputs": digests})
+    study = open_study(place / JOURNAL, identity)
+    for cut_off in study.get_trials(states=(TrialState.RUNNING,)):
+        study.tell(cut_off.number, state=TrialState.FAIL)
+    name = f"{cell.backbone}/{cell.method}"
+    bar = tqdm(total=trials, initial=min(trials, len(finished(study))), desc=name, unit="trial", disable=None)
+    logging.getLogger("iadsr.training").setLevel(logging.WARNING)  # a line per trial, not per epoch
+    with bar:
+        while (number := len(finished(study))) < trials:
+            result = run_trial(study, number, space, cell, lambda values: _tried(run, folder, cell, values), data)
+            best = max((done.validation or 0.0 for done in finished(study)), default=0.0)
+            shown = "" if result.validation is None else f"  NDCG@10 {result.validation:.4f} (best {best:.4f})"
+            text = "  ".join(f"{key} {value}" for key, value in result.values.items())
+            logger.info("%s: trial %d %s%s  %s", cell.address, number, result.state, shown, text)
+            bar.update()
+    table = trials_table(name, cell.embeddings, finished(study)[:trials])
+    write_csv(place / TRIALS, table)
+    return table
+
+
+def load_data(cell: Cell, inputs: dict[str, Path], device: torch.device) -> Data:
+    """Sequences without test items, and what the cell's method is built from."""
+    sequences, vectors = shuffle_ties(load_sequences(inputs["sequences"]), cell.settings.tie_break), None
+    if cell.encoder is not None:
+        sequences, vectors = load_text(cell, inputs, sequences)
+    hidden = inject_noise(hide_test(sequences), cell.settings.injected_noise)
+    return Data(hidden, load_context(cell, inputs, vectors, device), device)
+
+
+def open_study(path: Path, identity: str) -> optuna.Study:
+    """The study of `identity` in a journal, a new one if the journal has none.
+
+    Raises:
+        DataError: the journal is damaged.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    written = path.exists() and path.stat().st_size > 0
+    with reading(path, "delete it to begin the search anew") if written else nullcontext():
+        storage = JournalStorage(JournalFileBackend(str(path)))
+        return optuna.create_study(storage=storage, study_name=identity, direction="maximize", load_if_exists=True)
+
+
+def finished(study: optuna.Study) -> list[Result]:
+    """Results in the order of the trials."""
+    return [Result(**trial.user_attrs["result"]) for trial in study.get_trials(states=_FINISHED)]
+
+
+def run_trial(
+    study: optuna.Study, number: int, space: Space, cell: Cell, settle: Callable[[dict[str, Any]], Cell], data: Data
+) -> Result:
+    """Draw, train and store the trial `number`; `settle` makes the cell that has given values."""
+    seed = derive(cell.seed, f"{cell.address}/{number}") % 2**32
+    study.sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=False)
+    whole = study.get_trials(states=(TrialState.COMPLETE,))
+    validations = max((len(trial.intermediate_values) for trial in whole), default=0)
+    study.pruner = optuna.pruners.MedianPruner(_STARTUP_TRIALS, n_warmup_steps=math.ceil(validations / 3))
+    if number == 0:
+        study.enqueue_trial(space.nearest_own())
+    trial = study.ask()
+    drawn = space.draw(trial)
+    values = space.own() if number == 0 else drawn
+    seen: list[tuple[float, int]] = []
+
+    def observe(epoch: int, validation: float) -> None:
+        seen.append((validation, epoch))
+        trial.report(validation, len(seen))
+        if trial.should_prune():
+            raise optuna.TrialPruned
+
+    began = time.monotonic()
+    try:
+        state, validation, best_epoch = train_once(settle(values), data, observe)
+    except optuna.TrialPruned:
+        validation, best_epoch = max(seen, key=lambda entry: entry[0])
+        state = PRUNED
+    result = Result(state, validation, best_epoch, time.monotonic() - began, values)
+    trial.set_user_attr("result", asdict(result))
+    # to the sampler, a trial that diverged or failed is worth nothing; it stays in the table as what it is
+    told = TrialState.PRUNED if state == PRUNED else TrialState.COMPLETE
+    study.tell(trial, None if state == PRUNED else validation or 0.0, state=told)
+    return result
+
+
+def train_once(cell: Cell, data: Data, observe: Observe) -> tuple[str, float | None, int]:
+    """Train a cell.
+
+    Returns:
+        The state, the best validation NDCG@10 and its epoch.
+    """
+    try:
+        model = build_recommender(cell, data.sequences.n_items, len(data.sequences.users), data.context)
+        if cell.warm_start:
+            train_alone(model, data.sequences, cell, data.device)
+        outcome = train(model, data.sequences, cell, data.device, observe=observe)
+    except (Unmatched, Untrainable, Diverged):
+        return DIVERGED, None, 0
+    except (IadsrError, OSError, optuna.TrialPruned, torch.AcceleratorError):
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        logger.error("%s failed: %s", cell.address, one_line(error))
+        return FAILED, None, 0
+    if outcome.diverged is not None:
+        return DIVERGED, None, 0
+    return COMPLETE, outcome.best_validation, outcome.best_epoch
+
+
+def trials_table(name: str, encoder: str | None, results: list[Result]) -> pd.DataFrame:
+    """One row per trial: what came of it, then every value that was tried."""
+    start = {"cell": name, "encoder": encoder or ""}
+    return pd.DataFrame([{**start, "trial": number, **_flat(result)} for number, result in enumerate(results)])
+
+
+def _flat(result: Result) -> dict[str, Any]:
+    row = asdict(result)
+    values: dict[str, Any] = row.pop("values")
+    return {**row, "seconds": round(result.seconds, 1), **values}
+
+
+def _tried(run: RunConfig, folder: Path, cell: Cell, values: dict[str, Any]) -> Cell:
+    """The cell with some values, resolved as a file of tuned values would be."""
+    cells = run.searches(folder, {f"{cell.backbone}/{cell.method}": values})
+    return next(other for other in cells if other.address == cell.address)
