@@ -264,7 +264,7 @@ class Settings(Strict):
     max_length: int = Field(ge=2, le=2**16, description="most recent items that enter the network")
     ranking: Ranking = Field(description="rule for validation and for the headline table: history excluded or kept")
     dimension: Width = Field(64, description="width of item embeddings and of the states that score them")
-    dropout: Annotated[float, Search(0.1, 0.6)] = Field(
+    dropout: Annotated[float, Search(0.1, 0.75)] = Field(
         ge=0, lt=1, description="on the item embeddings and inside the backbone"
     )
     batch_size: int = Field(ge=1, le=2**20, description="sequences in a step")
