@@ -37,11 +37,11 @@ def test_run_files(path: Path) -> None:
 
 def test_the_required_grids() -> None:
     laptop = load_run(FOLDER / "laptop.yaml")
-    assert len(laptop.cells(FOLDER)) == 3 * 3 * 3 * 2
+    assert len(laptop.cells(FOLDER)) == 3 * 4 * 3 * 2
     paper = load_run(FOLDER / "paper.yaml")
     assert len(paper.datasets) == 4
     assert len(paper.seeds) == 5
-    assert len(paper.cells(FOLDER)) == 4 * 2 * 3 * (3 + 20) * 5
+    assert len(paper.cells(FOLDER)) == 4 * 2 * 3 * (4 + 20) * 5
     for name in ("paper", "diagnostics"):
         (sweep,) = load_run(FOLDER / f"{name}.yaml").experiments["theta"].sweeps
         assert [round(value * 10) for value in sweep.values] == list(range(-10, 10))  # type: ignore[operator]
@@ -55,7 +55,7 @@ def test_beauty_is_laid_over_the_diagnostics() -> None:
     alone = {cell.address for cell in load_run(FOLDER / "diagnostics.yaml").cells(FOLDER)}
     assert alone < {cell.address for cell in cells}, "nothing is lost"
     beauty = [cell for cell in cells if cell.dataset == "beauty"]
-    assert len(beauty) == 2 * 4 * 3 + 2
+    assert len(beauty) == 2 * 5 * 3 + 2
     objectives = {cell.protocol: cell.settings.objective for cell in beauty}
     assert objectives == {"paper": "last", "strong": "prefix", "strong_all": "all"}
 
