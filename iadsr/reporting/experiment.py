@@ -11,7 +11,7 @@ from iadsr.core.errors import ConfigError, suggest
 from iadsr.reporting.answer import Comparisons, Row
 from iadsr.reporting.load import Results, Scores, own_ranking, select
 from iadsr.reporting.tables import context, encoder_text
-from iadsr.reporting.words import defect_key, is_number, label, listed, short_labels
+from iadsr.reporting.words import CLAIM_METRICS, defect_key, is_number, label, listed, short_labels
 
 VIEWS = ("table", "sweep", "ladder", "spread")
 
@@ -64,6 +64,11 @@ class Experiment:
         """`method` against the baseline, under the protocol's own ranking rule."""
         ranking = self.ranking(protocol)
         return self.compared.method(dataset, protocol, backbone, ranking, metric, method, self.baseline)
+
+    def same_as(self, dataset: str, protocol: str, backbone: str, method: str) -> str:
+        """The earlier method with the very same runs, in whose place this one is not tested again; "" if none."""
+        row = self.against(dataset, protocol, backbone, method, CLAIM_METRICS[0])
+        return str(row.get("same_as") or "")
 
     def ordered_points(self) -> list[str]:
         """The methods of a sweep by value: numbers by size, anything else in the order given."""

@@ -23,7 +23,19 @@ from iadsr.reporting.tables import (
     known_columns,
     seed_note,
 )
-from iadsr.reporting.words import NOTHING, TIMES, fixed, integer, label, listed, outcome, slug, spread, titled
+from iadsr.reporting.words import (
+    NOTHING,
+    TIMES,
+    fixed,
+    integer,
+    label,
+    listed,
+    outcome,
+    short_labels,
+    slug,
+    spread,
+    titled,
+)
 
 VALUE_METRICS = ("HR@5", "NDCG@5", "HR@20", "NDCG@20")
 TEST_METRICS = ("HR@5", "NDCG@10")
@@ -32,14 +44,15 @@ _MASK_BASICS = MASK_COLUMNS[:3]
 _At = tuple[str, str, str, str]  # dataset, protocol, backbone, method
 TEST_NOTE = (
     "95 % interval: hierarchical bootstrap, seeds then users; p: paired test, Holm-adjusted within this experiment, "
-    "dataset, protocol, ranking rule and metric; n.s.: no significant difference."
+    "dataset, protocol, ranking rule and metric, methods with the very same runs once; n.s.: no significant difference."
 )
 
 
-def method_head(name: str) -> Cell:
-    """A method as a row header; what a defect is stands below it."""
+def method_head(name: str, same_as: str = "") -> Cell:
+    """A method as a row header; below it what a defect is, and which method has the very same runs."""
     title, detail = titled(name)
-    return Cell(title, sub=detail, head=True)
+    same = f"same run as {short_labels([same_as])[same_as]}" if same_as else ""
+    return Cell(title, sub="; ".join(filter(None, (detail, same))), head=True)
 
 
 def _numbers(values: Sequence[float], digits: int = 4) -> Cell:
@@ -61,7 +74,7 @@ def methods_table(
         methods = experiment.methods(**where, backbone=backbone)
         for method in methods:
             own, at = select(cells, backbone=backbone, method=method), (dataset, protocol, backbone, method)
-            heads = [*(row_heads(label(backbone)) if several else []), method_head(method)]
+            heads = [*(row_heads(label(backbone)) if several else []), method_head(method, experiment.same_as(*at))]
             body = _method_cells(experiment, at, own, masks)
             rows.append(Row([*heads, *body], opens=several and method == methods[0]))
             frame.append(_method_record(experiment, at, own, masks))
@@ -108,6 +121,7 @@ def _method_record(experiment: Experiment, at: _At, own: pd.DataFrame, masks: Se
         BACKBONE: backbone,
         METHOD: method,
         "baseline_method": experiment.baseline,
+        "same_as": experiment.same_as(*at),
     }
     if experiment.view == "sweep" and experiment.points:
         record[experiment.option or "value"] = experiment.points.get(method)

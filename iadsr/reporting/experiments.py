@@ -60,8 +60,10 @@ def _findings(experiment: Experiment, main: Results) -> list[str]:
             if method != experiment.baseline
             for row in [experiment.against(dataset, protocol, backbone, method, metric)]
         ]
-        if items:
-            found.append(f"{metric} against {base}: {tally(items)}.")
+        tested = [item for item in items if not item.row.get("same_as")]
+        if tested:
+            again = f" ({len(items) - len(tested)} further with the very same runs)" if len(items) > len(tested) else ""
+            found.append(f"{metric} against {base}: {tally(tested)}{again}.")
     return [*told, " ".join(found)] if found else told
 
 

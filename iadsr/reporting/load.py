@@ -251,8 +251,9 @@ class _Tree:
         self._everyone = select(self._metrics, group="all")
         self._curves = _filled(_table(evaluation / "curves.parquet", _CURVE_COLUMNS), CURVE_EXTRAS)
         self._comparisons = _table(root / "statistics" / "comparisons.parquet", _COMPARISON_COLUMNS)
-        if "experiment" not in self._comparisons:
-            self._comparisons["experiment"] = ""
+        for name in ("experiment", "same_as"):  # absent from older trees
+            if name not in self._comparisons:
+                self._comparisons[name] = ""
         self._kept = _optional(evaluation / "keep.parquet", _KEEP_COLUMNS)
         self._popularity = _optional(evaluation / "popularity.parquet", _POPULARITY_COLUMNS)
         self._records: dict[Address, Mapping[str, Any] | None] = {}

@@ -5,7 +5,9 @@ Three kinds. `method`: within a protocol, every method against `none`, and `iads
 backbones first. `protocol`: the same backbone and method under another protocol against `paper`.
 
 A family, within which p values are adjusted together (Holm), is everything of one kind, dataset, ranking and
-metric, and for kinds `method` and `backbones` of one protocol: all backbones, methods and baselines in it.
+metric, and for kinds `method` and `backbones` of one protocol: all backbones, methods and baselines in it. Methods
+with the very same runs (points of a sweep between which nothing changes) count once: `same_as` names the first of them,
+in the order given, for every other one, which takes over its adjusted p value.
 
 An experiment is a further grid with a baseline of its own, against which every other method of it is tested within
 its protocol. Its families are its own: how many experiments a run file has changes nothing in the main grid's rows.
@@ -45,9 +47,9 @@ COLUMNS = (
     "experiment", "kind", "dataset", "backbone", "ranking", "metric",
     "protocol", "method", "baseline_protocol", "baseline_method",
     "mean", "baseline_mean", "difference", "relative_gain", "ci_low", "ci_high", "gain_low", "gain_high",
-    "p", "p_holm", "family", "effect", "wins", "ties", "losses", "seed_sd", "users", "seeds", "status",
+    "p", "p_holm", "family", "same_as", "effect", "wins", "ties", "losses", "seed_sd", "users", "seeds", "status",
 )  # fmt: skip
-_TEXTS = (*COLUMNS[:10], "family", "status")
+_TEXTS = (*COLUMNS[:10], "family", "same_as", "status")
 _WHOLE_NUMBERS = ("wins", "ties", "losses", "users", "seeds")
 # averaging over seeds leaves rounding where a user's differences cancel; real ones are far larger
 _ROUNDING = 1e-12
@@ -55,13 +57,17 @@ _ROUNDING = 1e-12
 
 @dataclass(frozen=True)
 class Scores:
-    """A run's per-user metrics, users in sorted order; one that is not done has a reason and no users."""
+    """A run's per-user metrics, users in sorted order; one that is not done has a reason and no users.
+
+    `digest` is that of its file of ranks: runs with the same digest are the same run. None: not known.
+    """
 
     address: Address
     users: NDArray[np.object_]  # (users,)
     targets: NDArray[np.int64]  # (users,)
     values: Floats  # (len(CELLS), users)
     reason: str | None = None
+    digest: str | None = None
 
 
 class Side(NamedTuple):
@@ -124,15 +130,16 @@ def write_comparisons(
 def read_scores(run: Run) -> Scores:
     """The per-user metrics of a run. DataError when its ranks are missing or damaged."""
     ranks = read_ranks(run, (c.USER, c.TARGET, *map(c.rank_column, c.RANKINGS)))
-    return scores_of(run.address, ranks if run.done else ranks.iloc[:0], run.loss)
+    digest = run.record.get("files", {}).get(c.RANKS)
+    return scores_of(run.address, ranks if run.done else ranks.iloc[:0], run.loss, digest)
 
 
-def scores_of(address: Address, ranks: pd.DataFrame, reason: str | None = None) -> Scores:
+def scores_of(address: Address, ranks: pd.DataFrame, reason: str | None = None, digest: str | None = None) -> Scores:
     """The per-user metrics of a table of ranks (user, target, rank_*)."""
     ranks = ranks.sort_values(c.USER)
     values = np.hstack([per_user(ranks, ranking).to_numpy() for ranking in c.RANKINGS]).T
     users = ranks[c.USER].to_numpy(dtype=object)
-    return Scores(address, users, ranks[c.TARGET].to_numpy(np.int64), np.ascontiguousarray(values), reason)
+    return Scores(address, users, ranks[c.TARGET].to_numpy(np.int64), np.ascontiguousarray(values), reason, digest)
 
 
 def plan(sides: Iterable[Side]) -> list[Comparison]:
@@ -190,6 +197,7 @@ def compare_all(
     known: dict[tuple[Comparison, frozenset[int], frozenset[int]], list[dict[str, Any]]] = {}
     rows: list[dict[str, Any]] = []
     for name, by_side, comparisons in grids:
+        first = representatives(by_side)
         for comparison in comparisons:
             if comparison.kind == BACKBONES:
                 runs, baseline_runs, lost = _average(comparison, by_side)
@@ -201,13 +209,45 @@ def compare_all(
                 known[key] = _compare(
                     comparison, runs, baseline_runs, lost, seed=seed, flips=flips, resamples=resamples
                 )
-            heads = [_head(name, comparison, ranking, metric) for ranking, metric in CELLS]
+            same_as = first.get(comparison.side, "") if comparison.kind == METHOD else ""
+            heads = [{**_head(name, comparison, ranking, metric), "same_as": same_as} for ranking, metric in CELLS]
             rows.extend({**head, **numbers} for head, numbers in zip(heads, known[key], strict=True))
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     numbers = {name: "float64" for name in COLUMNS if name not in (*_TEXTS, *_WHOLE_NUMBERS)}
     table = table.astype({**dict.fromkeys(_WHOLE_NUMBERS, "Int64"), **numbers})
-    if not table.empty:
-        table["p_holm"] = table.groupby("family")["p"].transform(lambda p: paired.holm(p.to_numpy()))
+    return table if table.empty else _adjusted(table)
+
+
+def representatives(by_side: Mapping[Side, Mapping[int, Scores]]) -> dict[Side, str]:
+    """Map each side that has the same runs, seed by seed, as an earlier one to that side's method.
+
+    Sides are of one dataset, protocol and backbone; a side without a finished run is like no other.
+    """
+    methods: dict[tuple[Any, ...], str] = {}
+    same: dict[Side, str] = {}
+    for side, runs in by_side.items():
+        if all(run.reason or run.digest is None for run in runs.values()):
+            continue
+        key = (side._replace(method=""), *((seed, runs[seed].reason or runs[seed].digest) for seed in sorted(runs)))
+        method = methods.setdefault(key, side.method)
+        if method != side.method:
+            same[side] = method
+    return same
+
+
+def _adjusted(table: pd.DataFrame) -> pd.DataFrame:
+    """Fill in `p_holm`: within each family among rows without `same_as`, and for the others that of the row named.
+
+    Where the row named is not tested, since it is the baseline's own, the p value stays (it is 1).
+    """
+    again = (table["same_as"] != "").to_numpy()
+    adjusted = table[~again].groupby("family")["p"].transform(lambda p: paired.holm(p.to_numpy()))
+    place = ["family", "protocol", "backbone", "baseline_method"]
+    known = adjusted.set_axis(pd.MultiIndex.from_frame(table.loc[~again, [*place, "method"]]))
+    wanted = pd.MultiIndex.from_frame(table.loc[again, [*place, "same_as"]])
+    table.loc[~again, "p_holm"] = adjusted
+    copied = known.reindex(wanted).to_numpy()
+    table.loc[again, "p_holm"] = np.where(np.isnan(copied), table.loc[again, "p"], copied)
     return table
 
 
@@ -238,8 +278,9 @@ def _compare(
         _check_joined(used[0], other)
     method = np.stack([runs[k].values for k in seeds], axis=1)  # (cells, seeds, users)
     baseline = np.stack([baseline_runs[k].values for k in seeds], axis=1)
-    # a row's numbers must not change when the grid grows, so the generator depends on the row alone
-    stream = [seed, zlib.crc32("|".join([comparison.kind, *comparison.side, *comparison.baseline]).encode())]
+    # a row's numbers must not change when the grid grows, and the same runs must have the same, whatever they are
+    # called: so the generator depends on the compared values alone
+    stream = [seed, zlib.crc32(baseline.tobytes(), zlib.crc32(method.tobytes()))]
     intervals = bootstrap.hierarchical_bootstrap(method, baseline, resamples=resamples, seed=stream)
     status = f"{OK}, without {lost}" if lost else OK
     return [

@@ -206,6 +206,28 @@ def test_a_sweep_s_table_is_folded_and_holds_the_swept_values(root: Path, part: 
     assert before.count("<details>") == before.count("</details>") + 1
 
 
+def test_a_sweep_names_points_that_are_the_same_run(root: Path, tmp_path: Path, part: str) -> None:
+    assert "same run as" not in part
+    frame = pd.read_parquet(root / "statistics" / "comparisons.parquet")
+    own = (frame["experiment"] == "theta") & (frame["backbone"] == "gru4rec") & (frame["method"] == "iadsr-theta=0.0")
+    frame["same_as"] = ""
+    frame.loc[own, "same_as"] = "iadsr-theta=-0.5"
+    for name in ("evaluation", "data", "runs"):
+        (tmp_path / name).symlink_to(root / name)
+    (tmp_path / "statistics").mkdir()
+    frame.to_parquet(tmp_path / "statistics" / "comparisons.parquet", index=False)
+    out = tmp_path / "report" / "index.html"
+    build_report(tmp_path, MAIN, DESCRIBED, TEMPLATES, out, {"theta": EXPERIMENTS["theta"]})
+    text = out.read_text(encoding="utf-8")
+    assert re.search(r"HR@5 against none: [^.]* \(1 further with the very same runs\)\.", text)
+    shown = rows_of(text, f"experiment-theta-sweep-{ML}-paper")
+    heads = [cells[1] for cells in shown if "same run" in cells[1]]
+    assert heads == ["IADSR, theta 0.0 same run as theta \u22120.5"]
+    stored = table(tmp_path, f"theta-sweep-{ML}-paper").set_index(["backbone", "method"])
+    assert stored.loc[("gru4rec", "iadsr-theta=0.0"), "same_as"] == "iadsr-theta=-0.5"
+    assert pd.isna(stored.loc[("sasrec", "iadsr-theta=0.0"), "same_as"])
+
+
 def test_a_mean_in_a_csv_is_that_of_the_runs_and_not_of_a_comparison(root: Path, metric: Any) -> None:
     stored = table(root, f"defects-methods-{ML}-paper-gru4rec").set_index("method")
     for name in ("iadsr", "iadsr-defects=R4"):

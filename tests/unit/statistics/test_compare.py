@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,8 @@ import pandas as pd
 import pytest
 
 from iadsr.core.errors import DataError
-from iadsr.evaluation.runs import Address
+from iadsr.core.files import file_digest
+from iadsr.evaluation.runs import Address, read_run
 from iadsr.statistics import compare
 from iadsr.statistics.compare import (
     COLUMNS,
@@ -18,6 +20,7 @@ from iadsr.statistics.compare import (
     compare_all,
     plan,
     plan_experiment,
+    read_scores,
     scores_of,
     write_comparisons,
 )
@@ -348,6 +351,56 @@ def test_holm_within_an_experiment_by_hand(monkeypatch: pytest.MonkeyPatch) -> N
     assert adjusted["all"] == pytest.approx({"m9": 0.02, "m3": 0.03, "m7": 0.06, "m5": 0.06})
     assert adjusted["small"] == pytest.approx({"m3": 0.02, "m5": 0.04})
     assert adjusted[""] == {"m3": 0.01}
+
+
+def swept(rng: np.random.Generator, digests: dict[str, list[str]]) -> list[Scores]:
+    """`none`, and methods by digest of each seed's ranks: equal digests have equal ranks."""
+    values = {digest: list(rng.integers(1, 30, USERS).astype(float)) for own in digests.values() for digest in own}
+    runs = [run(method, seed, values[digest]) for method, own in digests.items() for seed, digest in enumerate(own)]
+    named = [digest for own in digests.values() for digest in own]
+    return [
+        *(some_run(rng, "none", seed) for seed in range(2)),
+        *(replace(one, digest=digest) for one, digest in zip(runs, named, strict=True)),
+    ]
+
+
+def test_points_with_the_same_runs_are_one_test() -> None:
+    points = {"x=-1.0": ["a", "b"], "x=-0.5": ["a", "b"], "x=0.0": ["a", "c"], "x=0.5": ["d", "e"]}
+    members = swept(np.random.default_rng(5), points)
+    table = compare_all([], experiments=[Experiment("sweep", members, "none")], **FAST)
+    one = {method: row(table, method=method) for method in points}
+    assert {method: found["same_as"] for method, found in one.items()} == {
+        "x=-1.0": "",
+        "x=-0.5": "x=-1.0",
+        "x=0.0": "",
+        "x=0.5": "",
+    }
+    adjusted = holm([one[method]["p"] for method in points if method != "x=-0.5"])
+    assert [one[method]["p_holm"] for method in ("x=-1.0", "x=0.0", "x=0.5")] == pytest.approx(adjusted.tolist())
+    numbers = [name for name in COLUMNS if name not in ("method", "same_as")]
+    pd.testing.assert_series_equal(one["x=-1.0"][numbers], one["x=-0.5"][numbers], check_names=False)
+
+
+def test_a_method_with_the_baseline_s_runs_is_no_test() -> None:
+    members = swept(np.random.default_rng(6), {"iadsr": ["a", "b"], "theta=-0.9": ["a", "b"], "theta=0.5": ["c", "d"]})
+    table = compare_all([], experiments=[Experiment("sweep", members[2:], "iadsr")], **FAST)
+    same, other = row(table, method="theta=-0.9"), row(table, method="theta=0.5")
+    assert (same["same_as"], same["p"], same["p_holm"], same["difference"]) == ("iadsr", 1.0, 1.0, 0.0)
+    assert other["p_holm"] == other["p"], "the only test of its family"
+
+
+def test_runs_that_diverged_alike_are_not_the_same_run() -> None:
+    lost = [replace(run(method, reason="diverged (NaN)"), digest="empty") for method in ("x=1", "x=2")]
+    table = compare_all([], experiments=[Experiment("sweep", [run("none"), *lost], "none")], **FAST)
+    assert set(table["same_as"]) == {""}
+
+
+def test_a_run_s_digest_is_that_of_its_ranks(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, "iadsr", 0, [1.0, 2.0])
+    record = json.loads((folder / "record.json").read_text())
+    digest = file_digest(folder / "ranks.parquet")
+    (folder / "record.json").write_text(json.dumps({**record, "files": {"ranks.parquet": digest}}))
+    assert read_scores(read_run(folder)).digest == digest
 
 
 def test_a_pair_has_the_same_numbers_in_every_grid_with_the_same_seeds() -> None:
