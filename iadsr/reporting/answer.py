@@ -156,9 +156,10 @@ def evidence(
     protocol: str,
     baseline: str = "none",
     metrics: Sequence[str] = CLAIM_METRICS,
+    ranking: str = "",
 ) -> list[Evidence]:
-    """IADSR against `baseline` for every expected backbone, under the protocol's own ranking rule."""
-    ranking = own_ranking(protocol, settings)
+    """IADSR against `baseline` for every expected backbone, under `ranking`, or the protocol's own rule."""
+    ranking = ranking or own_ranking(protocol, settings)
     return [
         Evidence(
             dataset,
@@ -377,11 +378,14 @@ def _means(items: Sequence[Evidence], made: Sequence[Evidence]) -> str:
 
 
 def _protocol_effect(results: Results, compared: Comparisons, settings: Mapping[str, Any], dataset: str) -> str:
-    """What changing the protocol does without a denoiser, against the size of IADSR's own difference (NDCG@10)."""
+    """What changing the protocol does without a denoiser, against the size of IADSR's own difference (NDCG@10).
+
+    Both are under one ranking rule.
+    """
     own = [
         abs(float(item.row["difference"]))
         for protocol in results.values(PROTOCOL, dataset=dataset)
-        for item in evidence(results, compared, settings, dataset, protocol, metrics=("NDCG@10",))
+        for item in evidence(results, compared, settings, dataset, protocol, metrics=("NDCG@10",), ranking=RANKINGS[0])
         if outcome(item.row) != "missing"
     ]
     sentences = []
@@ -402,7 +406,8 @@ def _protocol_effect(results: Results, compared: Comparisons, settings: Mapping[
         )
         size = sum(own) / len(own) if own else math.nan
         if is_number(size) and size > 0:
-            text += f": {fixed(abs(mean) / size, 1)} times the mean size of IADSR's own difference ({fixed(size)})"
+            text += f": {fixed(abs(mean) / size, 1)} times the mean size of IADSR's own difference under the same rule"
+            text += f" ({fixed(size)})"
         sentences.append(text + ".")
     return " ".join(sentences)
 

@@ -9,11 +9,26 @@ from typing import Any
 from iadsr.core.columns import BACKBONE, DATASET, PROTOCOL, SEED
 from iadsr.core.errors import ConfigError, suggest
 from iadsr.reporting.answer import Comparisons, Row
-from iadsr.reporting.load import Results, Scores, own_ranking, select
+from iadsr.reporting.load import Results, Scores, mean_and_sd, own_ranking, protocol_values, select
 from iadsr.reporting.tables import context, encoder_text
 from iadsr.reporting.words import CLAIM_METRICS, defect_key, is_number, label, listed, short_labels
 
 VIEWS = ("table", "sweep", "ladder", "spread")
+FLOOR_METRIC = "NDCG@10"
+
+
+@dataclass(frozen=True)
+class Floor:
+    """A method's mean NDCG@10 over seeds beside that of the most-popular baseline; NaN where unknown."""
+
+    method: str
+    value: float
+    popular: float
+
+    @property
+    def is_beaten(self) -> bool:
+        """Whether the method learned more than which items are popular. Unknown counts as no."""
+        return self.value > self.popular
 
 
 @dataclass(frozen=True)
@@ -53,17 +68,32 @@ class Experiment:
         return sorted(self.results.methods(**where), key=lambda name: name != self.baseline)
 
     def ranking(self, protocol: str) -> str:
-        """The ranking rule of one of its protocols."""
-        return own_ranking(protocol, self.settings)
+        """The ranking rule under which one of its protocols is shown: its own, or on a ladder that of the last rung.
+
+        A ladder compares protocols, and figures of two ranking rules are never compared.
+        """
+        shown = self.results.values(PROTOCOL)[-1] if self.view == "ladder" else protocol
+        return own_ranking(shown, self.settings)
 
     def values(self, dataset: str, protocol: str, backbone: str, method: str, metric: str) -> Mapping[int, float]:
-        """A metric by seed, under the protocol's own ranking rule."""
+        """A metric by seed, under `ranking`."""
         return self.scores.of(dataset, protocol, backbone, method, self.ranking(protocol), metric)
 
     def against(self, dataset: str, protocol: str, backbone: str, method: str, metric: str) -> Row:
-        """`method` against the baseline, under the protocol's own ranking rule."""
+        """`method` against the baseline, under `ranking`."""
         ranking = self.ranking(protocol)
         return self.compared.method(dataset, protocol, backbone, ranking, metric, method, self.baseline)
+
+    def is_released(self, protocol: str) -> bool:
+        """Whether a protocol has the networks of the release."""
+        return any(key == "networks" and value == "released" for key, value in protocol_values(protocol, self.settings))
+
+    def floor(self, dataset: str, protocol: str, backbone: str) -> Floor:
+        """How `none`, or else the baseline, stands beside the most-popular baseline."""
+        methods = self.methods(dataset=dataset, protocol=protocol, backbone=backbone)
+        method = "none" if "none" in methods else self.baseline
+        value, _ = mean_and_sd(self.values(dataset, protocol, backbone, method, FLOOR_METRIC).values())
+        return Floor(method, value, self.results.popular(dataset, self.ranking(protocol), FLOOR_METRIC))
 
     def same_as(self, dataset: str, protocol: str, backbone: str, method: str) -> str:
         """The earlier method with the very same runs, in whose place this one is not tested again; "" if none."""

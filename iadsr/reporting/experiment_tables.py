@@ -170,14 +170,14 @@ def rungs_table(experiment: Experiment, dataset: str) -> Table:
         Row(
             [
                 *row_heads(str(row["rung"]), str(row[PROTOCOL])),
-                Cell(label(str(row["ranking"]))),
                 Cell(str(row["description"]) or NOTHING),
             ]
         )
         for row in frame
     ]
-    columns = [Column("Rung"), *columns_of(("Protocol", "Ranking", "What it is"), ())]
-    caption = f"The rungs of this ladder on {dataset}: protocols in order, each under its own ranking rule."
+    columns = [Column("Rung"), *columns_of(("Protocol", "What it is"), ())]
+    rule = label(experiment.ranking(experiment.protocols(dataset)[-1]))
+    caption = f"The rungs of this ladder on {dataset}: protocols in order, all ranked by one rule, {rule}."
     return Table(slug("experiment", experiment.name, "rungs", dataset), caption, columns, rows, pd.DataFrame(frame))
 
 
@@ -215,9 +215,9 @@ def ladder_table(experiment: Experiment, dataset: str) -> Table:
     titles = [title for metric in RUNG_METRICS for title in (metric, f"vs {base}, same rung", f"{base} vs rung before")]
     columns = [*columns_of(("Backbone", "Rung", "Method"), titles), Column("Seeds", numeric=False)]
     caption = (
-        f"{experiment.context(dataset, experiment.protocols(dataset))} Mean ± standard deviation over seeds, under "
-        f"each rung's own ranking rule. Gains over {base} are within a rung; {TEST_NOTE} {base} vs rung before: "
-        "what the protocol itself changes, a ratio of means without an interval, a change of ranking rule included."
+        f"{experiment.context(dataset, experiment.protocols(dataset))} Mean ± standard deviation over seeds, every "
+        f"rung under the same ranking rule. Gains over {base} are within a rung; {TEST_NOTE} {base} vs rung before: "
+        "what the protocol itself changes, a ratio of means without an interval."
     )
     return Table(slug("experiment", experiment.name, "ladder", dataset), caption, columns, rows, pd.DataFrame(frame))
 

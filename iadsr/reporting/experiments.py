@@ -8,7 +8,7 @@ from dataclasses import replace
 from iadsr.core.columns import BACKBONE, DIVERGED, DONE, FAILED, PROTOCOL
 from iadsr.reporting import diagnostics, experiment_figures, experiment_tables
 from iadsr.reporting.answer import Evidence, tally
-from iadsr.reporting.experiment import Experiment
+from iadsr.reporting.experiment import FLOOR_METRIC, Experiment
 from iadsr.reporting.experiment_tables import RUNG_METRICS, TEST_METRICS, spread_of
 from iadsr.reporting.layout import Block
 from iadsr.reporting.load import MISSING, Results, Scores, mean_and_sd, own_ranking
@@ -25,7 +25,7 @@ def experiment_blocks(experiments: Sequence[Experiment], main: Results, numbers:
         draw = _VIEWS[experiment.view if experiment.points or experiment.view != "sweep" else "table"]
         anchor = slug("experiment", experiment.name)
         made.append(Block(experiment.title, text=f"{experiment.question} {_facts(experiment, main)}", anchor=anchor))
-        made += [Block(text=text) for text in _findings(experiment, main)]
+        made += [Block(text=text) for text in findings(experiment, main)]
         made += draw(experiment, numbers)
         made += _differences(experiment)
         made += _further_data(experiment, main)
@@ -44,18 +44,20 @@ def _facts(experiment: Experiment, main: Results) -> str:
     return f"Baseline: {label(experiment.baseline)}. {'; '.join([runs, *failed])}{own}."
 
 
-def _findings(experiment: Experiment, main: Results) -> list[str]:
+def findings(experiment: Experiment, main: Results) -> list[str]:
     """The outcome in a sentence or two, worked out from the tables."""
     if experiment.view == "spread":
         return spread_sentences(experiment, main)
     base, found = label(experiment.baseline), []
     told = ladder_sentences(experiment) if experiment.view == "ladder" else []
+    told += released_sentences(experiment)
     for metric in TEST_METRICS:
         items = [
             Evidence(dataset, protocol, backbone, metric, experiment.ranking(protocol), row)
             for dataset in experiment.datasets()
             for protocol in experiment.protocols(dataset)
             for backbone in experiment.backbones(dataset, protocol=protocol)
+            if can_answer(experiment, dataset, protocol, backbone)
             for method in experiment.methods(dataset=dataset, protocol=protocol, backbone=backbone)
             if method != experiment.baseline
             for row in [experiment.against(dataset, protocol, backbone, method, metric)]
@@ -65,6 +67,40 @@ def _findings(experiment: Experiment, main: Results) -> list[str]:
             again = f" ({len(items) - len(tested)} further with the very same runs)" if len(items) > len(tested) else ""
             found.append(f"{metric} against {base}: {tally(tested)}{again}.")
     return [*told, " ".join(found)] if found else told
+
+
+def can_answer(experiment: Experiment, dataset: str, protocol: str, backbone: str) -> bool:
+    """Whether methods can be compared here: under the release's networks, only above the most-popular baseline.
+
+    Below it, training with in-batch negatives has taught nothing of a user's history that a denoiser could help with.
+    """
+    return not experiment.is_released(protocol) or experiment.floor(dataset, protocol, backbone).is_beaten
+
+
+def released_sentences(experiment: Experiment) -> list[str]:
+    """Where the release's networks were trained: whether they learned enough for an answer."""
+    said = []
+    for dataset in experiment.datasets():
+        for protocol in filter(experiment.is_released, experiment.protocols(dataset)):
+            for backbone in experiment.backbones(dataset, protocol=protocol):
+                floor = experiment.floor(dataset, protocol, backbone)
+                where = f"{dataset}, “{protocol}”, {label(backbone)}"
+                if not is_number(floor.value):
+                    said.append(f"{where} cannot answer: {label(floor.method)} has no result.")
+                elif not is_number(floor.popular):
+                    said.append(f"{where} cannot answer: what the most popular items alone reach is not known.")
+                else:
+                    numbers = (
+                        f"{label(floor.method)} reaches {FLOOR_METRIC} {fixed(floor.value)}, the most popular items "
+                        f"alone {fixed(floor.popular)}"
+                    )
+                    said.append(
+                        f"{where} can answer: {numbers}."
+                        if floor.is_beaten
+                        else f"{where} cannot answer: {numbers}, so a difference between methods says nothing about "
+                        "denoising; it is shown and not counted."
+                    )
+    return said
 
 
 def ladder_sentences(experiment: Experiment) -> list[str]:

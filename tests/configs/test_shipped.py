@@ -1,6 +1,8 @@
 """Every shipped configuration validates, and every setting of every cell reaches its run."""
 
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -16,6 +18,7 @@ from iadsr.core.config import (
     load_run,
     load_yaml,
     parse,
+    resolve_settings,
 )
 from iadsr.core.encoders import parse_encoder
 from iadsr.datasets.spec import load_spec
@@ -55,15 +58,61 @@ def test_beauty_is_laid_over_the_diagnostics() -> None:
     alone = {cell.address for cell in load_run(FOLDER / "diagnostics.yaml").cells(FOLDER)}
     assert alone < {cell.address for cell in cells}, "nothing is lost"
     beauty = [cell for cell in cells if cell.dataset == "beauty"]
-    assert len(beauty) == 2 * 5 * 3 + 2
+    assert len(beauty) == 2 * 5 * 3 + 2 + 10 + 3 + 3
     objectives = {cell.protocol: cell.settings.objective for cell in beauty}
-    assert objectives == {"paper": "last", "strong": "prefix", "strong_all": "all"}
+    assert objectives == {"paper": "last", "strong": "prefix", "strong_all": "all", "released_trained": "last"}
+    steps = {cell.settings.steps for cell in beauty if cell.protocol == "released_trained"}
+    assert steps == {14_000}, "as many epochs as on MovieLens-100K, of 700 steps and not 30"
 
 
 def test_shuffled_ties_on_amazon_are_an_experiment_over_any_run_file() -> None:
     merged = {**load_yaml(FOLDER / "laptop.yaml"), **load_yaml(FOLDER / "additions/amazon_ties.yaml")}
     cells = [cell for cell in parse(RunConfig, merged, "both").cells(FOLDER) if cell.dataset == "beauty"]
     assert {cell.settings.tie_break for cell in cells} == set(range(6))
+
+
+# what each rung of the ladder changes
+RUNGS: dict[str, set[str]] = {
+    "ladder_softmax": {"loss", "bounded", "rank_padding"},
+    "ladder_stopping": {"stopping", "patience", "validations"},
+    "ladder_networks": {"networks", "backbone"},
+    "ladder_optimiser": {"optimiser", "learning_rate", "weight_decay"},
+    "ladder_schedule": {"schedule", "warmup"},
+    "ladder_dropout": {"dropout"},
+    "ladder_weights": {"iadsr"},
+    "ladder_regularised": {"learning_rate", "weight_decay", "dropout", "average"},
+    "ladder_prefix": {"objective", "batching", "batch_size"},
+    "ladder_all": {"objective", "batch_size"},
+    "ladder_length": {"max_length"},
+}
+
+
+def described(name: str, backbone: str) -> dict[str, Any]:
+    """Every setting of a protocol on MovieLens-100K, without tuned values."""
+    protocol = load_protocol(FOLDER, name)
+    settings, options = resolve_settings(protocol, backbone, "movielens-100k", None)
+    return {**settings.model_dump(), "backbone": options, "iadsr": protocol.methods.get("iadsr", {})}
+
+
+def changed(ours: dict[str, Any], theirs: dict[str, Any]) -> set[str]:
+    return {name for name in ours if ours[name] != theirs[name]}
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_each_rung_of_the_ladder_changes_what_it_says(backbone: str) -> None:
+    rungs = load_run(FOLDER / "diagnostics.yaml").experiments["ladder"].protocols
+    assert rungs == ["ladder_released", *RUNGS]
+    for before, name in pairwise(rungs):
+        found = changed(described(name, backbone), described(before, backbone))
+        assert found and found <= RUNGS[name], name
+    assert "iadsr" not in set().union(*(RUNGS[name] for name in RUNGS if name != "ladder_weights"))
+    for name in rungs:
+        assert load_protocol(FOLDER, name).tuned is None, "tuned values would hide a rung's own"
+        assert (described(name, backbone)["ranking"], described(name, backbone)["steps"]) == ("excluded", 2800), name
+    chosen = {"learning_rate", "weight_decay", "dropout", "average", "iadsr"}
+    assert changed(described(rungs[-1], backbone), described("strong", backbone)) <= chosen | {"steps"}
+    fair = {"ranking", "steps", "validations"}
+    assert changed(described("ladder_dropout", backbone), described("paper", backbone)) <= chosen | fair
 
 
 def test_one_defect_alone_changes_no_batch() -> None:

@@ -53,6 +53,21 @@ def test_both_sides_are_set_against_the_most_popular_items(tmp_path: Path) -> No
     )
 
 
+def test_protocol_and_method_effects_are_under_one_ranking_rule(tmp_path: Path) -> None:
+    make_tree(tmp_path, CELLS, epochs=2)
+    path = tmp_path / "statistics" / "comparisons.parquet"
+    frame = pd.read_parquet(path)
+    excluded = (frame["metric"] == "NDCG@10") & (frame["ranking"] == "excluded")
+    iadsr = (frame["kind"] == "method") & (frame["method"] == "iadsr")
+    frame.loc[iadsr, "difference"] = 0.0001  # under the other rule, which is that of “paper”
+    frame.loc[iadsr & excluded, "difference"] = [0.002, -0.004]
+    frame.loc[(frame["kind"] == "protocol") & excluded, "difference"] = 0.024
+    frame.to_parquet(path)
+    results = load(tmp_path, CELLS)
+    said = answer(results, Comparisons(results), SETTINGS).lead
+    assert "8.0 times the mean size of IADSR's own difference under the same rule (0.0030)" in said
+
+
 def test_gain(say: Callable[..., Answer]) -> None:
     lead = say(0.1, 0.05, 0.01).lead
     assert "4 significant gains, 0 significant losses and 0 comparisons without a significant difference" in lead

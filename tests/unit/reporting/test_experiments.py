@@ -13,7 +13,7 @@ import pytest
 from iadsr.core.errors import ConfigError
 from iadsr.reporting.experiment import Experiment, experiments_of
 from iadsr.reporting.experiment_tables import spread_of
-from iadsr.reporting.experiments import spread_sentences
+from iadsr.reporting.experiments import can_answer, findings, released_sentences, spread_sentences
 from iadsr.reporting.load import load_all
 from iadsr.reporting.page import build_report
 from iadsr.reporting.words import NOTHING, fixed, percent, signed
@@ -242,20 +242,22 @@ def test_a_mean_in_a_csv_is_that_of_the_runs_and_not_of_a_comparison(root: Path,
 def test_a_ladder_goes_up_in_the_order_given(root: Path, part: str) -> None:
     rows = rows_of(part, f"experiment-ladder-rungs-{ML}")
     assert rows == [
-        ["1", "paper", "history kept", NOTHING],
-        ["2", "ladder_all", "history excluded", "Every “position” a target."],
-        ["3", "strong", "history excluded", NOTHING],
+        ["1", "paper", NOTHING],
+        ["2", "ladder_all", "Every “position” a target."],
+        ["3", "strong", NOTHING],
     ]
     shown = rows_of(part, f"experiment-ladder-ladder-{ML}")
     assert [row[1] for row in shown] == [f"{rung}. {name}" for rung, name in enumerate(LADDER, 1) for _ in range(2)]
     assert shown[3][3:] == ["seeds 1 and 2 diverged: loss is NaN at epoch 3", "0/2"]
+    assert set(table(root, f"ladder-ladder-{ML}")["ranking"]) == {"excluded"}, "the last rung's rule, on every rung"
+    assert "all ranked by one rule, history excluded" in part and "of each protocol its own" not in part
     label = re.search(r'aria-label="(NDCG@10 from rung to rung, GRU4Rec[^"]*)"', part)
     assert label and "ladder_all no value (seeds 1 and 2 diverged" in label.group(1)
 
 
-def test_a_rung_s_own_factor_is_none_over_none_of_the_rung_before(root: Path, metric: Any) -> None:
+def test_rung_factor_is_ratio_of_baselines_under_one_ranking_rule(root: Path, metric: Any) -> None:
     stored = table(root, f"ladder-ladder-{ML}").set_index(["protocol", "method"])
-    before = metric("paper", "gru4rec", "none", "NDCG@10", "kept").mean()
+    before = metric("paper", "gru4rec", "none", "NDCG@10", "excluded").mean()
     for protocol in ("ladder_all", "strong"):
         here = metric(protocol, "gru4rec", "none", "NDCG@10", "excluded").mean()
         assert stored.loc[(protocol, "none"), "NDCG@10 times the rung before"] == pytest.approx(here / before, rel=1e-9)
@@ -266,9 +268,9 @@ def test_a_rung_s_own_factor_is_none_over_none_of_the_rung_before(root: Path, me
 
 
 def test_a_ladder_says_what_the_protocol_adds_and_what_a_method_does(part: str, metric: Any) -> None:
-    none = {name: metric(name, "gru4rec", "none", "HR@5", "kept" if name == "paper" else "excluded") for name in LADDER}
+    none = {name: metric(name, "gru4rec", "none", "HR@5", "excluded") for name in LADDER}
     gains = {
-        rung: (metric(name, "gru4rec", "iadsr", "HR@5", "kept" if name == "paper" else "excluded") - none[name]).mean()
+        rung: (metric(name, "gru4rec", "iadsr", "HR@5", "excluded") - none[name]).mean()
         for rung, name in enumerate(LADDER, 1)
         if name != "ladder_all"  # there it diverged
     }
@@ -279,6 +281,33 @@ def test_a_ladder_says_what_the_protocol_adds_and_what_a_method_does(part: str, 
         f"{signed(end - begin)} that no method made. Against none on the same rung, at most and at last: "
         f"IADSR {signed(gains[most])} on rung {most} and {signed(gains[3])} on rung 3."
     ) in " ".join(part.split())
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(1.0, "cannot answer"), (9.0, "can answer")])
+def test_the_release_is_judged_only_above_the_most_popular_items(
+    root: Path, tmp_path: Path, factor: float, verdict: str
+) -> None:
+    """`none` under `paper` reaches about .016 here, the most popular items .0301."""
+    networks = {"cells": {f"{ML}/gru4rec": {"networks": "released", "ranking": "kept"}}}
+    described = {**DESCRIBED, "protocols": {**DESCRIBED["protocols"], "paper": networks}}
+    _, grids = load_all(scaled(root, tmp_path, factor, "paper", "none"), MAIN, {"theta": EXPERIMENTS["theta"]["cells"]})
+    one = experiments_of({"theta": EXPERIMENTS["theta"]}, grids, described)[0]
+    said = released_sentences(one)
+    values = one.values(ML, "paper", "gru4rec", "none", "NDCG@10")
+    mean = fixed(sum(values.values()) / len(values))
+    assert said[0].startswith(f"{ML}, “paper”, GRU4Rec {verdict}: none reaches NDCG@10 {mean}, the most popular items")
+    assert all(can_answer(one, ML, "paper", name) == (factor > 1) for name in one.backbones(ML))
+    counted = " ".join(findings(one, load_all(root, MAIN, {})[0]))
+    assert ("significant" in counted) == (factor > 1), "what cannot answer is not counted"
+    assert released_sentences(experiments_of({"theta": EXPERIMENTS["theta"]}, grids, DESCRIBED)[0]) == []
+
+
+def test_a_release_without_a_result_cannot_answer(root: Path) -> None:
+    lost = experiment("table", [(ML, "other", "gru4rec", "iadsr_released", 1)], baseline="iadsr_released")
+    described = {**DESCRIBED, "protocols": {"other": {"networks": "released"}}}
+    _, grids = load_all(root, MAIN, {"lost": lost["cells"]})
+    one = experiments_of({"lost": lost}, grids, described)[0]
+    assert released_sentences(one) == [f"{ML}, “other”, GRU4Rec cannot answer: IADSR as released has no result."]
 
 
 def test_the_overall_tables_open_with_the_most_popular_items(text: str, root: Path) -> None:
@@ -326,10 +355,10 @@ def test_a_difference_s_spread_is_taken_within_each_protocol(root: Path, metric:
     assert found.means["paper_ties1"] == pytest.approx(own[1] - base[1])
 
 
-def scaled(root: Path, tmp_path: Path, factor: float) -> Path:
-    """A copy of the tree's metrics in which IADSR under `strong` has `factor` times its values."""
+def scaled(root: Path, tmp_path: Path, factor: float, protocol: str = "strong", method: str = "iadsr") -> Path:
+    """A copy of the tree's metrics in which a method under a protocol has `factor` times its values."""
     frame = pd.read_parquet(root / "evaluation" / "metrics.parquet")
-    rows = (frame["protocol"] == "strong") & (frame["method"] == "iadsr")
+    rows = (frame["protocol"] == protocol) & (frame["method"] == method)
     frame.loc[rows, "value"] *= factor
     for name in ("statistics", "data", "runs"):
         (tmp_path / name).symlink_to(root / name)
