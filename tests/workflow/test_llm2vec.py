@@ -29,7 +29,7 @@ def test_a_run_with_llm2vec_ends_in_its_report(tmp_path: Path) -> None:
         "protocols": ["paper"],
         "backbones": ["gru4rec"],
         "methods": ["none", "iadsr"],
-        "max_epochs": 1,
+        "max_epochs": 8,
     }
     (tmp_path / "tiny.json").write_text(json.dumps(run))
     done = snakemake(tmp_path, "--configfile", "tiny.json")

@@ -131,7 +131,7 @@ def test_jobs_under_conda(tmp_path: Path) -> None:
     done = snakemake(tmp_path, "-n", "-p", "--configfile", smoke, "--use-conda", PATH=path_with_conda(tmp_path))
     assert done.returncode == 0, done.stderr[-2000:]
     told = done.stdout + done.stderr
-    assert told.count("python -m iadsr") == told.count(": python -m iadsr") == 18 + 6
+    assert told.count("python -m iadsr") == told.count(": python -m iadsr") == 24 + 6
 
 
 GPUS = """
@@ -155,7 +155,7 @@ def test_jobs_ask_for_the_gpu_that_they_use(tmp_path: Path) -> None:
         [sys.executable, "-c", GPUS, str(ROOT / "Snakefile")], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     llm2vec = ["embeddings_llm2vec", "prefixes_llm2vec"]
-    networks = ["embeddings", "embeddings_llm2vec", "prefixes", "prefixes_llm2vec", "training"]
+    networks = ["embeddings", "embeddings_llm2vec", "prefixes", "prefixes_llm2vec", "training", "tuning"]
     assert json.loads(done.stdout) == {"cpu": [], "auto": llm2vec, "cuda": networks}
 
 
@@ -196,7 +196,8 @@ def grid(tmp_path_factory: pytest.TempPathFactory) -> Grid:
         "name": "grid",
         "results": RESULTS,
         "backbones": ["gru4rec"],
-        "max_epochs": 2,
+        "methods": ["none", "iadsr", "random_drop"],
+        "max_epochs": 8,
         "encoder": {"kind": "tfidf"},
         "experiments": {
             "texts": {
