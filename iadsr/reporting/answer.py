@@ -20,9 +20,10 @@ from iadsr.core.columns import (
     PROTOCOL,
     RANKINGS,
     SEED,
+    UNTRAINED,
     VALUE,
 )
-from iadsr.reporting.load import MISSING, NUMBERS, Results, own_ranking, records, select
+from iadsr.reporting.load import MISSING, NUMBERS, Results, done_only, own_ranking, records, select
 from iadsr.reporting.words import (
     BASELINES,
     CLAIM_HIGH,
@@ -131,9 +132,12 @@ def cell_notes(cells: pd.DataFrame) -> str:
             grouped.setdefault((str(status), str(reason)), []).append(int(seed))
     parts = []
     for (status, reason), seeds in grouped.items():
-        who = f"seed{'' if len(seeds) == 1 else 's'} {listed([str(seed) for seed in seeds])}"
-        parts.append(f"{who} {status}{': ' + reason if reason else ''}")
+        parts.append(f"{_seeds(seeds)} {status}{': ' + reason if reason else ''}")
     return "; ".join(parts)
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    return f"seed{'' if len(seeds) == 1 else 's'} {listed([str(seed) for seed in seeds])}"
 
 
 @dataclass(frozen=True)
@@ -297,7 +301,8 @@ def tally(items: Sequence[Evidence]) -> str:
     lost = [lost_word(item.row) for item in items if outcome(item.row) == "missing"]
     parts = [counted(gains, "significant gain"), counted(losses, "significant loss", "significant losses")]
     parts.append(f"{counted(none, 'comparison')} without a significant difference")
-    for word, text in ((DIVERGED, "that diverged"), (FAILED, "that failed"), (MISSING, "missing")):
+    words = {UNTRAINED: "untrained", DIVERGED: "that diverged", FAILED: "that failed", MISSING: "missing"}
+    for word, text in words.items():
         if word in lost:
             parts.append(f"{lost.count(word)} {text}")
     return listed(parts)
@@ -458,6 +463,24 @@ def warnings(results: Results, compared: Comparisons, settings: Mapping[str, Any
     return found
 
 
+def untrained_warnings(cells: pd.DataFrame) -> list[str]:
+    """At most one: every untrained cell by name, seeds of a method and backbone together."""
+    lost = select(cells, status=UNTRAINED)
+    if lost.empty:
+        return []
+    places = []
+    for (dataset, protocol), block in lost.groupby([DATASET, PROTOCOL], sort=False):
+        pairs = [
+            f"{label(str(method))} on {label(str(backbone))} ({_seeds(own[SEED].tolist())})"
+            for (backbone, method), own in block.groupby([BACKBONE, METHOD], sort=False)
+        ]
+        places.append(f"{dataset}, “{protocol}”: {listed(pairs)}")
+    return [
+        f"Untrained, so in no mean and no test: {counted(len(lost), 'run')} of the {len(cells)} expected. "
+        f"{'; '.join(places)}. The tables say why."
+    ]
+
+
 def _cell_warnings(results: Results) -> list[str]:
     cells, found = results.cells, []
     for status in (DIVERGED, FAILED, MISSING):
@@ -509,7 +532,7 @@ def _keep_rate_warnings(results: Results) -> list[str]:
     """A control that drops at random is fair only at IADSR's keep rate."""
     found = []
     keys = [DATASET, PROTOCOL, BACKBONE, METHOD]
-    means = results.cells.groupby(keys, sort=False)["train_keep_rate"].mean().reset_index()
+    means = done_only(results.cells).groupby(keys, sort=False)["train_keep_rate"].mean().reset_index()
     rates = {tuple(str(row[key]) for key in keys): row["train_keep_rate"] for row in records(means)}
     for (dataset, protocol, backbone, method), rate in rates.items():
         if method not in ("random_mask", "random_drop"):
@@ -526,7 +549,7 @@ def _keep_rate_warnings(results: Results) -> list[str]:
 def _idle_masks(results: Results) -> list[str]:
     """Where IADSR's mask keeps nearly every interaction at test time."""
     found = []
-    iadsr = select(results.cells, method="iadsr")
+    iadsr = done_only(select(results.cells, method="iadsr"))
     for (dataset, protocol), cells in iadsr.groupby([DATASET, PROTOCOL], sort=False):
         rates = cells.groupby(BACKBONE, sort=False)[["train_keep_rate", "test_keep_rate"]].mean().astype(float)
         idle = rates[rates["test_keep_rate"] >= _IDLE]

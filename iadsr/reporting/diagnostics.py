@@ -16,7 +16,7 @@ from iadsr.core.columns import BACKBONE, COLD_LIMIT, DATASET, GROUP, METHOD, PRO
 from iadsr.reporting.answer import Comparisons, cell_notes
 from iadsr.reporting.drawing import MOST_LINES, Figure, Look, Panel, draw_legend, draw_panel, line_frame, styles
 from iadsr.reporting.layout import Cell, Row, Table, columns_of, row_heads
-from iadsr.reporting.load import CURVE_EXTRAS, Results, Scores, mean_and_sd, own_ranking, relative, select
+from iadsr.reporting.load import CURVE_EXTRAS, Results, Scores, done_only, mean_and_sd, own_ranking, relative, select
 from iadsr.reporting.tables import GROUPS, encoder_text, gain_cell, group_label
 from iadsr.reporting.words import (
     NOTHING,
@@ -399,22 +399,22 @@ def inflated_table(results: Results, scores: Scores, dataset: str, methods: Sequ
     rows, frame = [], []
     for protocol, backbone, method, opens in _rows_of(results, dataset, methods):
         own = select(results.cells, dataset=dataset, protocol=protocol, backbone=backbone, method=method)
-        if own["denoised_hr5"].isna().all():
+        judged = done_only(own[own["denoised_hr5"].notna()])
+        if judged.empty:
             rows.append(Row([*_method_heads(protocol, backbone, method), _reason(own, 7)], opens))
             continue
-        own = own[own["denoised_hr5"].notna()]
         cells: list[Cell] = []
         record: dict[str, Any] = {}
         for metric, column in (("HR@5", "denoised_hr5"), ("NDCG@5", "denoised_ndcg5")):
             honest = scores.of(dataset, protocol, backbone, method, RELEASED_RANKING, metric)
-            inflated = dict(zip(own[SEED].astype(int), own[column].astype(float), strict=True))
+            inflated = dict(zip(judged[SEED].astype(int), judged[column].astype(float), strict=True))
             for what, values in (("honest", honest), ("denoised target", inflated)):
                 mean, deviation = mean_and_sd(values[seed] for seed in sorted(honest.keys() & inflated.keys()))
                 cells.append(Cell(fixed(mean), sub=spread(deviation)))
                 record[f"{metric} {what} mean"], record[f"{metric} {what} sd"] = mean, deviation
             cells.append(Cell(percent(relative(inflated, honest))))
             record[f"{metric} inflation"] = relative(inflated, honest)
-        changed, changed_sd = mean_and_sd(own["denoised_changed"])
+        changed, changed_sd = mean_and_sd(judged["denoised_changed"])
         cells.append(Cell(share(changed)))
         rows.append(Row([*_method_heads(protocol, backbone, method), *cells], opens))
         address = {
@@ -424,7 +424,7 @@ def inflated_table(results: Results, scores: Scores, dataset: str, methods: Sequ
             BACKBONE: backbone,
             METHOD: method,
         }
-        frame.append({**address, **record, "changed mean": changed, "changed sd": changed_sd, "seeds": len(own)})
+        frame.append({**address, **record, "changed mean": changed, "changed sd": changed_sd, "seeds": len(judged)})
     titles = [
         title
         for metric in ("HR@5", "NDCG@5")

@@ -30,7 +30,7 @@ from iadsr.reporting.drawing import (
 )
 from iadsr.reporting.experiment import Experiment
 from iadsr.reporting.experiment_tables import RUNG_METRICS, TEST_METRICS, Spread, spread_of
-from iadsr.reporting.load import mean_and_sd, select
+from iadsr.reporting.load import done_only, mean_and_sd, select
 from iadsr.reporting.words import POPULAR, compared, fixed, is_number, label, percent, percent_interval, share, titled
 
 _BAD = "#8a1c1c"
@@ -122,7 +122,7 @@ def _sweep_points(experiment: Experiment, dataset: str, protocol: str, backbone:
         if method != experiment.baseline and compared(row):
             # the interval of the difference, laid around the value: it leaves out the baseline where it leaves out zero
             low, high = (value + float(row[end]) - float(row["difference"]) for end in ("ci_low", "ci_high"))
-        gate, keep = (mean_and_sd(cells[name].dropna())[0] for name in ("gate_share", "train_keep_rate"))
+        gate, keep = (mean_and_sd(done_only(cells)[name].dropna())[0] for name in ("gate_share", "train_keep_rate"))
         bad = cells[cells["status"] != DONE]
         points.append(Point(x, value, low, high, gate, keep, cell_notes(bad) if len(bad) == len(cells) else ""))
     return points

@@ -13,7 +13,7 @@ from iadsr.core.columns import BACKBONE, DATASET, DONE, METHOD, PROTOCOL
 from iadsr.reporting.answer import cell_notes
 from iadsr.reporting.experiment import Experiment
 from iadsr.reporting.layout import Cell, Column, Row, Table, columns_of, row_heads
-from iadsr.reporting.load import mean_and_sd, relative, select
+from iadsr.reporting.load import done_only, mean_and_sd, relative, select
 from iadsr.reporting.tables import (
     DROP_NOTE,
     MASK_COLUMN_TITLES,
@@ -107,7 +107,7 @@ def _method_cells(experiment: Experiment, at: _At, own: pd.DataFrame, masks: Seq
     return [
         *(_numbers(list(experiment.values(*at, metric).values())) for metric in VALUE_METRICS),
         *gains,
-        *(_numbers(own[name].dropna().tolist(), 3) for name in masks),
+        *(_numbers(done_only(own)[name].dropna().tolist(), 3) for name in masks),
         Cell(seed_note(own), tone="" if done.all() else "missing"),
     ]
 
@@ -131,7 +131,7 @@ def _method_record(experiment: Experiment, at: _At, own: pd.DataFrame, masks: Se
     for metric in TEST_METRICS:
         record |= _test_record(experiment, dataset, protocol, backbone, method, metric)
     for name in masks:
-        record[f"{name}_mean"], record[f"{name}_sd"] = mean_and_sd(own[name].dropna())
+        record[f"{name}_mean"], record[f"{name}_sd"] = mean_and_sd(done_only(own)[name].dropna())
     return {**record, **_seed_record(own)}
 
 

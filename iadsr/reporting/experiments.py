@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from iadsr.core.columns import BACKBONE, DIVERGED, DONE, FAILED, PROTOCOL
+from iadsr.core.columns import BACKBONE, PROTOCOL
 from iadsr.reporting import diagnostics, experiment_figures, experiment_tables
 from iadsr.reporting.answer import Evidence, tally
 from iadsr.reporting.experiment import FLOOR_METRIC, Experiment
 from iadsr.reporting.experiment_tables import RUNG_METRICS, TEST_METRICS, spread_of
 from iadsr.reporting.layout import Block
-from iadsr.reporting.load import MISSING, Results, Scores, mean_and_sd, own_ranking
+from iadsr.reporting.load import Results, Scores, done_only, lost_counts, mean_and_sd, own_ranking
 from iadsr.reporting.tables import dataset_table, protocol_table
 from iadsr.reporting.words import counted, fixed, is_number, label, listed, signed, slug
 
@@ -34,14 +34,12 @@ def experiment_blocks(experiments: Sequence[Experiment], main: Results, numbers:
 
 
 def _facts(experiment: Experiment, main: Results) -> str:
-    """Baseline, runs done and failed, and how many of them are the main grid's own."""
+    """Baseline, runs done and lost, and how many of them are the main grid's own."""
     cells = experiment.results.cells
-    counts = {status: int((cells["status"] == status).sum()) for status in (DONE, DIVERGED, FAILED, MISSING)}
-    runs = f"{counts[DONE]} of {counted(len(cells), 'run')} done"
-    failed = [f"{counts[status]} {status}" for status in (DIVERGED, FAILED, MISSING) if counts[status]]
+    runs = f"{len(done_only(cells))} of {counted(len(cells), 'run')} done"
     shared = len(set(experiment.results.record_paths) & set(main.record_paths))
     own = f"; {shared} of them belong to the main grid too" if shared else ""
-    return f"Baseline: {label(experiment.baseline)}. {'; '.join([runs, *failed])}{own}."
+    return f"Baseline: {label(experiment.baseline)}. {'; '.join([runs, *lost_counts(cells)])}{own}."
 
 
 def findings(experiment: Experiment, main: Results) -> list[str]:

@@ -18,7 +18,9 @@ from iadsr.core.columns import (
     ALL_BACKBONES,
     BACKBONE,
     DATASET,
+    DONE,
     GROUP,
+    LOST,
     METHOD,
     METRIC,
     PROTOCOL,
@@ -33,6 +35,7 @@ from iadsr.core.files import check_types, read_json, read_parquet, reading
 
 Address = tuple[str, str, str, str, int]
 MISSING = "missing"  # a run without a record
+NOT_DONE = (*LOST, MISSING)
 NO_RECORD = "no run record in the results tree"
 _OWN_RANKING = {"paper": "kept", "strong": "excluded"}
 # optional parts of the files: absent from records that were written before they were measured
@@ -104,7 +107,7 @@ class Results:
 
     `cells` has one row an expected cell, in the order asked for: the address, `status` (or missing),
     `reason`, and the columns of runs.parquet (NaN where there is no run). The other tables hold rows of expected
-    cells only; an experiment's `metrics` hold the group of all users only.
+    cells only; an experiment's `metrics` hold the group of all users only, `keep` the runs that are done.
     """
 
     cells: pd.DataFrame
@@ -140,6 +143,17 @@ def select(frame: pd.DataFrame, **where: object) -> pd.DataFrame:
     for column, value in where.items():
         keep &= (frame[column] == value).to_numpy(dtype=bool)
     return frame[keep]
+
+
+def done_only(cells: pd.DataFrame) -> pd.DataFrame:
+    """The cells that may enter a mean."""
+    return select(cells, status=DONE)
+
+
+def lost_counts(cells: pd.DataFrame) -> list[str]:
+    """`3 diverged`, `2 missing`: the cells that are not done, by status."""
+    counts = cells["status"].value_counts()
+    return [f"{counts[status]} {status}" for status in NOT_DONE if status in counts]
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -273,7 +287,7 @@ class _Tree:
             metrics=_keep(self._everyone if experiment else self._metrics, expected),
             comparisons=_keep_comparisons(select(self._comparisons, experiment=experiment), expected),
             curves=_keep(self._curves, expected),
-            keep=_keep(self._kept, expected),
+            keep=_keep(self._kept, done_only(merged)[list(ADDRESS)]),
             popularity=self._popularity[self._popularity[DATASET].isin(datasets)],
             summaries={name: self._summary(name) for name in datasets},
             encoders=_encoders(merged, found),

@@ -14,17 +14,17 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from iadsr.core.columns import ADDRESS, DATASET, DONE, PROTOCOL, SEED
+from iadsr.core.columns import ADDRESS, DATASET, PROTOCOL, SEED
 from iadsr.core.errors import DataError
 from iadsr.core.files import visible, write_csv, write_text
 from iadsr.reporting import diagnostics, figures, tables
-from iadsr.reporting.answer import Answer, Comparisons, answer
+from iadsr.reporting.answer import Answer, Comparisons, answer, untrained_warnings
 from iadsr.reporting.drawing import styles
 from iadsr.reporting.experiment import Experiment, experiments_of
 from iadsr.reporting.experiments import experiment_blocks
 from iadsr.reporting.latex import to_latex
 from iadsr.reporting.layout import Block, Section
-from iadsr.reporting.load import Results, Scores, load_all, rankings
+from iadsr.reporting.load import Results, Scores, done_only, load_all, lost_counts, rankings
 from iadsr.reporting.words import label, listed, plain
 
 ALL_TESTS = "tests-all"  # every comparison, as a download only: a page cannot show some hundred rows usefully
@@ -58,6 +58,8 @@ def build_report(
     further = experiments_of(given, grids, settings)
     compared = Comparisons(results)
     said = answer(results, compared, settings)
+    untrained = untrained_warnings(_cells_of([results, *(item.results for item in further)]))
+    said = replace(said, warnings=[*untrained, *said.warnings])
     captions = _captions(templates)
     sections = _sections(results, compared, further, settings, captions)
     page = _render(templates, results, said, sections, further, settings, out)
@@ -266,7 +268,6 @@ def _facts(results: Results, further: Sequence[Experiment], settings: Mapping[st
     commits = {
         str((record.get("commit") or {}).get("hash") or "none recorded")[:13] for record in results.records.values()
     }
-    done = int((results.cells["status"] == DONE).sum())
     encoders = [f"{name}: {tables.encoder_text(results, name)}" for name in results.values(DATASET)]
     texts = list(dict.fromkeys(text.split(": ", 1)[1] for text in encoders))
     return {
@@ -277,7 +278,7 @@ def _facts(results: Results, further: Sequence[Experiment], settings: Mapping[st
         "Backbones": listed([label(name) for name in results.values("backbone")]),
         "Methods": listed([label(name) for name in results.methods()]),
         "Seeds": listed([str(seed) for seed in sorted(results.values(SEED))]),
-        "Runs": f"{done} done of {len(results.cells)} expected",
+        "Runs": _runs(results.cells),
         "Commit": listed(sorted(commits)) or "no run",
         **({"Experiments": _experiment_fact(further)} if further else {}),
     }
@@ -285,9 +286,17 @@ def _facts(results: Results, further: Sequence[Experiment], settings: Mapping[st
 
 def _experiment_fact(further: Sequence[Experiment]) -> str:
     """How many experiments there are, and how many of their runs are done, each counted once."""
-    cells = pd.concat([item.results.cells for item in further]).drop_duplicates(list(ADDRESS))
-    done = int((cells["status"] == DONE).sum())
-    return f"{len(further)}, with {done} runs done of {len(cells)} expected"
+    return f"{len(further)}, their runs: {_runs(_cells_of([item.results for item in further]))}"
+
+
+def _cells_of(grids: Sequence[Results]) -> pd.DataFrame:
+    """The cells of several grids, each once."""
+    return pd.concat([grid.cells for grid in grids]).drop_duplicates(list(ADDRESS))
+
+
+def _runs(cells: pd.DataFrame) -> str:
+    """`50 done of 54 expected, 3 diverged, 1 missing`."""
+    return ", ".join([f"{len(done_only(cells))} done of {len(cells)} expected", *lost_counts(cells)])
 
 
 def _records(grids: Sequence[Results], out: Path) -> list[tuple[str, str]]:

@@ -12,7 +12,17 @@ import pandas as pd
 from iadsr.core.columns import ADDRESS, BACKBONE, COLD_LIMIT, CUTOFFS, DATASET, DONE, METHOD, PROTOCOL, SEED
 from iadsr.reporting.answer import Comparisons, cell_notes, compared_backbones
 from iadsr.reporting.layout import Cell, Column, Row, Table, columns_of, row_heads, text_cells
-from iadsr.reporting.load import NUMBERS, Results, own_ranking, protocol_values, rankings, records, select
+from iadsr.reporting.load import (
+    NUMBERS,
+    Results,
+    done_only,
+    mean_and_sd,
+    own_ranking,
+    protocol_values,
+    rankings,
+    records,
+    select,
+)
 from iadsr.reporting.words import (
     BASELINES,
     CLAIM_METRICS,
@@ -451,7 +461,7 @@ def logged_table(results: Results) -> Table:
     logged = [str(name) for name in curves if name not in NOT_FIGURES]
     names = [name for name in logged if np.isfinite(pd.to_numeric(curves[name])).any()]
     keys = [DATASET, PROTOCOL, BACKBONE, METHOD]
-    best = curves.merge(results.cells[[*ADDRESS, "best_epoch"]], on=list(ADDRESS))
+    best = curves.merge(done_only(results.cells)[[*ADDRESS, "best_epoch"]], on=list(ADDRESS))
     best = best[best["epoch"] == best["best_epoch"]]
     means = best[names].where(np.isfinite(best[names])).groupby([best[key] for key in keys]).mean()
     known = {tuple(map(str, key)): row for key, row in zip(means.index, means.to_numpy().tolist(), strict=True)}
@@ -696,13 +706,11 @@ def mask_table(cells: pd.DataFrame) -> Table:
     previous = None
     for address, group in masked.groupby(keys, sort=False):
         key = tuple(str(part) for part in address)
-        stats = {
-            name: (float(group[name].astype(float).mean()), float(group[name].astype(float).std())) for name in names
-        }
+        done = done_only(group)
+        stats = {name: mean_and_sd(done[name]) for name in names}
         heads = row_heads(*(label(part) for part in key))
-        done = (group["status"] == DONE).any()
         numbers = [Cell(fixed(stats[name][0], 3), sub=spread(stats[name][1], 3)) for name in names]
-        body = numbers if done else [Cell(cell_notes(group), span=len(names), tone="missing")]
+        body = numbers if len(done) else [Cell(cell_notes(group), span=len(names), tone="missing")]
         rows.append(Row([*heads, *body], opens=key[:3] != previous))
         previous = key[:3]
         flat = {
@@ -726,7 +734,7 @@ def mask_table(cells: pd.DataFrame) -> Table:
 
 
 def cost_table(cells: pd.DataFrame) -> Table:
-    """One row an expected cell, diverged and missing ones included."""
+    """One row per expected cell, whatever became of it."""
     rows = []
     previous = None
     for cell in records(cells):

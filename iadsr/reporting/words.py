@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from iadsr.core.columns import ALL_BACKBONES, DIVERGED, FAILED
+from iadsr.core.columns import ALL_BACKBONES, LOST
 
 SIGNIFICANCE = 0.05
 CLAIM_LOW, CLAIM_HIGH = (
@@ -244,10 +244,10 @@ def outcome_text(row: Mapping[str, Any] | None) -> str:
     if result != "missing":
         return OUTCOME_WORDS[result]
     reason = "not compared" if row is None or str(row["status"]).startswith("ok") else str(row["status"])
-    return reason if any(word in reason for word in (DIVERGED, FAILED, "missing")) else f"missing: {reason}"
+    return reason if any(word in reason for word in (*LOST, "missing")) else f"missing: {reason}"
 
 
 def lost_word(row: Mapping[str, Any]) -> str:
-    """What became of the run that a comparison lacks: diverged, failed or missing."""
+    """What became of the run that a comparison lacks: untrained, diverged, failed or missing."""
     status = str(row["status"])
-    return min((word for word in (DIVERGED, FAILED) if word in status), key=status.index, default="missing")
+    return min((word for word in LOST if word in status), key=status.index, default="missing")

@@ -10,10 +10,21 @@ import pytest
 
 from iadsr.core.encoders import embeddings_name
 from iadsr.core.errors import ConfigError, DataError
+from iadsr.reporting.load import load
 from iadsr.reporting.page import build_report
 from iadsr.reporting.words import NOTHING, fixed, label
 from tests.unit.reporting.reading import read, rows_of, section_of
-from tests.unit.reporting.synthetic import ADDRESS, DIVERGED, METRICS, MISSING, SETTINGS, TEMPLATES, grid, make_tree
+from tests.unit.reporting.synthetic import (
+    ADDRESS,
+    DIVERGED,
+    METRICS,
+    MISSING,
+    SETTINGS,
+    TEMPLATES,
+    experiment,
+    grid,
+    make_tree,
+)
 
 
 @pytest.fixture(scope="module")
@@ -384,3 +395,61 @@ def test_a_record_of_other_things_is_named(changes: dict[str, object], tmp_path:
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
     with pytest.raises(DataError, match=r"record\.json is damaged \(.*make it anew: snakemake"):
         build_report(tmp_path, cells, SETTINGS, TEMPLATES, tmp_path / "index.html")
+
+
+def test_untrained_runs_are_named_and_in_no_mean(tmp_path: Path) -> None:
+    """They have curves and mask figures; all seeds of one cell learned nothing, and one of three of another."""
+    cells = grid(protocols=["paper"], backbones=["gru4rec", "caser"])
+    more = {
+        "more": experiment("table", [cell for cell in cells if cell[2] == "caser" and cell[3] in ("none", "iadsr")])
+    }
+    make_tree(tmp_path, cells, experiments=more)
+    lost = {cell for cell in cells if cell[2:4] == ("caser", "iadsr")} | {
+        ("movielens-100k", "paper", "gru4rec", "iadsr", 2)
+    }
+    reason = "at the kept epoch 3 the recommendation loss is 7.410: no more than 2% below that of guessing, 7.428"
+    for name, changes in {
+        "runs": {"status": "untrained", "reason": reason, "train_keep_rate": 0.1, "denoised_hr5": 0.9},
+        "metrics": {"value": math.nan, "users": 0},
+        "keep": {"keep": 0.1},
+        "curves": {"loss_alignment": 999.0},
+    }.items():
+        path = tmp_path / f"evaluation/{name}.parquet"
+        table = pd.read_parquet(path)
+        table.loc[[key in lost for key in zip(*(table[column] for column in ADDRESS), strict=True)], list(changes)] = [
+            *changes.values()
+        ]
+        table.to_parquet(path)
+    path = tmp_path / "statistics/comparisons.parquet"
+    table = pd.read_parquet(path)
+    of_iadsr = table["method"] == "iadsr"
+    table.loc[of_iadsr & (table["backbone"] == "caser"), "status"] = f"iadsr seed 1: untrained ({reason})"
+    table.to_parquet(path)
+    out = tmp_path / "report" / "index.html"
+    build_report(tmp_path, cells, SETTINGS, TEMPLATES, out, more)
+    text = out.read_text()
+
+    warning = (
+        f"Untrained, so in no mean and no test: 4 runs of the {len(cells)} expected. movielens-100k, “paper”: IADSR on "
+        "GRU4Rec (seed 2) and IADSR on Caser (seeds 1, 2 and 3). The tables say why."
+    )
+    assert text.count(warning) == 1, "an experiment's share of them is not named again"
+    assert f"{len(cells) - 4} done of {len(cells)} expected, 4 untrained" in text
+    assert "3 of 6 runs done; 3 untrained" in text
+    assert "and 2 untrained" in text, "the answer counts them"
+    shown = {tuple(row[:2]): row[2:] for row in rows_of(text, "overall-movielens-100k-paper-kept")}
+    assert shown["Caser", "IADSR"] == [f"seeds 1, 2 and 3 untrained: {reason}", "0/3"]
+    assert shown["GRU4Rec", "IADSR"][-1] == f"2/3; seed 2 untrained: {reason}"
+    masks = {tuple(row[2:4]): row[4:] for row in rows_of(text, "masks")}
+    assert masks["Caser", "IADSR"] == [f"seeds 1, 2 and 3 untrained: {reason}"]
+    assert masks["GRU4Rec", "IADSR"][0].startswith("0.7")
+    logged = pd.read_csv(out.parent / "tables/logged.csv").set_index(["backbone", "method"])["loss_alignment"]
+    assert logged["gru4rec", "iadsr"] < 5 and math.isnan(logged["caser", "iadsr"])
+    inflated = {tuple(row[1:3]): row[3:] for row in rows_of(text, "denoised-target-movielens-100k")}
+    assert inflated["Caser", "IADSR"] == [f"seeds 1, 2 and 3 untrained: {reason}"]
+    runs = {tuple(row[2:5]): row[5:] for row in rows_of(text, "runs")}
+    assert runs["GRU4Rec", "IADSR", "2"][0] == f"untrained: {reason}"
+    assert runs["GRU4Rec", "IADSR", "2"][4].startswith("0.0"), "its best validation is visible"
+    figures = " ".join(str(attributes["aria-label"]) for tag, attributes in read(text).tags if tag == "svg")
+    assert "untrained" in figures
+    assert load(tmp_path, cells).keep["keep"].min() > 0.5

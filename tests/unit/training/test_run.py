@@ -250,7 +250,8 @@ def test_run_that_learns_nothing_is_untrained(root: Path, monkeypatch: pytest.Mo
     scores = read_scores(read_run(folder))
     assert not len(scores.users) and scores.reason == f"untrained ({record['reason']})"
     monkeypatch.setattr(run, "train", None)
-    run_cell(made, root, "cpu", 1)  # the same inputs come out the same
+    run_cell(made, root, "cpu", 1)
+    assert record_of(root, made) == record, "the same inputs come out the same, so it is not trained again"
 
 
 def test_missing_inputs_and_devices_are_named(root: Path) -> None:
