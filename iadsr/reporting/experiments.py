@@ -11,7 +11,7 @@ from iadsr.reporting.answer import Evidence, tally
 from iadsr.reporting.experiment import FLOOR_METRIC, Experiment
 from iadsr.reporting.experiment_tables import RUNG_METRICS, TEST_METRICS, spread_of
 from iadsr.reporting.layout import Block
-from iadsr.reporting.load import Results, Scores, done_only, lost_counts, mean_and_sd, own_ranking
+from iadsr.reporting.load import Results, Scores, done_only, lost_counts, mean_and_sd, own_ranking, protocol_values
 from iadsr.reporting.tables import dataset_table, protocol_table
 from iadsr.reporting.words import counted, fixed, is_number, label, listed, signed, slug
 
@@ -154,8 +154,26 @@ def spread_sentences(experiment: Experiment, main: Results) -> list[str]:
     grid's protocols that the experiment holds, or under all of them if it holds none. With one seed in the experiment
     the spread over seeds is the main grid's. Backbones that the experiment leaves out do not count.
     """
-    places = [(dataset, metric) for dataset in experiment.datasets() for metric in TEST_METRICS]
-    return [_spread_sentence(experiment, main, dataset, metric) for dataset, metric in places]
+    said = []
+    for dataset in experiment.datasets():
+        if lacks_ties(experiment, dataset):
+            said.append(
+                f"{dataset} cannot answer: no two interactions of a user share a time, so there is no order to shuffle "
+                "and every protocol here trains on the same data."
+            )
+        else:
+            said += [_spread_sentence(experiment, main, dataset, metric) for metric in TEST_METRICS]
+    return said
+
+
+def lacks_ties(experiment: Experiment, dataset: str) -> bool:
+    """Whether an experiment shuffles ties in time that the dataset does not have."""
+    shuffled = any(
+        key == "tie_break" and value
+        for protocol in experiment.protocols(dataset)
+        for key, value in protocol_values(protocol, experiment.settings)
+    )
+    return shuffled and experiment.results.summaries[dataset]["tied_share"] == 0
 
 
 def _spread_sentence(experiment: Experiment, main: Results, dataset: str, metric: str) -> str:
@@ -272,6 +290,8 @@ def _ladder_blocks(experiment: Experiment, numbers: Iterator[int]) -> list[Block
 def _spread_blocks(experiment: Experiment, numbers: Iterator[int]) -> list[Block]:
     made = []
     for dataset in experiment.datasets():
+        if lacks_ties(experiment, dataset):
+            continue
         made.append(Block(figure=experiment_figures.spread_figure(experiment, dataset, next(numbers))))
         made.append(Block(table=experiment_tables.spread_table(experiment, dataset)))
     return made

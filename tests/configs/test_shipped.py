@@ -69,6 +69,8 @@ def test_shuffled_ties_on_amazon_are_an_experiment_over_any_run_file() -> None:
     merged = {**load_yaml(FOLDER / "laptop.yaml"), **load_yaml(FOLDER / "additions/amazon_ties.yaml")}
     cells = [cell for cell in parse(RunConfig, merged, "both").cells(FOLDER) if cell.dataset == "beauty"]
     assert {cell.settings.tie_break for cell in cells} == set(range(6))
+    (budget,) = {cell.settings.steps for cell in cells}
+    assert budget == described("paper", "gru4rec", "beauty")["steps"], "that of “paper” on Beauty"
 
 
 # what each rung of the ladder changes
@@ -87,10 +89,10 @@ RUNGS: dict[str, set[str]] = {
 }
 
 
-def described(name: str, backbone: str) -> dict[str, Any]:
-    """Every setting of a protocol on MovieLens-100K, without tuned values."""
+def described(name: str, backbone: str, dataset: str = "movielens-100k") -> dict[str, Any]:
+    """Every setting of a protocol, without tuned values."""
     protocol = load_protocol(FOLDER, name)
-    settings, options = resolve_settings(protocol, backbone, "movielens-100k", None)
+    settings, options = resolve_settings(protocol, backbone, dataset, None)
     return {**settings.model_dump(), "backbone": options, "iadsr": protocol.methods.get("iadsr", {})}
 
 

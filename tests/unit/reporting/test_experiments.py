@@ -1,5 +1,6 @@
 """The section of the experiments, on a tree with one of each view."""
 
+import json
 import re
 import subprocess
 import sys
@@ -386,6 +387,23 @@ def test_the_spread_is_set_against_the_main_grid_s_gains(root: Path, tmp_path: P
     assert sentences[0] in part
     large = spread_sentences(*ties_experiment(scaled(root, tmp_path, 3.0)))[0]
     assert "1 of 1 gain (GRU4Rec) is larger than twice the spread over seeds" in large
+
+
+def test_shuffled_ties_of_data_without_any_are_no_spread_of_zeros(root: Path, tmp_path: Path) -> None:
+    for name in ("statistics", "evaluation", "runs"):
+        (tmp_path / name).symlink_to(root / name)
+    path = tmp_path / "data" / ML / "summary.json"
+    path.parent.mkdir(parents=True)
+    summary = json.loads((root / "data" / ML / "summary.json").read_text())
+    path.write_text(json.dumps({**summary, "tied_share": 0.0}))
+    shuffled = {name: {**RUNGS[name], "tie_break": number} for number, name in enumerate(TIES[1:], start=1)}
+    described = {**DESCRIBED, "protocols": {**DESCRIBED["protocols"], **shuffled}}
+    out = tmp_path / "report" / "index.html"
+    build_report(tmp_path, MAIN, described, TEMPLATES, out, {"ties": EXPERIMENTS["ties"]})
+    part = section_of(out.read_text(encoding="utf-8"), "experiments")
+    assert f"{ML} cannot answer: no two interactions of a user share a time, so there is no order to shuffle" in part
+    assert "the standard deviation of a backbone is" not in part
+    assert f"experiment-ties-spread-{ML}" not in part and "Sd over protocols" not in part
 
 
 def test_one_seed_takes_the_spread_over_seeds_from_the_main_grid(root: Path, metric: Any) -> None:
