@@ -16,7 +16,17 @@ from iadsr.core.columns import BACKBONE, COLD_LIMIT, DATASET, GROUP, METHOD, PRO
 from iadsr.reporting.answer import Comparisons, cell_notes
 from iadsr.reporting.drawing import MOST_LINES, Figure, Look, Panel, draw_legend, draw_panel, line_frame, styles
 from iadsr.reporting.layout import Cell, Row, Table, columns_of, row_heads
-from iadsr.reporting.load import CURVE_EXTRAS, Results, Scores, done_only, mean_and_sd, own_ranking, relative, select
+from iadsr.reporting.load import (
+    CURVE_EXTRAS,
+    Results,
+    Scores,
+    done_only,
+    mean_and_sd,
+    own_ranking,
+    relative,
+    seeds_left_out,
+    select,
+)
 from iadsr.reporting.tables import GROUPS, encoder_text, gain_cell, group_label
 from iadsr.reporting.words import (
     NOTHING,
@@ -91,6 +101,9 @@ def curves_figure(results: Results, dataset: str, number: int, methods: Sequence
     for protocol in results.values(PROTOCOL, dataset=dataset):
         for backbone in results.values(BACKBONE, dataset=dataset, protocol=protocol):
             frame = select(curves, protocol=protocol, backbone=backbone)
+            cells = select(results.cells, dataset=dataset, protocol=protocol, backbone=backbone)
+            for method, own in cells.groupby(METHOD):
+                frame = frame[~((frame[METHOD] == method) & frame[SEED].isin(seeds_left_out(own)))]
             present = set(frame[METHOD])
             for part, which in _groups([name for name in methods if name in present]):
                 title = f"{label(backbone)}, {protocol}{which}"

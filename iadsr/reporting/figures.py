@@ -32,7 +32,7 @@ from iadsr.reporting.drawing import (
     shared_extents,
     styles,
 )
-from iadsr.reporting.load import Results, own_ranking, select
+from iadsr.reporting.load import Results, own_ranking, seeds_left_out, select
 from iadsr.reporting.tables import GROUPS, group_label, shown_pairs
 from iadsr.reporting.words import CLAIM_HIGH, CLAIM_METRICS, TIMES, fixed, label
 
@@ -221,8 +221,12 @@ def curve_panels(
         values = pd.to_numeric(frame[column], errors="coerce")
         top = float(values[np.isfinite(values)].max()) if np.isfinite(values).any() else math.nan
         for backbone in results.values(BACKBONE, dataset=dataset, protocol=protocol):
-            found = {method: _by_seed(select(frame, backbone=backbone, method=method), column) for method in methods}
-            lines = {label(method): (table, look[method]) for method, table in found.items() if not table.empty}
+            lines = {}
+            for method in methods:
+                table = _by_seed(select(frame, backbone=backbone, method=method), column)
+                if not table.empty:
+                    cells = select(results.cells, dataset=dataset, protocol=protocol, backbone=backbone, method=method)
+                    lines[label(method)] = (table, look[method], seeds_left_out(cells))
             if lines:
                 panels.append(
                     _curves(
@@ -267,13 +271,14 @@ def part_panels(
     for protocol in results.values(PROTOCOL, dataset=dataset):
         for backbone in results.values(BACKBONE, dataset=dataset, protocol=protocol):
             frame = select(results.curves, dataset=dataset, protocol=protocol, backbone=backbone)
+            cells = select(results.cells, dataset=dataset, protocol=protocol, backbone=backbone)
             lines = {}
             for method, part in wanted:
                 table = _by_seed(select(frame, method=method), part)
                 table = table.where(table > 0).dropna(how="all") if log else table
                 if not table.empty:
                     text = f"{label(method)}: {parts[part]}"
-                    lines[text] = (table, look[text])
+                    lines[text] = (table, look[text], seeds_left_out(select(cells, method=method)))
             if lines:
                 top = math.nan if log else 1.0
                 panels.append(
@@ -289,23 +294,26 @@ def _by_seed(frame: pd.DataFrame, column: str) -> pd.DataFrame:
     return frame.pivot_table(index="epoch", columns=SEED, values=column)
 
 
-Lines = Mapping[str, tuple[pd.DataFrame, Mapping[str, Any]]]
+Lines = Mapping[str, tuple[pd.DataFrame, Mapping[str, Any], set[int]]]
 
 
 def _curves(name: str, title: str, lines: Lines, ylabel: str, top: float, log: bool) -> Panel:
-    """The mean and the range over seeds while all seeds train; each seed alone, faint, from there on."""
+    """The mean and the range over seeds while all of them train; each seed alone, faint, from there on.
+
+    Lost seeds are faint from their first epoch on.
+    """
 
     def draw(axes: Axes) -> None:
         if log:
             axes.set_yscale("log")
             axes.yaxis.set_minor_locator(NullLocator())
             axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
-        for text, (table, look) in lines.items():
-            whole = table.dropna()
+        for text, (table, look, lost) in lines.items():
+            whole = _averaged(table, lost).dropna()
             line = {"color": look["color"], "linestyle": look["linestyle"]}
             mark = {"marker": look["marker"], "markersize": 3.5, "markevery": max(1, len(whole) // 6)}
             axes.plot(whole.index, whole.mean(axis=1), label=text, linewidth=1.6, **line, **mark)
-            if table.shape[1] > 1 and len(whole):
+            if whole.shape[1] > 1 and len(whole):
                 axes.fill_between(
                     whole.index,
                     whole.min(axis=1),
@@ -315,9 +323,10 @@ def _curves(name: str, title: str, lines: Lines, ylabel: str, top: float, log: b
                     linewidth=0,
                 )
             last = whole.index.max() if len(whole) else 0
-            for seed in table.columns:
-                tail = table[seed].dropna()
-                axes.plot(tail[tail.index >= last].index, tail[tail.index >= last], linewidth=0.7, alpha=0.6, **line)
+            for seed, values in table.items():
+                tail = values.dropna()
+                tail = tail if seed in lost else tail[tail.index >= last]
+                axes.plot(tail.index, tail, linewidth=0.7, alpha=0.6, **line)
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.set_xlabel("Epoch")
         axes.set_ylabel(ylabel)
@@ -325,12 +334,17 @@ def _curves(name: str, title: str, lines: Lines, ylabel: str, top: float, log: b
             axes.set_ylim(0, (top or 1.0) * 1.05)
         draw_legend(axes)
 
+    means = {text: _averaged(table, lost).mean(axis=1).dropna() for text, (table, _, lost) in lines.items()}
     said = "; ".join(
-        f"{text}: {fixed(table.iloc[0].mean())} at epoch {table.index[0]}, "
-        f"{fixed(table.iloc[-1].mean())} at epoch {table.index[-1]}"
-        for text, (table, _) in lines.items()
+        f"{text}: {fixed(mean.iloc[0])} at epoch {mean.index[0]}, {fixed(mean.iloc[-1])} at epoch {mean.index[-1]}"
+        for text, mean in means.items()
+        if len(mean)
     )
     return draw_panel(name, f"{ylabel} by epoch, {title}. {said}.", title, line_frame(lines), draw)
+
+
+def _averaged(table: pd.DataFrame, lost: set[int]) -> pd.DataFrame:
+    return table.drop(columns=list(lost), errors="ignore")
 
 
 MASK_PARTS = {"keep_rate": "kept", "gate_share": "past the gate"}

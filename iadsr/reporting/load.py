@@ -150,6 +150,12 @@ def done_only(cells: pd.DataFrame) -> pd.DataFrame:
     return select(cells, status=DONE)
 
 
+def seeds_left_out(cells: pd.DataFrame) -> set[int]:
+    """The seeds of one method that its mean curve leaves out; none if no seed is done, or nothing would be drawn."""
+    done = set(done_only(cells)[SEED])
+    return set(cells[SEED]) - done if done else set()
+
+
 def lost_counts(cells: pd.DataFrame) -> list[str]:
     """`3 diverged`, `2 missing`: the cells that are not done, by status."""
     counts = cells["status"].value_counts()

@@ -97,6 +97,6 @@ def test_curves_keep_seeds_of_different_length() -> None:
 def test_log_scale_labels_are_plain_numbers() -> None:
     table = pd.DataFrame({1: [10.0, 1.0, 0.1]}, index=[1, 2, 3])
     look = drawing.styles(["none: recommendation"])["none: recommendation"]
-    svg = figures._curves("f", "T", {"none: recommendation": (table, look)}, "Loss", float("nan"), log=True).svg
+    svg = figures._curves("f", "T", {"none: recommendation": (table, look, set())}, "Loss", float("nan"), log=True).svg
     assert ">0.1<" in svg
     assert "$" not in svg

@@ -450,6 +450,15 @@ def test_untrained_runs_are_named_and_in_no_mean(tmp_path: Path) -> None:
     runs = {tuple(row[2:5]): row[5:] for row in rows_of(text, "runs")}
     assert runs["GRU4Rec", "IADSR", "2"][0] == f"untrained: {reason}"
     assert runs["GRU4Rec", "IADSR", "2"][4].startswith("0.0"), "its best validation is visible"
-    figures = " ".join(str(attributes["aria-label"]) for tag, attributes in read(text).tags if tag == "svg")
-    assert "untrained" in figures
+    figures = [str(attributes["aria-label"]) for tag, attributes in read(text).tags if tag == "svg"]
+    assert any("untrained" in figure for figure in figures)
+    curves = {
+        backbone: [
+            figure for figure in figures if f"{backbone}, paper. " in figure and re.search("IADSR.* alignment", figure)
+        ]
+        for backbone in ("GRU4Rec", "Caser")
+    }
+    assert len(curves["GRU4Rec"]) == 2 and len(curves["Caser"]) == 3, "the experiment has Caser alone"
+    assert not any(re.search(r"\b(33\d|999)\.", figure) for figure in curves["GRU4Rec"]), "the mean leaves the seed out"
+    assert all("999.0" in figure for figure in curves["Caser"]), "where no seed learned, the curves are shown"
     assert load(tmp_path, cells).keep["keep"].min() > 0.5
