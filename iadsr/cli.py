@@ -19,6 +19,7 @@ from iadsr.core.config import (
     Experiment,
     RunConfig,
     Texts,
+    budget_pairs,
     distinct,
     known_datasets,
     load_protocol,
@@ -283,6 +284,7 @@ def _experiment(experiment: Experiment, cells: list[Cell]) -> dict[str, object]:
         "cells": _addresses(cells),
         "points": points,
         "option": experiment.sweeps[0].option if experiment.sweeps else "",
+        "pairs": budget_pairs(CONFIG_FOLDER, list(dict.fromkeys(cell.protocol for cell in cells))),
     }
 
 

@@ -366,10 +366,11 @@ class Experiment(Strict):
 
     title: str = Field(description="heading in the report")
     question: str = Field(description="what it asks, in one sentence")
-    view: Literal["table", "sweep", "ladder", "spread"] = Field(
+    view: Literal["table", "sweep", "ladder", "spread", "budget"] = Field(
         "table",
         description="table: methods against the baseline; sweep: against the option's value; ladder: protocols in "
-        "order; spread: over protocols that differ in nothing but chance",
+        "order; spread: over protocols that differ in nothing but chance; budget: protocols beside those that extend "
+        "them with a larger `budget`",
     )
     baseline: str = Field("none", description="the method that every other one of this grid is tested against")
     datasets: Names | None = Field(None, description="as in the run file")
@@ -506,6 +507,8 @@ class RunConfig(Strict):
         for name, experiment in self.experiments.items():
             where = f"{self.where}: experiment '{name}'"
             grids[name] = self._grid(folder, experiment, where)
+            if experiment.view == "budget" and not budget_pairs(folder, experiment.protocols or self.protocols):
+                raise ConfigError(f"{where}: view 'budget' needs one that `extends` another with a larger `budget`")
             if experiment.baseline not in {cell.method for cell in grids[name]}:
                 hint = suggest(experiment.baseline, {cell.method for cell in grids[name]})
                 raise ConfigError(f"{where} lacks its own baseline '{experiment.baseline}'; {hint}")
@@ -629,6 +632,17 @@ def load_tuned(folder: Path, dataset: str, protocol: Protocol) -> dict[str, dict
                 raise ConfigError(f"{path}: unknown key '{key}.{name}', {suggest(str(name), known)}")
         parse_part([Settings, model], values, str(path), f"{key}.")
     return entries
+
+
+def budget_pairs(folder: Path, names: Sequence[str]) -> list[tuple[str, str]]:
+    """Each protocol of `names` with every other one that extends it and has a larger `budget`."""
+    protocols = {name: load_protocol(folder, name) for name in names}
+    budget = {name: protocol.settings.get("budget", 1.0) for name, protocol in protocols.items()}
+    return [
+        (protocol.extends, name)
+        for name, protocol in protocols.items()
+        if protocol.extends in protocols and budget[name] > budget[protocol.extends]
+    ]
 
 
 def tuned_path(folder: Path, dataset: str, name: str) -> Path:

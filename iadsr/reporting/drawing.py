@@ -159,6 +159,18 @@ class Bar:
     note: str = ""
 
 
+@dataclass(frozen=True)
+class Band:
+    """A range of a forest plot's scale that stands out (fractions)."""
+
+    low: float
+    high: float
+    name: str
+
+
+CLAIM = Band(CLAIM_LOW, CLAIM_HIGH, "claimed")
+
+
 def gain_bar(heading: str, name: str, row: Mapping[str, Any]) -> Bar:
     """The relative gain of a comparison."""
     if outcome(row) == "missing" or not is_number(row["relative_gain"]):
@@ -256,18 +268,24 @@ def lay_out(axes: Axes, lines: Sequence[Bar | str], place: Callable[[float], flo
 
 
 def forest_panel(
-    name: str, title: str, bars: Sequence[Bar], xlabel: str, extent: tuple[float, float], claim: bool
+    name: str,
+    title: str,
+    bars: Sequence[Bar],
+    xlabel: str,
+    extent: tuple[float, float],
+    band: Band | None = None,
 ) -> Panel:
-    """Bars grouped by heading, top down; zero as a line, the claimed range as a band."""
+    """Bars grouped by heading, top down; zero as a line."""
     lines = forest_lines(bars)
 
     def draw(axes: Axes) -> None:
-        if claim:
-            axes.axvspan(CLAIM_LOW, CLAIM_HIGH, color="#F0E442", alpha=0.35, linewidth=0)
+        if band:
+            high = min(band.high, extent[1])
+            axes.axvspan(band.low, high, color="#F0E442", alpha=0.35, linewidth=0)
             axes.text(
-                (CLAIM_LOW + CLAIM_HIGH) / 2,
+                (band.low + high) / 2,
                 -0.55,
-                "claimed",
+                band.name,
                 ha="center",
                 va="bottom",
                 fontsize=7.5,

@@ -13,7 +13,7 @@ from iadsr.reporting.load import Results, Scores, mean_and_sd, own_ranking, prot
 from iadsr.reporting.tables import context, encoder_text
 from iadsr.reporting.words import CLAIM_METRICS, defect_key, is_number, label, listed, short_labels
 
-VIEWS = ("table", "sweep", "ladder", "spread")
+VIEWS = ("table", "sweep", "ladder", "spread", "budget")
 FLOOR_METRIC = "NDCG@10"
 
 
@@ -35,8 +35,8 @@ class Floor:
 class Experiment:
     """One experiment and what came of it.
 
-    `points` maps the methods of a sweep to the value of its `option`; `results` holds the experiment's own cells and
-    comparisons.
+    `points` maps the methods of a sweep to the value of its `option`; `pairs` holds protocols and those that extend
+    them with a larger budget; `results` holds the experiment's own cells and comparisons.
     """
 
     name: str
@@ -46,6 +46,7 @@ class Experiment:
     baseline: str
     option: str
     points: Mapping[str, Any]
+    pairs: Sequence[tuple[str, str]]
     results: Results
     compared: Comparisons
     scores: Scores
@@ -155,6 +156,7 @@ def experiments_of(
                 baseline=str(described["baseline"]),
                 option=str(described.get("option") or ""),
                 points=dict(described.get("points") or {}),
+                pairs=[(protocol, larger) for protocol, larger in described.get("pairs") or ()],
                 results=results,
                 compared=Comparisons(results),
                 scores=Scores(results.metrics),

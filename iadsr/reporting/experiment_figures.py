@@ -63,7 +63,6 @@ def forest_figure(experiment: Experiment, dataset: str, protocol: str, number: i
             group,
             f"Relative gain over {titled(experiment.baseline)[0]}",
             extents[i],
-            claim=False,
         )
         for i, (metric, group) in enumerate(zip(RUNG_METRICS, groups, strict=True))
         if group

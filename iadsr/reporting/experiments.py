@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from iadsr.core.columns import BACKBONE, PROTOCOL
-from iadsr.reporting import diagnostics, experiment_figures, experiment_tables
+from iadsr.reporting import budgets, diagnostics, experiment_figures, experiment_tables
 from iadsr.reporting.answer import Evidence, tally
 from iadsr.reporting.experiment import FLOOR_METRIC, Experiment
 from iadsr.reporting.experiment_tables import RUNG_METRICS, TEST_METRICS, spread_of
@@ -46,6 +46,8 @@ def findings(experiment: Experiment, main: Results) -> list[str]:
     """The outcome in a sentence or two, worked out from the tables."""
     if experiment.view == "spread":
         return spread_sentences(experiment, main)
+    if experiment.view == "budget":
+        return budgets.budget_sentences(experiment)
     base, found = label(experiment.baseline), []
     told = ladder_sentences(experiment) if experiment.view == "ladder" else []
     told += released_sentences(experiment)
@@ -297,11 +299,21 @@ def _spread_blocks(experiment: Experiment, numbers: Iterator[int]) -> list[Block
     return made
 
 
+def _budget_blocks(experiment: Experiment, numbers: Iterator[int]) -> list[Block]:
+    made = []
+    for dataset in experiment.datasets():
+        made.append(Block(figure=budgets.budget_figure(experiment, dataset, next(numbers))))
+        for pair in experiment.pairs:
+            made.append(Block(table=budgets.budget_table(experiment, dataset, pair)))
+    return made
+
+
 _VIEWS: dict[str, Callable[[Experiment, Iterator[int]], list[Block]]] = {
     "table": _table_blocks,
     "sweep": _sweep_blocks,
     "ladder": _ladder_blocks,
     "spread": _spread_blocks,
+    "budget": _budget_blocks,
 }
 
 

@@ -14,6 +14,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 from iadsr.core.columns import BACKBONE, METHOD, PROTOCOL, SEED
 from iadsr.reporting.answer import Comparisons, compared_backbones
 from iadsr.reporting.drawing import (
+    CLAIM,
     MOST_LINES,
     Bar,
     Figure,
@@ -68,7 +69,7 @@ def answer_figure(
             group,
             "Relative gain of IADSR over none",
             extents[i],
-            claim=True,
+            CLAIM,
         )
         for i, (protocol, group) in enumerate(zip(protocols, bars, strict=True))
     ]
@@ -103,7 +104,6 @@ def effect_figure(
             group,
             "Relative gain in NDCG@10",
             extents[i],
-            claim=False,
         )
         for i, (protocol, group) in enumerate(drawn)
     ]

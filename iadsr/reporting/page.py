@@ -19,6 +19,7 @@ from iadsr.core.errors import DataError
 from iadsr.core.files import visible, write_csv, write_text
 from iadsr.reporting import diagnostics, figures, tables
 from iadsr.reporting.answer import Answer, Comparisons, answer, untrained_warnings
+from iadsr.reporting.budgets import budget_warnings
 from iadsr.reporting.drawing import styles
 from iadsr.reporting.experiment import Experiment, experiments_of
 from iadsr.reporting.experiments import experiment_blocks
@@ -45,10 +46,11 @@ def build_report(
 
     `cells` are the expected addresses (dataset, protocol, backbone, method, seed) of the main grid; those without
     results are shown as missing. `experiments` are further grids by name, each with `title`, `question`, `view` (table,
-    sweep, ladder or spread), `baseline`, `cells`, and for a sweep `points` (method -> swept value) and `option`; they
-    have a section of their own, and every other one shows the main grid alone. `settings` describes the run: `name`,
-    `protocols` (protocol -> objective, loss, length, stopping, `ranking` "excluded" or "kept", ...), `datasets`
-    (dataset -> what its file says in words) and anything else worth showing. `templates` is the folder of page sources.
+    sweep, ladder, spread or budget), `baseline`, `cells`, for a sweep `points` (method -> swept value) and `option`,
+    and for a budget `pairs` of protocols, the second with more steps; they have a section of their own, and every other
+    one shows the main grid alone. `settings` describes the run: `name`, `protocols` (protocol -> objective, loss,
+    length, budget, `ranking` "excluded" or "kept", ...), `datasets` (dataset -> what its file says in words) and
+    anything else worth showing. `templates` is the folder of page sources.
     Raises ConfigError without cells, DataError if a file is absent that an earlier stage must have written. The same
     inputs give the same bytes.
     """
@@ -59,7 +61,7 @@ def build_report(
     compared = Comparisons(results)
     said = answer(results, compared, settings)
     untrained = untrained_warnings(_cells_of([results, *(item.results for item in further)]))
-    said = replace(said, warnings=[*untrained, *said.warnings])
+    said = replace(said, warnings=[*untrained, *said.warnings, *budget_warnings(further)])
     captions = _captions(templates)
     sections = _sections(results, compared, further, settings, captions)
     page = _render(templates, results, said, sections, further, settings, out)

@@ -14,6 +14,7 @@ from iadsr.core.config import (
     Experiment,
     Protocol,
     RunConfig,
+    budget_pairs,
     load_protocol,
     load_run,
     load_yaml,
@@ -21,6 +22,7 @@ from iadsr.core.config import (
     resolve_settings,
 )
 from iadsr.core.encoders import parse_encoder
+from iadsr.core.errors import ConfigError
 from iadsr.datasets.spec import load_spec
 
 FOLDER = Path(__file__).resolve().parents[2] / "workflow" / "config"
@@ -150,3 +152,27 @@ def test_config_readme_names_every_key() -> None:
     for model in (RunConfig, Experiment, Settings, *BACKBONES.values(), *RELEASED.values(), *METHODS.values()):
         for name in model.model_fields:
             assert f"`{name}`" in text, f"workflow/config/README.md says nothing about {name}"
+
+
+def test_the_budget_experiment_doubles_every_budget_of_the_main_grid() -> None:
+    run = load_run(FOLDER / "evidence.yaml")
+    assert budget_pairs(FOLDER, run.experiments["budget"].protocols or []) == [
+        ("paper", "paper_double"),
+        ("strong", "strong_double"),
+    ]
+    grids = run.grids(FOLDER)
+    steps = {
+        (cell.protocol, cell.backbone, cell.method, cell.seed): cell.settings.steps * cell.settings.budget
+        for cell in (*grids[""], *grids["budget"])
+    }
+    doubled = [key for key in steps if key[0].endswith("_double")]
+    assert len(doubled) == 2 * 3 * 4 * 3
+    for protocol, *rest in doubled:
+        assert steps[protocol, *rest] == 2 * steps[protocol.removesuffix("_double"), *rest]
+
+
+def test_a_budget_experiment_without_a_larger_budget_is_refused() -> None:
+    values = load_yaml(FOLDER / "evidence.yaml")
+    values["experiments"]["budget"]["protocols"] = ["paper", "strong"]
+    with pytest.raises(ConfigError, match="larger `budget`"):
+        parse(RunConfig, values, "mine").grids(FOLDER)

@@ -14,7 +14,7 @@ from iadsr.reporting.drawing import Bar, Frame
 def forest(name: str = "f1-0", note: str = "diverged") -> drawing.Panel:
     nan = float("nan")
     bars = [Bar("A <&>", "x vs $y$", 0.1, -0.05, 0.2), Bar("B", "x vs $y$", nan, nan, nan, note)]
-    return drawing.forest_panel(name, 'T "quoted" <&>', bars, "gain", (-0.2, 0.4), claim=True)
+    return drawing.forest_panel(name, 'T "quoted" <&>', bars, "gain", (-0.2, 0.4), drawing.CLAIM)
 
 
 def test_panels_are_deterministic() -> None:
