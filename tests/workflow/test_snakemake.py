@@ -134,6 +134,18 @@ def test_jobs_under_conda(tmp_path: Path) -> None:
     assert told.count("python -m iadsr") == told.count(": python -m iadsr") == 24 + 6
 
 
+def test_every_method_of_the_main_grid_is_tuned_under_every_protocol(tmp_path: Path) -> None:
+    """By a target of its own: the default run searches nothing."""
+    smoke = str(ROOT / "workflow" / "config" / "smoke.yaml")
+    searches, default = (
+        planned_jobs(done.stdout + done.stderr)
+        for done in (snakemake(tmp_path, "-n", *target, "--configfile", smoke) for target in (["tuning_all"], []))
+    )
+    assert searches["tuning"] == default["training"] == 2 * 3 * 4
+    assert "training" not in searches
+    assert "tuning" not in default
+
+
 GPUS = """
 import json, sys
 from pathlib import Path

@@ -1,0 +1,158 @@
+"""A search: equal trials, resumable to the same table, blind to test items."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from iadsr.core.config import Cell, RunConfig, parse
+from iadsr.core.errors import ConfigError, DataError
+from iadsr.sequences.split import Sequences, hide_test, save_sequences
+from iadsr.tuning import search
+from iadsr.tuning.adopt import choose_values, merge_trials, read_trials
+from iadsr.tuning.search import JOURNAL, TRIALS, run_search
+from tests.helpers import N_ITEMS, small_sequences
+
+FOLDER = Path(__file__).resolve().parents[3] / "workflow" / "config"
+TRIALS_RUN = 7  # two beyond those that are never pruned
+Search = Callable[..., pd.DataFrame]
+
+
+def run_of(root: Path, **changes: Any) -> RunConfig:
+    values = {
+        "name": "mine", "description": "d", "results": str(root), "datasets": ["planted"], "device": "cpu",
+        "encoder": {"kind": "tfidf"}, "protocols": ["paper"], "backbones": ["gru4rec"], "methods": ["none"],
+        "seeds": [0], "max_epochs": 4,
+    }  # fmt: skip
+    return parse(RunConfig, values | changes, "mine")
+
+
+def prepared(root: Path, sequences: Sequences) -> tuple[RunConfig, Cell]:
+    save_sequences(root / "sequences/planted/sequences.npz", sequences)
+    run = run_of(root)
+    return run, run.searches(FOLDER)[0]
+
+
+def searched(root: Path, trials: int = TRIALS_RUN, sequences: Sequences | None = None) -> pd.DataFrame:
+    """The table of a search, without its seconds."""
+    run, cell = prepared(root, small_sequences() if sequences is None else sequences)
+    run_search(run, FOLDER, cell, trials)
+    return pd.read_csv(root / "tuning" / cell.folder / TRIALS).drop(columns="seconds")
+
+
+def test_the_first_trial_has_the_protocol_s_own_values_and_all_count(tmp_path: Path) -> None:
+    table = searched(tmp_path)
+    _, cell = prepared(tmp_path, small_sequences())
+    own = {name: getattr(cell.settings, name) for name in ("learning_rate", "dropout", "weight_decay")}
+    assert table.loc[0, list(own)].to_dict() == own
+    assert table["trial"].tolist() == list(range(TRIALS_RUN))
+    assert set(table["state"]) <= {"complete", "pruned"}
+    assert len(table[list(own)].drop_duplicates()) == TRIALS_RUN, "every trial tries something else"
+    assert table["learning_rate"].iloc[1:].between(5e-4, 4e-2).all()
+
+
+def test_a_search_that_was_killed_goes_on_to_the_same_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = searched(tmp_path / "whole")
+    plain, calls = search.train_once, []
+
+    def killed(*given: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return plain(*given)
+
+    monkeypatch.setattr(search, "train_once", killed)
+    with pytest.raises(KeyboardInterrupt):
+        searched(tmp_path / "killed")
+    assert not list((tmp_path / "killed").glob(f"tuning/**/{TRIALS}"))
+    resumed = searched(tmp_path / "killed")
+    assert len(calls) == TRIALS_RUN + 1, "three finished trials are not repeated"
+    pd.testing.assert_frame_equal(resumed, whole)
+
+
+def other_tests() -> Sequences:
+    """The data with another test item for every user."""
+    sequences = small_sequences()
+    items, places = sequences.items.copy(), sequences.target_positions("test")
+    items[places] = items[places] % N_ITEMS + 1
+    return replace(sequences, items=items)
+
+
+def test_a_search_cannot_see_a_test_item(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test item replaced: not one figure of a trial changes, even if training peeps where they would stand."""
+    pd.testing.assert_frame_equal(searched(tmp_path / "a"), searched(tmp_path / "b", sequences=other_tests()))
+    plain = search.train
+
+    def peeping(model: Any, sequences: Sequences, *given: Any, **named: Any) -> Any:
+        """Trains on the test item in place of the last training item."""
+        items = sequences.items.copy()
+        items[sequences.target_positions("validation") - 1] = items[sequences.target_positions("test")]
+        return plain(model, replace(sequences, items=items), *given, **named)
+
+    monkeypatch.setattr(search, "train", peeping)
+    pd.testing.assert_frame_equal(searched(tmp_path / "c", 2), searched(tmp_path / "d", 2, other_tests()))
+    monkeypatch.setattr(search, "hide_test", lambda sequences: sequences)
+    seen, otherwise = searched(tmp_path / "e", 2), searched(tmp_path / "f", 2, other_tests())
+    assert not seen["validation"].equals(otherwise["validation"]), "the check above can fail"
+
+
+def test_hidden_test_items_are_copies_of_what_everybody_may_know() -> None:
+    sequences = small_sequences()
+    hidden = hide_test(sequences)
+    test, validation = (sequences.target_positions(stage) for stage in ("test", "validation"))
+    assert (hidden.items[test] == sequences.items[validation - 1]).all()
+    others = np.setdiff1d(np.arange(len(sequences.items)), test)
+    assert (hidden.items[others] == sequences.items[others]).all()
+    assert (sequences.items[test] != hidden.items[test]).any(), "the given sequences stay as they are"
+
+
+def test_other_settings_or_data_begin_a_search_of_their_own(tmp_path: Path) -> None:
+    first = searched(tmp_path, 2)
+    again = searched(
+        tmp_path, 2, replace(small_sequences(), users=np.array([f"v{n}" for n in range(len(small_sequences().users))]))
+    )
+    pd.testing.assert_frame_equal(first, again)  # names of users change no figure, but it was trained anew
+    run = run_of(tmp_path, max_epochs=2)
+    run_search(run, FOLDER, run.searches(FOLDER)[0], 1)
+    assert len(pd.read_csv(next(tmp_path.glob(f"tuning/**/{TRIALS}")))) == 1
+
+
+def test_a_damaged_journal_is_one_error(tmp_path: Path) -> None:
+    searched(tmp_path, 1)
+    journal = next(tmp_path.glob(f"tuning/**/{JOURNAL}"))
+    journal.write_text(journal.read_text()[:40] + "\n" + journal.read_text())
+    with pytest.raises(DataError, match="delete it to begin the search anew"):
+        searched(tmp_path, 2)
+
+
+def trials(cell: str, values: list[float], state: str = "complete") -> pd.DataFrame:
+    rows = [
+        {"cell": cell, "encoder": "", "trial": str(number), "state": state, "validation": str(value), "best_epoch": "3",
+         "seconds": "1.0", "learning_rate": f"{(number + 1) / 100}"}
+        for number, value in enumerate(values)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_unequal_numbers_of_trials_are_refused_unless_cut() -> None:
+    parts = [trials("gru4rec/none", [0.1, 0.3, 0.2]), trials("gru4rec/iadsr", [0.2, 0.1])]
+    with pytest.raises(ConfigError, match="same number of trials"):
+        merge_trials([], parts, None, "mine")
+    cut = merge_trials([], parts, 2, "mine")
+    assert cut["cell"].value_counts().tolist() == [2, 2]
+    assert choose_values(cut) == {"gru4rec/none": {"learning_rate": 0.02}, "gru4rec/iadsr": {"learning_rate": 0.01}}
+    with pytest.raises(ConfigError, match="same number of trials"):
+        merge_trials([], parts, 3, "mine")
+
+
+def test_a_new_search_replaces_its_own_rows_alone_and_a_pruned_trial_is_never_chosen(tmp_path: Path) -> None:
+    old = merge_trials([], [trials("gru4rec/none", [0.1, 0.3]), trials("gru4rec/iadsr", [0.2, 0.1])], None, "mine")
+    old.to_csv(tmp_path / TRIALS, index=False)
+    pruned = pd.concat([trials("gru4rec/iadsr", [0.5]), trials("gru4rec/iadsr", [0.9, 0.8], "pruned").iloc[1:]])
+    table = merge_trials([read_trials(tmp_path / TRIALS)], [pruned], None, "mine")
+    assert choose_values(table) == {"gru4rec/none": {"learning_rate": 0.02}, "gru4rec/iadsr": {"learning_rate": 0.01}}
+    assert table.loc[table["cell"] == "gru4rec/iadsr", "validation"].tolist() == ["0.5", "0.8"]
