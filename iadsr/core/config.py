@@ -610,6 +610,12 @@ def _check_known(name: str, known: Iterable[str], what: str, where: str) -> None
         raise ConfigError(f"{where}: unknown {what} {name!r}; {suggest(name, known)}")
 
 
+def backbone_alone(cell: Cell, searches: Iterable[Cell]) -> Cell | None:
+    """The search of `none` from which that of another method with the same backbone starts, if there is one."""
+    wanted = cell.model_copy(update={"method": "none"}).folder
+    return next((other for other in searches if other.folder == wanted and cell.method != "none"), None)
+
+
 def load_tuned(folder: Path, dataset: str, protocol: Protocol) -> dict[str, dict[str, Any]]:
     """By `<backbone>/<method>`, the values in the protocol's set of tuned values; empty without set or file.
 

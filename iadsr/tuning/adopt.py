@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -13,13 +12,10 @@ import yaml
 
 from iadsr.core.config import RunConfig, load_protocol, tuned_path
 from iadsr.core.errors import ConfigError
-from iadsr.core.files import reading, write_csv, write_text
-from iadsr.core.validation import read_scalar
-from iadsr.tuning.search import COMPLETE, TRIALS
+from iadsr.core.files import write_csv, write_text
+from iadsr.tuning.trials import FIXED, TRIALS, choose_values, read_trials
 
 logger = logging.getLogger("iadsr.tuning")
-
-FIXED = ("cell", "encoder", "trial", "state", "validation", "best_epoch", "seconds")  # all others are values
 
 
 def adopt_searches(run: RunConfig, folder: Path, trials: int | None = None) -> list[Path]:
@@ -56,22 +52,6 @@ def adopt_searches(run: RunConfig, folder: Path, trials: int | None = None) -> l
     return list(merged)
 
 
-def read_trials(path: Path) -> pd.DataFrame:
-    """A table of trials, every entry as text, "" where there is none.
-
-    Raises:
-        DataError: the file is damaged.
-    """
-    with reading(path, "search or restore it anew"):
-        text = path.read_text(encoding="utf-8")
-        if not text.endswith("\n"):
-            raise ValueError("its last line is cut short")
-        table = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
-        if missing := sorted(set(FIXED) - set(table.columns)):
-            raise ValueError(f"it lacks the columns {', '.join(missing)}")
-        return table
-
-
 def merge_trials(
     old: Iterable[pd.DataFrame], new: Iterable[pd.DataFrame], trials: int | None, where: str
 ) -> pd.DataFrame:
@@ -94,16 +74,6 @@ def merge_trials(
             "with --trials N"
         )
     return table.reindex(columns=[*FIXED, *sorted(set(table.columns) - set(FIXED))])
-
-
-def choose_values(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """By cell, the values of its best whole trial, the first of equals; a cell without one is left out."""
-    chosen = {}
-    for cell, rows in table[table["state"] == COMPLETE].groupby("cell"):
-        best = rows.iloc[int(rows["validation"].astype(float).to_numpy().argmax())].to_dict()
-        values = {str(name): read_scalar(text) for name, text in best.items() if name not in FIXED and text}
-        chosen[str(cell)] = dict(sorted(values.items()))
-    return chosen
 
 
 def tuned_text(table: pd.DataFrame) -> str:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from tqdm import tqdm
 
-from iadsr.core.config import Cell, RunConfig
+from iadsr.core.config import Cell, RunConfig, backbone_alone
 from iadsr.core.errors import IadsrError, is_out_of_memory, one_line
 from iadsr.core.files import check_writable, file_digest, reading, value_digest, write_csv
 from iadsr.core.seeding import derive
@@ -30,11 +31,10 @@ from iadsr.training.loop import Diverged, train
 from iadsr.training.recommender import build_recommender
 from iadsr.training.run import Unmatched, input_files, load_context, load_text, set_up_torch, train_alone
 from iadsr.tuning.space import Space, make_space
+from iadsr.tuning.trials import COMPLETE, DIVERGED, FAILED, JOURNAL, PRUNED, TRIALS, choose_values, read_trials
 
 logger = logging.getLogger("iadsr.tuning")
 
-JOURNAL, TRIALS = "journal.log", "trials.csv"
-COMPLETE, PRUNED, DIVERGED, FAILED = "complete", "pruned", "diverged", "failed"
 _STARTUP_TRIALS = 5  # none of these is pruned
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)  # FAIL: cut off by a kill, and repeated
 
@@ -72,8 +72,9 @@ class Data:
 def run_search(run: RunConfig, folder: Path, cell: Cell, trials: int) -> pd.DataFrame:
     """Search until `trials` trials are finished; those of an earlier call with the same settings and data count.
 
-    Trial 0 has the protocol's own values. A trial that was cut off is repeated, and every trial's sampler is seeded by
-    its number: a search that was killed and resumed equals one that never was.
+    Trial 0 has the protocol's own values; trial 1 of a method has the settings that the search of `none` chose for its
+    backbone, so that no method is searched around a badly trained one. A trial that was cut off is repeated, and every
+    trial's sampler is seeded by its number: a search that was killed and resumed equals one that never was.
 
     Args:
         folder: `workflow/config`.
@@ -81,6 +82,9 @@ def run_search(run: RunConfig, folder: Path, cell: Cell, trials: int) -> pd.Data
 
     Returns:
         What `trials.csv` holds.
+
+    Raises:
+        DataError: the search of `none` is missing, though the run has that method, or damaged.
     """
     root = Path(run.results)
     place = root / "tuning" / cell.folder
@@ -90,10 +94,16 @@ def run_search(run: RunConfig, folder: Path, cell: Cell, trials: int) -> pd.Data
     # the method's inputs are those of the grid's first seed: no other one need have a run whose keep rates are copied
     inputs = input_files(cell.model_copy(update={"seed": run.seeds[0]}), root)
     space = make_space(folder, cell)
+    alone = backbone_alone(cell, run.searches(folder))
+    starts = [space.own()]
+    if alone is not None:
+        starts.append({**space.own(), **chosen_settings(root / "tuning" / alone.folder / TRIALS)})
     data = load_data(cell, inputs, device)
     digests = {name: file_digest(path) for name, path in inputs.items() if not name.startswith("matched")}
     ranges = {name: asdict(search) for name, search in space.ranges.items()}
-    identity = value_digest({"cell": cell.digest, "ranges": ranges, "inputs": digests})
+    identity = value_digest(
+        {"cell": cell.digest, "ranges": ranges, "inputs": digests, **({"starts": starts[1:]} if alone else {})}
+    )
     study = open_study(place / JOURNAL, identity)
     for cut_off in study.get_trials(states=(TrialState.RUNNING,)):
         study.tell(cut_off.number, state=TrialState.FAIL)
@@ -102,7 +112,9 @@ def run_search(run: RunConfig, folder: Path, cell: Cell, trials: int) -> pd.Data
     logging.getLogger("iadsr.training").setLevel(logging.WARNING)  # a line per trial, not per epoch
     with bar:
         while (number := len(finished(study))) < trials:
-            result = run_trial(study, number, space, cell, lambda values: _tried(run, folder, cell, values), data)
+            start = starts[number] if number < len(starts) else None
+            tried = partial(_tried, run, folder, cell)
+            result = run_trial(study, number, space, cell, tried, data, start)
             best = max((done.validation or 0.0 for done in finished(study)), default=0.0)
             shown = "" if result.validation is None else f"  NDCG@10 {result.validation:.4f} (best {best:.4f})"
             text = "  ".join(f"{key} {value}" for key, value in result.values.items())
@@ -140,20 +152,34 @@ def finished(study: optuna.Study) -> list[Result]:
     return [Result(**trial.user_attrs["result"]) for trial in study.get_trials(states=_FINISHED)]
 
 
+def chosen_settings(path: Path) -> dict[str, Any]:
+    """The settings that a search of `none` chose; empty if not one of its trials was whole."""
+    return next(iter(choose_values(read_trials(path)).values()), {})
+
+
 def run_trial(
-    study: optuna.Study, number: int, space: Space, cell: Cell, settle: Callable[[dict[str, Any]], Cell], data: Data
+    study: optuna.Study,
+    number: int,
+    space: Space,
+    cell: Cell,
+    settle: Callable[[dict[str, Any]], Cell],
+    data: Data,
+    start: dict[str, Any] | None,
 ) -> Result:
-    """Draw, train and store the trial `number`; `settle` makes the cell that has given values."""
+    """Train and store the trial `number` with the values of `start`, or with drawn ones.
+
+    `settle` makes the cell that has given values.
+    """
     seed = derive(cell.seed, f"{cell.address}/{number}") % 2**32
     study.sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=False)
     whole = study.get_trials(states=(TrialState.COMPLETE,))
     validations = max((len(trial.intermediate_values) for trial in whole), default=0)
     study.pruner = optuna.pruners.MedianPruner(_STARTUP_TRIALS, n_warmup_steps=math.ceil(validations / 3))
-    if number == 0:
-        study.enqueue_trial(space.nearest_own())
+    if start:
+        study.enqueue_trial(space.nearest(start))
     trial = study.ask()
     drawn = space.draw(trial)
-    values = space.own() if number == 0 else drawn
+    values = start or drawn
     seen: list[tuple[float, int]] = []
 
     def observe(epoch: int, validation: float) -> None:

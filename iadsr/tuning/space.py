@@ -35,10 +35,9 @@ class Space:
         """The protocol's own values."""
         return self._collect(lambda name, _: self.start[name])
 
-    def nearest_own(self) -> dict[str, Any]:
-        """The protocol's own values moved into the ranges, for the sampler, without choices that are not searched."""
-        own = self.own()
-        moved = {name: _clip(value, self.ranges[name]) for name, value in own.items()}
+    def nearest(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """`values` moved into the ranges, for the sampler, without choices that are not searched."""
+        moved = {name: _clip(value, self.ranges[name]) for name, value in values.items()}
         return {name: value for name, value in moved.items() if value is not None}
 
     def _collect(self, choose: Callable[[str, Search], Any]) -> dict[str, Any]:

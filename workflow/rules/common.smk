@@ -125,6 +125,12 @@ def matched_files(cell: schema.Cell) -> list[str]:
     ]
 
 
+def alone_files(cell: schema.Cell) -> list[str]:
+    """The search of the backbone alone, from whose settings those of methods start."""
+    alone = schema.backbone_alone(cell, SEARCHES.values())
+    return [] if alone is None else [f"{ROOT}/tuning/{alone.folder}/trials.csv"]
+
+
 if workflow.is_main_process:
     print(announcement(RUN, GRIDS), file=sys.stderr)
 

@@ -5,6 +5,7 @@ rule tuning:
         sequences=f"{ROOT}/sequences/{{dataset}}/sequences.npz",
         embeddings=lambda wildcards: text_files(search_of(wildcards)),
         matched=lambda wildcards: matched_files(search_of(wildcards)),
+        alone=lambda wildcards: alone_files(search_of(wildcards)),
     output:
         f"{ROOT}/tuning/{{dataset}}/{{protocol}}/{{backbone}}/{{method}}/trials.csv",
     log:

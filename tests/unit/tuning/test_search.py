@@ -9,12 +9,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from iadsr.core import columns as c
 from iadsr.core.config import Cell, RunConfig, parse
+from iadsr.core.encoders import embeddings_name, parse_encoder
 from iadsr.core.errors import ConfigError, DataError
+from iadsr.core.files import write_parquet
+from iadsr.embeddings.store import embed
 from iadsr.sequences.split import Sequences, hide_test, save_sequences
 from iadsr.tuning import search
-from iadsr.tuning.adopt import choose_values, merge_trials, read_trials
-from iadsr.tuning.search import JOURNAL, TRIALS, run_search
+from iadsr.tuning.adopt import merge_trials
+from iadsr.tuning.search import run_search
+from iadsr.tuning.trials import JOURNAL, TRIALS, choose_values, read_trials
 from tests.helpers import N_ITEMS, small_sequences
 
 FOLDER = Path(__file__).resolve().parents[3] / "workflow" / "config"
@@ -72,6 +77,26 @@ def test_a_search_that_was_killed_goes_on_to_the_same_table(tmp_path: Path, monk
     resumed = searched(tmp_path / "killed")
     assert len(calls) == TRIALS_RUN + 1, "three finished trials are not repeated"
     pd.testing.assert_frame_equal(resumed, whole)
+
+
+def test_a_method_starts_from_the_settings_chosen_for_its_backbone(tmp_path: Path) -> None:
+    save_sequences(tmp_path / "sequences/planted/sequences.npz", small_sequences())
+    names = [f"item {number}" for number in range(N_ITEMS)]
+    items = pd.DataFrame({c.ITEM: [str(number) for number in range(N_ITEMS)], c.TEXT: names})
+    write_parquet(tmp_path / "data/planted/items.parquet", items)
+    run = run_of(tmp_path, methods=["none", "aux_only"], encoder={"kind": "random"})
+    alone, method = run.searches(FOLDER)
+    spec = parse_encoder(run.encoder)
+    embed(names, spec, tmp_path / f"embeddings/planted/{embeddings_name(spec.options())}.safetensors")
+    with pytest.raises(DataError, match="snakemake tuning_all"):
+        run_search(run, FOLDER, method, 2)
+    chosen = choose_values(run_search(run, FOLDER, alone, 4).astype(str))["gru4rec/none"]
+    table = run_search(run, FOLDER, method, 3)
+    first, second, third = (table.loc[number, list(chosen)].to_dict() for number in range(3))
+    assert first == {name: getattr(method.settings, name) for name in chosen}
+    assert second == chosen != third
+    assert table["alignment"][0] == table["alignment"][1] == method.method_options["alignment"] != table["alignment"][2]
+    assert "temperature" not in table, "without a mask it would change nothing"
 
 
 def other_tests() -> Sequences:
