@@ -12,8 +12,9 @@ from typing import Annotated, NoReturn
 import typer
 from pydantic import BaseModel
 
-from iadsr.core.columns import ITEM, TEXT, TIMESTAMP, USER
+from iadsr.core.columns import BACKBONE, DATASET, ITEM, METHOD, PROTOCOL, TEXT, TIMESTAMP, USER
 from iadsr.core.config import (
+    METHODS,
     TUNING_SEED,
     Cell,
     Experiment,
@@ -29,6 +30,7 @@ from iadsr.core.config import (
 )
 from iadsr.core.encoders import EncoderSpec, embeddings_name, parse_encoder
 from iadsr.core.errors import ConfigError, IadsrError, explain, is_out_of_memory, one_line, suggest
+from iadsr.core.search import search_ranges
 from iadsr.datasets.spec import PROSE, load_spec
 from iadsr.plan import plan
 
@@ -290,6 +292,7 @@ def _experiment(experiment: Experiment, cells: list[Cell]) -> dict[str, object]:
 
 def _settings(run: RunConfig, cells: list[Cell], main: list[Cell]) -> dict[str, object]:
     """What the report shows of the configuration: the run, and each protocol's settings by dataset and backbone."""
+    with_tuned = {(cell.protocol, cell.dataset) for cell in cells if cell.tuned}
     protocols = {}
     for name in dict.fromkeys(cell.protocol for cell in cells):
         protocol = load_protocol(CONFIG_FOLDER, name)
@@ -298,7 +301,8 @@ def _settings(run: RunConfig, cells: list[Cell], main: list[Cell]) -> dict[str, 
             (cell.dataset, cell.backbone) for cell in cells if cell.protocol == name
         ):
             settings, options = resolve_settings(protocol, backbone, dataset, run.max_epochs)
-            described[f"{dataset}/{backbone}"] = {**settings.model_dump(), **options}
+            chosen = dict.fromkeys(protocol.searched, "tuned, by method") if (name, dataset) in with_tuned else {}
+            described[f"{dataset}/{backbone}"] = {**settings.model_dump(), **options, **chosen}
         protocols[name] = {"description": protocol.description, "cells": described}
     methods: dict[str, dict[str, object]] = {}
     for cell in main:
@@ -314,7 +318,19 @@ def _settings(run: RunConfig, cells: list[Cell], main: list[Cell]) -> dict[str, 
         "protocols": protocols,
         "methods": methods,
         "datasets": notes,
+        "tuned": [_tuned(cell) for cell in {cell.folder: cell for cell in main if cell.tuned}.values()],
     }
+
+
+def _tuned(cell: Cell) -> dict[str, object]:
+    """What the report shows of a cell's tuned values."""
+    searched = load_protocol(CONFIG_FOLDER, cell.protocol).searched
+    model = METHODS[cell.kind]
+    options = [name for name in search_ranges(model) if model.is_active(name, cell.method_options)]
+    values = {name: getattr(cell.settings, name) for name in searched}
+    values |= {name: cell.method_options[name] for name in options}
+    place = {name: getattr(cell, name) for name in (DATASET, PROTOCOL, BACKBONE, METHOD)}
+    return {**place, "like": cell.tuned, "values": values}
 
 
 def _own_environment() -> None:

@@ -35,6 +35,7 @@ MASK_COLUMNS = (
     "test_keep_rate",
     "gate_share",
     "noise_auc",
+    "untrained_auc",
     "drop_precision",
     "drop_recall",
     "train_drop_precision",

@@ -5,13 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from iadsr.core.columns import BACKBONE, PROTOCOL
+from iadsr.core.columns import BACKBONE, DATASET, PROTOCOL
 from iadsr.reporting import budgets, diagnostics, experiment_figures, experiment_tables
 from iadsr.reporting.answer import Evidence, tally
 from iadsr.reporting.experiment import FLOOR_METRIC, Experiment
 from iadsr.reporting.experiment_tables import RUNG_METRICS, TEST_METRICS, spread_of
 from iadsr.reporting.layout import Block
-from iadsr.reporting.load import Results, Scores, done_only, lost_counts, mean_and_sd, own_ranking, protocol_values
+from iadsr.reporting.load import (
+    Results,
+    Scores,
+    done_only,
+    lost_counts,
+    mean_and_sd,
+    own_ranking,
+    protocol_values,
+    select,
+)
 from iadsr.reporting.tables import dataset_table, protocol_table
 from iadsr.reporting.words import counted, fixed, is_number, label, listed, signed, slug
 
@@ -50,7 +59,7 @@ def findings(experiment: Experiment, main: Results) -> list[str]:
         return budgets.budget_sentences(experiment)
     base, found = label(experiment.baseline), []
     told = ladder_sentences(experiment) if experiment.view == "ladder" else []
-    told += released_sentences(experiment)
+    told += [*released_sentences(experiment), *auc_sentences(experiment)]
     for metric in TEST_METRICS:
         items = [
             Evidence(dataset, protocol, backbone, metric, experiment.ranking(protocol), row)
@@ -67,6 +76,25 @@ def findings(experiment: Experiment, main: Results) -> list[str]:
             again = f" ({len(items) - len(tested)} further with the very same runs)" if len(items) > len(tested) else ""
             found.append(f"{metric} against {base}: {tally(tested)}{again}.")
     return [*told, " ".join(found)] if found else told
+
+
+def auc_sentences(experiment: Experiment) -> list[str]:
+    """Where noise is known: whether training makes IADSR's mask tell it from the rest."""
+    said = []
+    known = done_only(experiment.results.cells).dropna(subset=["noise_auc", "untrained_auc"])
+    for (dataset, protocol), block in select(known, method="iadsr").groupby([DATASET, PROTOCOL], sort=False):
+        parts = []
+        for backbone, own in block.groupby(BACKBONE, sort=False):
+            raised = int((own["noise_auc"] > own["untrained_auc"]).sum())
+            before, after = (fixed(float(own[name].astype(float).mean()), 3) for name in ("untrained_auc", "noise_auc"))
+            parts.append(
+                f"{before} to {after} with {label(str(backbone))} (raised in {raised} of {counted(len(own), 'run')})"
+            )
+        said.append(
+            f"{dataset}, “{protocol}”: from before training to the kept epoch, the AUC with which IADSR's mask tells "
+            f"known noise goes from {listed(parts)}; 0.5 is chance."
+        )
+    return said
 
 
 def can_answer(experiment: Experiment, dataset: str, protocol: str, backbone: str) -> bool:

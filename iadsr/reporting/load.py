@@ -44,6 +44,7 @@ RUN_EXTRAS = (
     "test_keep_rate",
     "gate_share",
     "noise_auc",
+    "untrained_auc",
     "drop_precision",
     "drop_recall",
     "train_drop_precision",

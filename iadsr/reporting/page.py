@@ -128,11 +128,12 @@ def _answer_blocks(
 
 
 def _data_blocks(results: Results, settings: Mapping[str, Any]) -> list[Block]:
-    rest = {key: value for key, value in settings.items() if key not in ("protocols", "datasets")}
+    rest = {key: value for key, value in settings.items() if key not in ("protocols", "datasets", "tuned")}
     return [
         Block(table=tables.dataset_table(results.summaries)),
         Block(table=tables.encoder_table(results.encoders)),
         Block(table=tables.protocol_table(settings.get("protocols", {}), results.values(PROTOCOL))),
+        *([Block(table=tables.tuned_table(tuned))] if (tuned := settings.get("tuned")) else []),
         Block(table=tables.settings_table(rest), folded="All other settings of this run"),
     ]
 
@@ -198,7 +199,8 @@ def _training_blocks(results: Results, numbers: Iterator[int]) -> list[Block]:
 def _mask_blocks(
     results: Results, compared: Comparisons, scores: Scores, settings: Mapping[str, Any], numbers: Iterator[int]
 ) -> list[Block]:
-    blocks = [Block(table=tables.mask_table(results.cells))]
+    pulls = tables.pulls_table(results)
+    blocks = [Block(table=table) for table in (tables.mask_table(results.cells), pulls) if table]
     datasets = results.values(DATASET)
     blocks += [Block(figure=figures.mask_figure(results, dataset, next(numbers))) for dataset in datasets]
     for dataset in datasets:
@@ -222,7 +224,8 @@ def _mask_blocks(
 def _provenance_blocks(results: Results, further: Sequence[Experiment]) -> list[Block]:
     made = [
         Block(table=tables.environment_table(results.records.values())),
-        Block(table=tables.cost_table(results.cells)),
+        Block(table=tables.cost_by_method_table(results.cells)),
+        Block(table=tables.cost_table(results.cells), folded="Every run, and what it cost"),
         Block(table=tables.digest_table(results), folded="Digests of inputs and source code"),
     ]
     beside = {address: item for one in further for address, item in one.results.records.items()}

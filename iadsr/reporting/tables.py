@@ -46,6 +46,7 @@ from iadsr.reporting.words import (
     plain,
     share,
     signed,
+    significant,
     slug,
     spread,
 )
@@ -62,6 +63,7 @@ MASK_COLUMN_TITLES = {
     "test_keep_rate": "Kept at test",
     "gate_share": "Past the gate",
     "noise_auc": "Noise AUC",
+    "untrained_auc": "Noise AUC, untrained",
     "drop_precision": "Drop precision",
     "drop_recall": "Drop recall",
     "train_drop_precision": "Drop precision in training",
@@ -198,6 +200,28 @@ def _protocol_facts(described: Mapping[str, Any]) -> dict[str, str]:
         parts = [value if shared else f"{value} ({', '.join(where)})" for value, where in by_value.items()]
         facts[key] = "; ".join(parts)
     return facts
+
+
+def tuned_table(tuned: Sequence[Mapping[str, Any]]) -> Table:
+    """The values chosen on validation, one row a dataset, protocol, backbone and method."""
+    names = list(dict.fromkeys(name for row in tuned for name in row["values"]))
+    rows, frame = [], []
+    previous = None
+    for row in tuned:
+        key = tuple(str(row[name]) for name in (DATASET, PROTOCOL, BACKBONE, METHOD))
+        like = "" if row["like"] == row[METHOD] else f"as {label(str(row['like']))}"
+        heads = [*row_heads(*map(label, key[:3])), Cell(label(key[3]), sub=like, head=True)]
+        rows.append(
+            Row([*heads, *text_cells(*(plain(row["values"].get(name)) for name in names))], opens=key[:3] != previous)
+        )
+        previous = key[:3]
+        frame.append({**{name: row[name] for name in (DATASET, PROTOCOL, BACKBONE, METHOD, "like")}, **row["values"]})
+    caption = (
+        f"Values chosen on validation NDCG@10 by the stage `tuning`, with the same number of trials for every method. "
+        f"“As”: a method that was not searched has another one's. {NOTHING}: the method has no such value."
+    )
+    columns = columns_of(("Dataset", "Protocol", "Backbone", "Method"), [name.replace("_", " ") for name in names])
+    return Table("tuned", caption, columns, rows, pd.DataFrame(frame))
 
 
 def settings_table(settings: Mapping[str, Any]) -> Table:
@@ -452,17 +476,65 @@ def beside_table(results: Results, settings: Mapping[str, Any], dataset: str, pr
     return Table(slug("coverage", dataset, protocol), caption, columns, rows, pd.DataFrame(frame))
 
 
+PULL = "gradient_"  # columns of the curves: gradient_<loss>_<part>
+_PARTS = ("mask", "project", "decode", "backbone", "table")
 NOT_FIGURES = (*ADDRESS, "epoch", "validation", "seconds")
+
+
+def at_best_epoch(results: Results) -> pd.DataFrame:
+    """The rows of the curves at the kept epochs of runs that are done."""
+    best = results.curves.merge(done_only(results.cells)[[*ADDRESS, "best_epoch"]], on=list(ADDRESS))
+    return best[best["epoch"] == best["best_epoch"]]
+
+
+def pulls_table(results: Results) -> Table | None:
+    """How hard each weighted loss pulls at each part of a model, at the kept epoch; None if no run logged it.
+
+    One row a loss: the norms of its gradients into the parts, a column each.
+    """
+    best = at_best_epoch(results)
+    keys = [DATASET, PROTOCOL, BACKBONE, METHOD]
+    losses = [str(name).removeprefix("loss_") for name in best if str(name).startswith("loss_")]
+    norms = {
+        (loss, name.removeprefix(f"{PULL}{loss}_")): name
+        for loss in losses
+        for name in map(str, best)
+        if name.startswith(f"{PULL}{loss}_") and np.isfinite(pd.to_numeric(best[name])).any()
+    }
+    if not norms:
+        return None
+    found = [part for _, part in norms]
+    parts = [*(name for name in _PARTS if name in found), *sorted(set(found) - set(_PARTS))]
+    grouped = best.groupby(keys)[list(norms.values())].mean()
+    means = {tuple(map(str, key)): row for key, row in zip(grouped.index, records(grouped), strict=True)}
+    rows, frame = [], []
+    for address, _ in results.cells.groupby(keys, sort=False):
+        key = tuple(str(part) for part in address)
+        own, opens = means.get(key, {}), True
+        for loss in losses:
+            values = [own.get(norms.get((loss, part), ""), math.nan) for part in parts]
+            if any(map(is_number, values)):
+                heads = row_heads(*map(label, key), loss)
+                rows.append(Row([*heads, *(Cell(significant(value)) for value in values)], opens=opens))
+                record = dict(zip((*keys, *parts), (*key, *values), strict=True))
+                frame.append({**record, "loss": loss})
+                opens = False
+    caption = (
+        "How hard each loss, as it is weighed, pulls at each part of the model: the norm of its gradient in the first "
+        f"step of the kept epoch, mean over seeds. {NOTHING}: the method has no such part. A mask that the losses do "
+        "not pull at cannot learn; one that the recommendation loss does not pull at learns nothing of recommending."
+    )
+    columns = columns_of(("Dataset", "Protocol", "Backbone", "Method", "Loss"), parts)
+    return Table("pulls", caption, columns, rows, pd.DataFrame(frame))
 
 
 def logged_table(results: Results) -> Table:
     """Every loss part and figure that the methods logged, under its own name, at each run's best epoch."""
     curves = results.curves
-    logged = [str(name) for name in curves if name not in NOT_FIGURES]
+    logged = [str(name) for name in curves if name not in NOT_FIGURES and not str(name).startswith(PULL)]
     names = [name for name in logged if np.isfinite(pd.to_numeric(curves[name])).any()]
     keys = [DATASET, PROTOCOL, BACKBONE, METHOD]
-    best = curves.merge(done_only(results.cells)[[*ADDRESS, "best_epoch"]], on=list(ADDRESS))
-    best = best[best["epoch"] == best["best_epoch"]]
+    best = at_best_epoch(results)
     means = best[names].where(np.isfinite(best[names])).groupby([best[key] for key in keys]).mean()
     known = {tuple(map(str, key)): row for key, row in zip(means.index, means.to_numpy().tolist(), strict=True)}
     rows, frame = [], []
@@ -700,7 +772,7 @@ def known_columns(cells: pd.DataFrame, names: Sequence[str]) -> list[str]:
 def mask_table(cells: pd.DataFrame) -> Table:
     """What the masks did, for every expected method that drops interactions (all but `none`)."""
     masked = cells[cells[METHOD] != "none"]
-    names = [*MASK_COLUMNS[:4], *known_columns(masked, MASK_COLUMNS[4:])]
+    names = [*MASK_COLUMNS[:4], *known_columns(masked, MASK_COLUMNS[4:])]  # the rest: where noise is known
     rows, frame = [], []
     keys = [DATASET, PROTOCOL, BACKBONE, METHOD]
     previous = None
@@ -720,7 +792,8 @@ def mask_table(cells: pd.DataFrame) -> Table:
     caption = (
         "Mask statistics, mean ± standard deviation over seeds. Kept: share of input interactions whose "
         "mask is 1. Past the gate: share of sequences whose cross-modal similarity exceeds theta. Noise AUC: how well "
-        "the score ranks known noise below true interactions (0.5 is chance)."
+        "the score ranks known noise below true interactions (0.5 is chance); untrained: by the same network before "
+        "its first step."
     )
     if len(names) > 4:
         caption += f" {DROP_NOTE}"
@@ -731,6 +804,45 @@ def mask_table(cells: pd.DataFrame) -> Table:
         rows,
         pd.DataFrame(frame),
     )
+
+
+def cost_by_method_table(cells: pd.DataFrame) -> Table:
+    """What a run of each method costs, beside `none` under the same protocol with the same backbone."""
+    keys = [DATASET, PROTOCOL, BACKBONE, METHOD]
+    rows, frame, alone = [], [], {}
+    previous = None
+    for address, group in sorted(cells.groupby(keys, sort=False), key=lambda item: item[0][3] != "none"):
+        alone[address] = pd.to_numeric(done_only(group)["seconds_total"]).mean()
+    for address, group in cells.groupby(keys, sort=False):
+        key = tuple(str(part) for part in address)
+        done = done_only(group)
+        means = {name: pd.to_numeric(done[name]).mean() for name in ("epochs", "best_epoch", "seconds_epoch")}
+        seconds = alone[address]
+        ratio = seconds / alone.get((*key[:3], "none"), math.nan)
+        numbers = (
+            fixed(means["epochs"], 0),
+            fixed(means["best_epoch"], 1),
+            fixed(means["seconds_epoch"], 2),
+            fixed(seconds, 1),
+            fixed(ratio, 2),
+        )
+        body = text_cells(*numbers) if len(done) else [Cell(cell_notes(group), span=len(numbers), tone="missing")]
+        rows.append(Row([*row_heads(*map(label, key)), *body, Cell(str(len(done)))], opens=key[:3] != previous))
+        previous = key[:3]
+        costs = {**means, "seconds_total": seconds, "times_none": ratio, "runs": len(done)}
+        frame.append({**dict(zip(keys, key, strict=True)), **costs})
+    totals = [
+        f"“{protocol}” {fixed(float(part.sum()) / 3600, 2)} hours"
+        for protocol, part in pd.to_numeric(cells["seconds_total"]).groupby(cells[PROTOCOL], sort=False)
+    ]
+    caption = (
+        "What a run costs, mean over the seeds that are done: epochs of the budget, the epoch that was kept, seconds "
+        f"an epoch (validation included) and a run, and the latter beside {label('none')}. All runs of a protocol: "
+        f"{listed(totals)}, a job at a time. Compare only runs of one machine, equally busy."
+    )
+    numeric = ("Epochs", "Kept epoch", "Seconds an epoch", "Seconds a run", f"Times {label('none')}", "Runs")
+    columns = columns_of(("Dataset", "Protocol", "Backbone", "Method"), numeric)
+    return Table("costs", caption, columns, rows, pd.DataFrame(frame))
 
 
 def cost_table(cells: pd.DataFrame) -> Table:

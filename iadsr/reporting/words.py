@@ -128,6 +128,11 @@ def is_number(value: object) -> bool:
         return False
 
 
+def significant(value: Any, digits: int = 2) -> str:
+    """A number with so many significant digits, whatever its size; a dash if there is none."""
+    return f"{float(value):.{digits}g}".replace("-", MINUS) if is_number(value) else NOTHING
+
+
 def fixed(value: Any, digits: int = 4) -> str:
     """A number with `digits` decimals and a true minus sign; a dash if there is none."""
     if not is_number(value):
