@@ -176,6 +176,11 @@ class IADSROptions(MethodOptions):
         description="0/1 samples, the soft samples behind them, as many dropped by chance (a control), or no mask at "
         "all: auxiliary losses only",
     )
+    match: Name | None = Field(
+        None,
+        description="with `mask: random`: the method whose keep rates are copied, epoch by epoch and at test time; "
+        "none: the rates at which its own scores would keep",
+    )
     remove: Annotated[Remove, Search(choices=("zero", "pack"))] = Field(
         "zero",
         description="what becomes of a dropped input: its embedding is zeroed and keeps its place, or the inputs "
@@ -569,7 +574,7 @@ class RunConfig(Strict):
                         source, found = _tuned_values(tuned, backbone, method)
                         given = _method_given(protocol, found, method, label)
                         resolved, own = settle_method(method.kind, given, _with_tuned(settings, found), backbone, label)
-                        if "match" in resolved:
+                        if resolved.get("match"):
                             _check_match(label, resolved["match"], methods, protocol, where)
                         reading = _reading(method.kind, resolved, self.encoder, label)
                         for seed in part.seeds or self.seeds:
@@ -918,6 +923,8 @@ def _check_iadsr(options: Mapping[str, Any], given: Mapping[str, Any], settings:
     """
     if "quantile" in given and options["threshold"] != "quantile":
         raise ConfigError(f"method '{label}': `quantile` needs `threshold: quantile`")
+    if options["match"] and options["mask"] != "random":
+        raise ConfigError(f"method '{label}': `match` needs `mask: random`: any other mask has rates of its own")
     if options["mask"] == "none" and options["remove"] == "pack":
         raise ConfigError(f"method '{label}': without a mask nothing is removed, so leave out `remove: pack`")
     if not options["semantic"] and (unread := _texts_chosen(options)):

@@ -16,7 +16,7 @@ release does instead: each stands in the code under its number.
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -54,27 +54,36 @@ class Interests(NamedTuple):
 
 
 class ChanceMask(nn.Module):
-    """Bernoulli masks at the rates at which the method's own would have kept: which inputs go is chance alone.
+    """Bernoulli masks at the rates of a mask that chooses: which inputs go is chance alone.
 
     A rate is that of a whole epoch, so that no input's mask depends on what stands behind it: in training, the epoch
-    before; in scoring, without a sample but by the sign of the score, the latest.
+    before; in scoring, without a sample but by the sign of the score, the latest. They are those at which the method's
+    own mask would have kept, or `copied` from another run: its rates by epoch, and in scoring.
     """
 
     seen: Tensor
     latest: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, copied: tuple[Any, float] | None = None) -> None:
         super().__init__()
+        self.copied = copied
         self.register_buffer("seen", torch.zeros(3, dtype=torch.float64))  # kept in training, in scoring; inputs
         self.register_buffer("latest", torch.ones(2, dtype=torch.float64))  # rates of the epoch before
 
-    def begin_epoch(self) -> None:
-        """What was counted becomes the latest rates."""
-        self.latest.copy_(self._rates())
+    def begin_epoch(self, epoch: int) -> None:
+        """What was counted becomes the latest rates, unless these are copied."""
+        if self.copied is None:
+            self.latest.copy_(self._rates())
+        else:
+            rates, scoring = self.copied
+            training = 1.0 if epoch == 1 else float(rates[min(epoch - 2, len(rates) - 1)])
+            self.latest.copy_(torch.tensor([training, scoring], dtype=torch.float64))
         self.seen.zero_()
 
     def count(self, sampled: Tensor, wanted: Tensor, valid: Tensor) -> None:
-        """Add (B, T) masks that the method would have drawn, and would want without drawing."""
+        """Add (B, T) masks that the method would have drawn, and would want without drawing; none counts if copied."""
+        if self.copied is not None:
+            return
         inside = valid.double()
         self.seen += torch.stack(
             [(mask.detach().double() * inside).sum() for mask in (sampled, wanted)] + [inside.sum()]
@@ -109,6 +118,7 @@ class IADSR(Method):
         reconstruction: float,
         reconstruction_error: Literal["relative", "squared"],
         mask: Literal["hard", "soft", "random", "none"],
+        match: str | None,
         remove: Remove,
         semantic: bool,
         interest_text: Literal["items", "prefixes"],
@@ -134,7 +144,8 @@ class IADSR(Method):
         self.causal = scope == "causal"
         self.masks = mask != "none"
         self.remembers = self.masks and mask != "random" and "R1" not in self.defects
-        self.chance = ChanceMask() if mask == "random" else None
+        copied = (context.keep_rates, context.test_keep_rate) if match else None
+        self.chance = ChanceMask(copied) if mask == "random" else None
         self.mispairs = semantic and "R5" in self.defects
         self.sees_target = semantic and "R11" in self.defects
         width = context.width
@@ -204,7 +215,7 @@ class IADSR(Method):
     def begin_epoch(self, epoch: int) -> None:
         """See `Method`."""
         if self.chance is not None:
-            self.chance.begin_epoch()
+            self.chance.begin_epoch(epoch)
 
     def wanted(self, gate: Tensor, score: Tensor, valid: Tensor) -> Tensor:
         """(B, T) what is kept where nothing is drawn: below 1 only past the gate."""

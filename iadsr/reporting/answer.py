@@ -535,7 +535,7 @@ def _keep_rate_warnings(results: Results) -> list[str]:
     means = done_only(results.cells).groupby(keys, sort=False)["train_keep_rate"].mean().reset_index()
     rates = {tuple(str(row[key]) for key in keys): row["train_keep_rate"] for row in records(means)}
     for (dataset, protocol, backbone, method), rate in rates.items():
-        if method not in ("random_mask", "random_drop"):
+        if method not in ("random_mask", "random_mask_matched", "random_drop"):
             continue
         other = rates.get((dataset, protocol, backbone, "iadsr"), math.nan)
         if is_number(rate) and is_number(other) and abs(rate - other) > _KEEP_RATE_SLACK:

@@ -40,6 +40,7 @@ _LABELS = {
     "iadsr_tfidf": "IADSR, TF-IDF of the texts",
     "iadsr_random": "IADSR, random embeddings",
     "random_mask": "IADSR, random mask",
+    "random_mask_matched": "IADSR, random mask at its rate",
     "aux_only": "IADSR, no mask",
     "random_drop": "input dropout",
     "popularity_drop": "popularity drop",

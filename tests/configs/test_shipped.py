@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from iadsr.core.config import (
     BACKBONES,
@@ -15,6 +14,7 @@ from iadsr.core.config import (
     Protocol,
     RunConfig,
     budget_pairs,
+    load_method,
     load_protocol,
     load_run,
     load_yaml,
@@ -133,9 +133,9 @@ def test_every_dataset_protocol_and_method_file() -> None:
         load_protocol(FOLDER, path.stem)
     kinds = {}
     for path in (FOLDER / "methods").glob("*.yaml"):
-        values = yaml.safe_load(path.read_text())
-        kinds[path.stem] = values.pop("kind")
-        METHODS[kinds[path.stem]].model_validate(values)
+        method = load_method(FOLDER, path.stem)
+        kinds[path.stem] = method.kind
+        METHODS[method.kind].model_validate(method.options)
     assert {name for name, kind in kinds.items() if name == kind} == set(METHODS), "every kind has a file of its name"
 
 

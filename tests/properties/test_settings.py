@@ -196,6 +196,7 @@ IADSR = {
     "reconstruction": Case(0.5, CURVE),
     "reconstruction_error": Case("squared", CURVE),
     "mask": Case("soft", CURVE),
+    "match": Case("other", ("matched",), base={"mask": "random"}),
     "remove": Case("pack", CURVE),
     "semantic": Case(False, (*CURVE, "parameters")),
     "interest_text": Case("prefixes", CURVE),

@@ -37,9 +37,11 @@ def method_of(context: Context, **options: object) -> IADSR:
     return build(context, **{name: value for name, value in given.items() if name not in RUN_OPTIONS})
 
 
-def make(scope: str = "sequence", **options: object) -> tuple[IADSR, ItemTable, Shift, Batch]:
+def make(
+    scope: str = "sequence", keep_rates: Any = None, test_keep_rate: float = 1.0, **options: object
+) -> tuple[IADSR, ItemTable, Shift, Batch]:
     torch.manual_seed(0)
-    method = method_of(Context(4, 4, TEXT), scope=scope, **options)
+    method = method_of(Context(4, 4, TEXT, keep_rates, test_keep_rate), scope=scope, **options)
     items = torch.tensor([[1, 2, 3, 4], [5, 6, 0, 0], [7, 1, 2, 0]])
     lengths = torch.tensor([4, 2, 3])
     batch = Batch(items, lengths, items > 0, torch.tensor([0, 1, 2, 3, 4, 5, 8, 9, 10]), torch.arange(3))
@@ -176,6 +178,13 @@ def test_a_mask_of_chance_drops_as_many_as_the_method_would() -> None:
     many = batch.valid.new_ones(200, 50)
     method.begin_epoch(1)
     assert method.chance.draw(many, noise).mean() == 1
+    copied, *_ = make(mask="random", match="other", keep_rates=np.array([0.6, 0.4]), test_keep_rate=0.95)
+    assert copied.chance is not None
+    for epoch, rate in ((1, 1.0), (2, 0.6), (3, 0.4), (9, 0.4)):
+        copied.begin_epoch(epoch)
+        copied.chance.count(torch.zeros(3, 4), torch.zeros(3, 4), batch.valid)
+        assert copied.chance.draw(many, noise).mean() == pytest.approx(rate, abs=0.02)
+        assert copied.chance.draw(many, noise, scoring=True).mean() == pytest.approx(0.95, abs=0.02)
     sampled, wanted = torch.rand(200, 50).lt(0.7).float(), torch.rand(200, 50).lt(0.9).float()
     method.chance.count(sampled, wanted, many)
     assert method.chance.draw(many, noise).mean() == 1, "training follows the epoch before"
