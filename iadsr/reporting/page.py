@@ -281,7 +281,7 @@ def _facts(results: Results, further: Sequence[Experiment], settings: Mapping[st
         "Encoder": texts[0] if len(texts) == 1 else "; ".join(encoders),
         "Protocols": listed(results.values(PROTOCOL)),
         "Backbones": listed([label(name) for name in results.values("backbone")]),
-        "Methods": listed([label(name) for name in results.methods()]),
+        "Methods": "; ".join(label(name) for name in results.methods()),
         "Seeds": listed([str(seed) for seed in sorted(results.values(SEED))]),
         "Runs": _runs(results.cells),
         "Commit": listed(sorted(commits)) or "no run",
