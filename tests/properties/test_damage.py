@@ -29,7 +29,7 @@ RUN = {
     "backbones": ["gru4rec"],
     "methods": ["none", "iadsr", "random_drop"],
     "seeds": [0],
-    "max_epochs": 1,
+    "max_epochs": 8,
     "device": "cpu",
 }
 CELLS = {method: f"planted/paper/gru4rec/{method}/seed0" for method in ("none", "iadsr", "random_drop")}
