@@ -24,6 +24,8 @@ from iadsr.core.config import (
 from iadsr.core.encoders import parse_encoder
 from iadsr.core.errors import ConfigError
 from iadsr.datasets.spec import load_spec
+from iadsr.tuning.adopt import merge_trials, tuned_text
+from iadsr.tuning.trials import read_trials
 
 FOLDER = Path(__file__).resolve().parents[2] / "workflow" / "config"
 RUNS = sorted(FOLDER.glob("*.yaml"))
@@ -137,6 +139,15 @@ def test_every_dataset_protocol_and_method_file() -> None:
         kinds[path.stem] = method.kind
         METHODS[method.kind].model_validate(method.options)
     assert {name for name, kind in kinds.items() if name == kind} == set(METHODS), "every kind has a file of its name"
+
+
+def test_tuned_values_follow_from_the_tables_of_trials_beside_them() -> None:
+    files = {path for path in (FOLDER / "tuned").rglob("*") if path.is_file()}
+    assert {path.suffix for path in files} <= {".yaml", ".csv"}
+    for path in files:
+        assert path.with_suffix(".yaml").read_text() == tuned_text(
+            merge_trials([], [read_trials(path.with_suffix(".csv"))], None, path.name)
+        )
 
 
 def test_every_key_is_described() -> None:

@@ -11,6 +11,8 @@ from iadsr.core import config
 from iadsr.core.config import Cell, RunConfig, load_run, parse, pick
 from iadsr.core.errors import ConfigError
 
+pytestmark = pytest.mark.usefixtures("untuned")
+
 FOLDER = Path(__file__).resolve().parents[3] / "workflow" / "config"
 RUN = {
     "name": "t",

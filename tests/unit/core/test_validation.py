@@ -17,6 +17,8 @@ from iadsr.core.errors import ConfigError
 from iadsr.core.validation import check_folder, load_yaml, merge, read_overrides, read_scalar
 from iadsr.plan import plan
 
+pytestmark = pytest.mark.usefixtures("untuned")
+
 FOLDER = Path(__file__).resolve().parents[3] / "workflow" / "config"
 RUN = {
     "name": "t",

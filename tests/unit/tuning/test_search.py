@@ -1,5 +1,6 @@
 """A search: equal trials, resumable to the same table, blind to test items."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from iadsr.core.files import write_parquet
 from iadsr.embeddings.store import embed
 from iadsr.sequences.split import Sequences, hide_test, save_sequences
 from iadsr.tuning import search
-from iadsr.tuning.adopt import merge_trials
+from iadsr.tuning.adopt import adopt_searches, merge_trials
 from iadsr.tuning.search import run_search
 from iadsr.tuning.trials import JOURNAL, TRIALS, choose_values, read_trials
 from tests.helpers import N_ITEMS, small_sequences
@@ -181,3 +182,21 @@ def test_a_new_search_replaces_its_own_rows_alone_and_a_pruned_trial_is_never_ch
     table = merge_trials([read_trials(tmp_path / TRIALS)], [pruned], None, "mine")
     assert choose_values(table) == {"gru4rec/none": {"learning_rate": 0.02}, "gru4rec/iadsr": {"learning_rate": 0.01}}
     assert table.loc[table["cell"] == "gru4rec/iadsr", "validation"].tolist() == ["0.5", "0.8"]
+
+
+def test_adopted_values_are_those_that_the_grid_uses(tmp_path: Path) -> None:
+    folder, root = tmp_path / "config", tmp_path / "results"
+    shutil.copytree(FOLDER, folder, ignore=shutil.ignore_patterns("tuned"))
+    run = run_of(root, methods=["none", "aux_only"], encoder={"kind": "random"})
+    with pytest.raises(ConfigError, match="there is no search to adopt"):
+        adopt_searches(run, folder)
+    for cell, values in zip(run.searches(folder), ([0.1, 0.3], [0.2, 0.1]), strict=True):
+        path = root / "tuning" / cell.folder / TRIALS
+        path.parent.mkdir(parents=True)
+        trials(f"{cell.backbone}/{cell.method}", values).to_csv(path, index=False)
+    assert adopt_searches(run, folder) == [folder / "tuned/planted/paper.yaml"]
+    used = {cell.method: (cell.settings.learning_rate, cell.tuned) for cell in run.cells(folder)}
+    assert used == {"none": (0.02, "none"), "aux_only": (0.01, "aux_only")}
+    first = {path.name: path.read_bytes() for path in (folder / "tuned/planted").iterdir()}
+    adopt_searches(run, folder)
+    assert {path.name: path.read_bytes() for path in (folder / "tuned/planted").iterdir()} == first

@@ -1,0 +1,15 @@
+"""The shipped configuration without its tuned values, for tests of what protocols and methods say themselves."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from iadsr.core import config
+
+
+@pytest.fixture(scope="module")
+def untuned() -> Iterator[None]:
+    """No set of tuned values has an entry: what a search chooses next changes no test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(config, "load_tuned", lambda *_: {})
+        yield
