@@ -6,8 +6,8 @@ backbones first. `protocol`: the same backbone and method under another protocol
 
 A family, within which p values are adjusted together (Holm), is everything of one kind, dataset, ranking and
 metric, and for kinds `method` and `backbones` of one protocol: all backbones, methods and baselines in it. Methods
-with the very same runs (points of a sweep between which nothing changes) count once: `same_as` names the first of them,
-in the order given, for every other one, which takes over its adjusted p value.
+with the very same runs (points of a sweep between which nothing changes) count once against a baseline: `same_as` names
+the first of them, in the order given, for every other one, which takes over its adjusted p value.
 
 An experiment is a further grid with a baseline of its own, against which every other method of it is tested within
 its protocol. Its families are its own: how many experiments a run file has changes nothing in the main grid's rows.
@@ -197,7 +197,7 @@ def compare_all(
     known: dict[tuple[Comparison, frozenset[int], frozenset[int]], list[dict[str, Any]]] = {}
     rows: list[dict[str, Any]] = []
     for name, by_side, comparisons in grids:
-        first = representatives(by_side)
+        same = same_tests(comparisons, by_side)
         for comparison in comparisons:
             if comparison.kind == BACKBONES:
                 runs, baseline_runs, lost = _average(comparison, by_side)
@@ -209,8 +209,8 @@ def compare_all(
                 known[key] = _compare(
                     comparison, runs, baseline_runs, lost, seed=seed, flips=flips, resamples=resamples
                 )
-            same_as = first.get(comparison.side, "") if comparison.kind == METHOD else ""
-            heads = [{**_head(name, comparison, ranking, metric), "same_as": same_as} for ranking, metric in CELLS]
+            said = {"same_as": same.get(comparison, "")}
+            heads = [{**_head(name, comparison, ranking, metric), **said} for ranking, metric in CELLS]
             rows.extend({**head, **numbers} for head, numbers in zip(heads, known[key], strict=True))
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     numbers = {name: "float64" for name in COLUMNS if name not in (*_TEXTS, *_WHOLE_NUMBERS)}
@@ -218,27 +218,42 @@ def compare_all(
     return table if table.empty else _adjusted(table)
 
 
-def representatives(by_side: Mapping[Side, Mapping[int, Scores]]) -> dict[Side, str]:
-    """Map each side that has the same runs, seed by seed, as an earlier one to that side's method.
+def same_tests(
+    comparisons: Iterable[Comparison], by_side: Mapping[Side, Mapping[int, Scores]]
+) -> dict[Comparison, str]:
+    """Comparisons of kinds `method` and `backbones` that are no test of their own, with the method that says why.
 
-    Sides are of one dataset, protocol and backbone; a side without a finished run is like no other.
+    That is the method of an earlier comparison with the same baseline whose runs are the very same ones, or the
+    baseline, where a method's runs are the baseline's. A method without a finished run is like no other.
     """
-    methods: dict[tuple[Any, ...], str] = {}
-    same: dict[Side, str] = {}
-    for side, runs in by_side.items():
-        if all(run.reason or run.digest is None for run in runs.values()):
+    first: dict[tuple[Any, ...], str] = {}
+    same: dict[Comparison, str] = {}
+    given = list(dict.fromkeys(side.method for side in by_side))
+    for comparison in sorted(comparisons, key=lambda one: given.index(one.side.method)):
+        own, baseline = (_fingerprint(side, by_side) for side in (comparison.side, comparison.baseline))
+        if comparison.kind == PROTOCOL or own is None:
             continue
-        key = (side._replace(method=""), *((seed, runs[seed].reason or runs[seed].digest) for seed in sorted(runs)))
-        method = methods.setdefault(key, side.method)
-        if method != side.method:
-            same[side] = method
+        key = (comparison.kind, comparison.side._replace(method=""), comparison.baseline, own)
+        named = comparison.baseline.method if own == baseline else first.setdefault(key, comparison.side.method)
+        if named != comparison.side.method:
+            same[comparison] = named
     return same
+
+
+def _fingerprint(side: Side, by_side: Mapping[Side, Mapping[int, Scores]]) -> tuple[Any, ...] | None:
+    """What tells a method's runs from others: each backbone's, by seed; None if none is finished."""
+    backbones = sorted({other.backbone for other in by_side}) if side.backbone == c.ALL_BACKBONES else [side.backbone]
+    runs = {backbone: by_side.get(side._replace(backbone=backbone), {}) for backbone in backbones}
+    if all(run.reason or run.digest is None for own in runs.values() for run in own.values()):
+        return None
+    digests = {name: {seed: run.reason or run.digest for seed, run in own.items()} for name, own in runs.items()}
+    return tuple((name, *sorted(own.items())) for name, own in digests.items())
 
 
 def _adjusted(table: pd.DataFrame) -> pd.DataFrame:
     """Fill in `p_holm`: within each family among rows without `same_as`, and for the others that of the row named.
 
-    Where the row named is not tested, since it is the baseline's own, the p value stays (it is 1).
+    Where the method named is the baseline, nothing is tested, and the p value stays (it is 1).
     """
     again = (table["same_as"] != "").to_numpy()
     adjusted = table[~again].groupby("family")["p"].transform(lambda p: paired.holm(p.to_numpy()))

@@ -14,6 +14,7 @@ from iadsr.evaluation.runs import Address, read_run
 from iadsr.statistics import compare
 from iadsr.statistics.compare import (
     COLUMNS,
+    CONTROLS,
     Experiment,
     Scores,
     Side,
@@ -387,6 +388,37 @@ def test_a_method_with_the_baseline_s_runs_is_no_test() -> None:
     same, other = row(table, method="theta=-0.9"), row(table, method="theta=0.5")
     assert (same["same_as"], same["p"], same["p_holm"], same["difference"]) == ("iadsr", 1.0, 1.0, 0.0)
     assert other["p_holm"] == other["p"], "the only test of its family"
+
+
+def test_a_control_s_twin_is_still_tested_against_the_other_control() -> None:
+    """`iadsr` with the runs of `aux_only`: no test against that, one against `random_mask`, in its family."""
+    twins = {"iadsr": ["a", "b"], "aux_only": ["a", "b"], "random_mask": ["c", "d"]}
+    table = compare_all(swept(np.random.default_rng(7), twins), **FAST)
+    found = {
+        (method, baseline): row(table, kind="method", method=method, baseline_method=baseline)
+        for method, baseline in (*((method, "none") for method in twins), *(("iadsr", name) for name in CONTROLS))
+    }
+    same = {pair: one["same_as"] for pair, one in found.items() if one["same_as"]}
+    assert same == {("aux_only", "none"): "iadsr", ("iadsr", "aux_only"): "aux_only"}
+    tested = [pair for pair in found if pair not in same]
+    adjusted = holm([found[pair]["p"] for pair in tested])
+    assert [found[pair]["p_holm"] for pair in tested] == pytest.approx(adjusted.tolist())
+    assert found["aux_only", "none"]["p_holm"] == found["iadsr", "none"]["p_holm"]
+
+
+def test_averages_over_backbones_of_the_same_runs_are_one_test_too() -> None:
+    points = {"x=1": ["a", "b"], "x=2": ["a", "b"], "x=3": ["c", "d"]}
+    one = swept(np.random.default_rng(8), points)
+    members = [*one, *(replace(run, address=run.address._replace(backbone="sasrec")) for run in one)]
+    table = compare_all([], experiments=[Experiment("sweep", members, "none")], **FAST)
+    for kind in ("method", "backbones"):
+        part = table[table["kind"] == kind]
+        if len(part):
+            assert set(part.loc[part["method"] == "x=2", "same_as"]) == {"x=1"}
+            assert set(part.loc[part["method"] != "x=2", "same_as"]) == {""}
+    main = compare_all(members, **FAST)
+    averaged = main[main["kind"] == "backbones"]
+    assert set(averaged.loc[averaged["method"] == "x=2", "same_as"]) == {"x=1"}
 
 
 def test_runs_that_diverged_alike_are_not_the_same_run() -> None:
