@@ -168,7 +168,7 @@ class IADSROptions(MethodOptions):
     )
     reconstruction_error: Literal["relative", "squared"] = Field(
         "relative",
-        description="squared error over the variance of what is reconstructed, so that the weight means the same at "
+        description="squared error over the mean square of what is reconstructed, so that the weight means the same at "
         "any scale; or as it is, as released",
     )
     mask: Literal["hard", "soft", "random", "none"] = Field(

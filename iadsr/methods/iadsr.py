@@ -54,49 +54,55 @@ class Interests(NamedTuple):
 
 
 class ChanceMask(nn.Module):
-    """Bernoulli masks at the rates of a mask that chooses: which inputs go is chance alone.
+    """As many inputs dropped as a mask that chooses would drop, by chance.
 
-    A rate is that of a whole epoch, so that no input's mask depends on what stands behind it: in training, the epoch
-    before; in scoring, without a sample but by the sign of the score, the latest. They are those at which the method's
-    own mask would have kept, or `copied` from another run: its rates by epoch, and in scoring.
+    In training at the rate of the whole epoch before, so that no input's mask depends on what stands behind it: the
+    method's own, or one `copied` from another run, which comes with a rate in scoring. In scoring, without a copied
+    rate, each row loses as many inputs as the method itself would drop of it.
     """
 
     seen: Tensor
-    latest: Tensor
+    rate: Tensor
 
     def __init__(self, copied: tuple[Any, float] | None = None) -> None:
         super().__init__()
         self.copied = copied
-        self.register_buffer("seen", torch.zeros(3, dtype=torch.float64))  # kept in training, in scoring; inputs
-        self.register_buffer("latest", torch.ones(2, dtype=torch.float64))  # rates of the epoch before
+        self.register_buffer("seen", torch.zeros(2, dtype=torch.float64))  # kept inputs of this epoch, and all
+        self.register_buffer("rate", torch.ones((), dtype=torch.float64))  # share kept in the epoch before
 
     def begin_epoch(self, epoch: int) -> None:
-        """What was counted becomes the latest rates, unless these are copied."""
+        """What was counted becomes the rate, unless that is copied."""
         if self.copied is None:
-            self.latest.copy_(self._rates())
+            self.rate.copy_(torch.where(self.seen[1] > 0, self.seen[0] / self.seen[1].clamp(min=1), self.rate))
         else:
-            rates, scoring = self.copied
-            training = 1.0 if epoch == 1 else float(rates[min(epoch - 2, len(rates) - 1)])
-            self.latest.copy_(torch.tensor([training, scoring], dtype=torch.float64))
+            rates, _ = self.copied
+            self.rate.fill_(1.0 if epoch == 1 else float(rates[min(epoch - 2, len(rates) - 1)]))
         self.seen.zero_()
 
-    def count(self, sampled: Tensor, wanted: Tensor, valid: Tensor) -> None:
-        """Add (B, T) masks that the method would have drawn, and would want without drawing; none counts if copied."""
-        if self.copied is not None:
-            return
+    def count(self, mask: Tensor, valid: Tensor) -> None:
+        """Add a (B, T) mask that the method would have drawn."""
         inside = valid.double()
-        self.seen += torch.stack(
-            [(mask.detach().double() * inside).sum() for mask in (sampled, wanted)] + [inside.sum()]
-        )
+        self.seen += torch.stack(((mask.detach().double() * inside).sum(), inside.sum()))
 
-    def draw(self, valid: Tensor, noise: torch.Generator, scoring: bool = False) -> Tensor:
-        """(B, T) 1 or 0; padding stays."""
-        rate = self._rates()[1] if scoring else self.latest[0]
-        drawn = torch.rand(valid.shape, generator=noise, device=valid.device) < rate
-        return (drawn | ~valid).to(torch.get_default_dtype())
+    def draw(self, valid: Tensor, noise: torch.Generator) -> Tensor:
+        """(B, T) 1 or 0 for training; padding stays."""
+        return _bernoulli(self.rate, valid, noise)
 
-    def _rates(self) -> Tensor:
-        return torch.where(self.seen[2] > 0, self.seen[:2] / self.seen[2].clamp(min=1), self.latest)
+    def draw_for_scoring(self, wanted: Tensor, valid: Tensor, noise: torch.Generator, causal: bool) -> Tensor:
+        """(B, T) 1 or 0, unless a rate is copied at the rate of `wanted` (B, T): of its row, or of its row so far."""
+        if self.copied is not None:
+            return _bernoulli(torch.as_tensor(self.copied[1], device=valid.device), valid, noise)
+        kept, inputs = wanted * valid, valid.to(wanted.dtype)
+        if causal:
+            kept, inputs = kept.cumsum(1), inputs.cumsum(1)
+        else:
+            kept, inputs = kept.sum(1, keepdim=True), inputs.sum(1, keepdim=True)
+        return _bernoulli(kept / inputs.clamp(min=1), valid, noise)
+
+
+def _bernoulli(rate: Tensor, valid: Tensor, noise: torch.Generator) -> Tensor:
+    drawn = torch.rand(valid.shape, generator=noise, device=valid.device) < rate
+    return (drawn | ~valid).to(torch.get_default_dtype())
 
 
 class IADSR(Method):
@@ -175,7 +181,7 @@ class IADSR(Method):
         gate, score = self.judge(interests, batch)
         mask = self.sample(gate, score, noise)
         if self.chance is not None:
-            self.chance.count(mask, self.wanted(gate, score, batch.valid), batch.valid)
+            self.chance.count(mask, batch.valid)
             mask = self.chance.draw(batch.valid, noise)
         losses: dict[str, Tensor] = {}
         traced: dict[str, Tensor] = {}
@@ -201,7 +207,7 @@ class IADSR(Method):
         if "R2" in self.defects:
             return Encoded(states, {}, torch.ones_like(score), gate.expand_as(score), score)
         if self.chance is not None:
-            keep = self.chance.draw(batch.valid, noise, scoring=True)
+            keep = self.chance.draw_for_scoring(self.wanted(gate, score, batch.valid), batch.valid, noise, self.causal)
         else:
             keep = self.wanted(gate, score, batch.valid)
         changed = (keep < 1).any(1)
@@ -277,13 +283,14 @@ class IADSR(Method):
             return torch.ones_like(score)
         drawn = (gumbel_noise if "R4" in self.defects else logistic_noise)(score, noise)
         soft = soft_sample(score, drawn, self.temperature)
-        return torch.where(gate, harden(soft) if self.mask == "hard" else soft, torch.ones_like(soft))
+        return torch.where(gate, soft if self.mask == "soft" else harden(soft), torch.ones_like(soft))
 
     def reconstruct(self, kept: Tensor, embedded: Tensor, inside: Tensor) -> Tensor:
         """Squared error of decoded masked states against embeddings, averaged within a row, then over rows.
 
-        Relative to the variance of those embeddings, unless `squared`: they start with a standard deviation of 0.02, so
-        that the error itself would be a thousandth of the other losses, and so would be its pull at the mask.
+        Relative to the mean square of those embeddings, unless `squared`: they start with a standard deviation of 0.02,
+        so that the error itself would be a thousandth of the other losses, and so would be its pull at the mask. Not to
+        their variance, which is 0 where one position alone passes the gate.
 
         Args:
             kept: (B, T, W).
@@ -295,7 +302,7 @@ class IADSR(Method):
         error = (self.decode(kept) - embedded).square().mean(-1) * inside
         positions = inside.sum(1)
         if self.relative:
-            error = error / variance(embedded, inside)
+            error = error / mean_square(embedded, inside)
         total: Tensor = (error.sum(1) / positions.clamp(min=1)).sum()
         return total if "R6" in self.defects else total / (positions > 0).sum().clamp(min=1)
 
@@ -397,12 +404,11 @@ def project_texts(project: nn.Module, text: Tensor, rows: Tensor, waits: bool) -
 
 
 @torch.no_grad()
-def variance(embedded: Tensor, inside: Tensor) -> Tensor:
-    """() mean over dimensions of the variance of (B, T, D) embeddings over the (B, T) positions that count."""
+def mean_square(embedded: Tensor, inside: Tensor) -> Tensor:
+    """() mean square of (B, T, D) embeddings over the (B, T) positions that count, above 0 whatever their number."""
     weight = inside.unsqueeze(-1).to(embedded.dtype)
-    count = weight.sum().clamp(min=1)
-    mean = (embedded * weight).sum((0, 1)) / count
-    return ((embedded - mean).square() * weight).sum((0, 1)).mean().div(count).clamp(min=1e-12)
+    total = (embedded.square() * weight).sum()
+    return (total / (weight.sum() * embedded.shape[-1]).clamp(min=1)).clamp(min=1e-12)
 
 
 def _recent_mean(x: Tensor, valid: Tensor) -> Tensor:

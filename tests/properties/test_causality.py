@@ -73,7 +73,7 @@ def test_no_option_of_iadsr_leaks(options: dict[str, object], objective: str) ->
     model, cell = model_of("gru4rec", "iadsr", objective, options)
     sequences = JOINED if "interest_text" in options else SEQUENCES
     if options.get("mask") == "random":
-        model.method.chance.latest.fill_(0.7)
+        model.method.chance.rate.fill_(0.7)
     for mode in ("train", "score"):
         assert target_leak(model, cell, sequences, mode) is None
         if options.get("mask") != "random":  # drawn place by place of the padded batch, whose width does matter to it
