@@ -14,7 +14,6 @@ from pydantic import BaseModel
 
 from iadsr.core.columns import BACKBONE, DATASET, ITEM, METHOD, PROTOCOL, TEXT, TIMESTAMP, USER
 from iadsr.core.config import (
-    METHODS,
     TUNING_SEED,
     Cell,
     Experiment,
@@ -25,12 +24,12 @@ from iadsr.core.config import (
     known_datasets,
     load_protocol,
     load_run,
+    load_tuned,
     pick,
     resolve_settings,
 )
 from iadsr.core.encoders import EncoderSpec, embeddings_name, parse_encoder
 from iadsr.core.errors import ConfigError, IadsrError, explain, is_out_of_memory, one_line, suggest
-from iadsr.core.search import search_ranges
 from iadsr.datasets.spec import PROSE, load_spec
 from iadsr.plan import plan
 
@@ -292,7 +291,7 @@ def _experiment(experiment: Experiment, cells: list[Cell]) -> dict[str, object]:
 
 def _settings(run: RunConfig, cells: list[Cell], main: list[Cell]) -> dict[str, object]:
     """What the report shows of the configuration: the run, and each protocol's settings by dataset and backbone."""
-    with_tuned = {(cell.protocol, cell.dataset) for cell in cells if cell.tuned}
+    with_tuned = {(cell.protocol, cell.dataset, cell.backbone) for cell in cells if cell.tuned}
     protocols = {}
     for name in dict.fromkeys(cell.protocol for cell in cells):
         protocol = load_protocol(CONFIG_FOLDER, name)
@@ -301,8 +300,10 @@ def _settings(run: RunConfig, cells: list[Cell], main: list[Cell]) -> dict[str, 
             (cell.dataset, cell.backbone) for cell in cells if cell.protocol == name
         ):
             settings, options = resolve_settings(protocol, backbone, dataset, run.max_epochs)
-            chosen = dict.fromkeys(protocol.searched, "tuned, by method") if (name, dataset) in with_tuned else {}
-            described[f"{dataset}/{backbone}"] = {**settings.model_dump(), **options, **chosen}
+            values = {**settings.model_dump(), **options}
+            if (name, dataset, backbone) in with_tuned:
+                values |= dict.fromkeys(protocol.searched, "tuned, by method")
+            described[f"{dataset}/{backbone}"] = values
         protocols[name] = {"description": protocol.description, "cells": described}
     methods: dict[str, dict[str, object]] = {}
     for cell in main:
@@ -323,12 +324,10 @@ def _settings(run: RunConfig, cells: list[Cell], main: list[Cell]) -> dict[str, 
 
 
 def _tuned(cell: Cell) -> dict[str, object]:
-    """What the report shows of a cell's tuned values."""
-    searched = load_protocol(CONFIG_FOLDER, cell.protocol).searched
-    model = METHODS[cell.kind]
-    options = [name for name in search_ranges(model) if model.is_active(name, cell.method_options)]
-    values = {name: getattr(cell.settings, name) for name in searched}
-    values |= {name: cell.method_options[name] for name in options}
+    """What the report shows of a cell's tuned values: those of its set that it really has."""
+    chosen = load_tuned(CONFIG_FOLDER, cell.dataset, load_protocol(CONFIG_FOLDER, cell.protocol))
+    has = {**cell.settings.model_dump(), **cell.method_options}
+    values = {name: value for name, value in chosen[f"{cell.backbone}/{cell.tuned}"].items() if has.get(name) == value}
     place = {name: getattr(cell, name) for name in (DATASET, PROTOCOL, BACKBONE, METHOD)}
     return {**place, "like": cell.tuned, "values": values}
 

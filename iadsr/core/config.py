@@ -46,9 +46,7 @@ Defect = Literal["R1", "R2", "R3", "R4", "R5", "R6", "R7", "R8", "R9", "R10", "R
 Remove = Literal["zero", "pack"]
 Texts = Literal["names", "shuffled", "random", "empty"]
 Ranking = Literal["excluded", "kept"]
-TUNING_SEED = (
-    1000  # of the searches; no grid uses it, so that values are not chosen for the seeds that they are judged by
-)
+TUNING_SEED = 1000  # of the searches alone, so that values are not chosen for the seeds that they are judged by
 
 
 class GRU4RecOptions(Strict):
@@ -508,9 +506,11 @@ class RunConfig(Strict):
         """
         self.check_names(folder)
         main = Experiment(title="", question="", methods=self.methods, sweeps=self.sweeps)
+        self._check_seeds(main, self.where)
         grids = {"": self._grid(folder, main, self.where)}
         for name, experiment in self.experiments.items():
             where = f"{self.where}: experiment '{name}'"
+            self._check_seeds(experiment, where)
             grids[name] = self._grid(folder, experiment, where)
             if experiment.view == "budget" and not budget_pairs(folder, experiment.protocols or self.protocols):
                 raise ConfigError(f"{where}: view 'budget' needs one that `extends` another with a larger `budget`")
@@ -557,6 +557,10 @@ class RunConfig(Strict):
             return []
         part = Experiment(title="", question="", protocols=list(protocols.values()), seeds=[TUNING_SEED])
         return self._grid(folder, part, self.where, values or {})
+
+    def _check_seeds(self, part: Experiment, where: str) -> None:
+        if TUNING_SEED in (part.seeds or self.seeds):
+            raise ConfigError(f"{where}: seeds: {TUNING_SEED} is the seed of the searches; results need another one")
 
     def _grid(
         self, folder: Path, part: Experiment, where: str, values: Mapping[str, Mapping[str, Any]] | None = None

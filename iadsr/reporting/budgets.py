@@ -62,7 +62,9 @@ class BudgetRow:
 
     @property
     def enough(self) -> bool | None:
-        """Whether the budget is large enough; None where that is not known."""
+        """Whether the budget is large enough; None where that is not known, as where both trained equally long."""
+        if self.usual.epochs == self.larger.epochs:
+            return None
         return round(self.change, 9) <= TOLERANCE if is_number(self.change) else None
 
 
@@ -112,9 +114,10 @@ def _sentence(rows: Sequence[BudgetRow]) -> str:
     short = [row for row in known if not row.enough]
     most = max(known, key=lambda row: row.change)
     if not short:
+        raised = f"by {percent(most.change)} at most ({_who(most)})" if most.change > 0 else "for none"
         return (
-            f"{where}: the budget is large enough for all {counted(len(known), 'pair')} of backbone and method; a "
-            f"larger one changes validation NDCG@10 by {percent(most.change)} at most ({_who(most)}).{rest}"
+            f"{where}: the budget is large enough for {counted(len(known), 'pair')} of backbone and method; a larger "
+            f"one raises validation NDCG@10 {raised}.{rest}"
         )
     who = [f"{_who(row)} {percent(row.change)}" for row in sorted(short, key=lambda row: -row.change)]
     return (

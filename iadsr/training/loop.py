@@ -215,7 +215,7 @@ def train(
         outcome.curve.append(row)
         if validation is not None:
             score = validation if settings.stopping == "validation" else -row.loss
-            if score > outcome.best_score:
+            if score >= outcome.best_score:  # of equals the later one, which has trained longer
                 outcome.best_epoch, outcome.best_validation, outcome.best_score = number, validation, score
                 outcome.tally = tally
                 best = {name: value.detach().clone() for name, value in scored.state_dict().items()}

@@ -97,7 +97,8 @@ def run_search(run: RunConfig, folder: Path, cell: Cell, trials: int) -> pd.Data
     alone = backbone_alone(cell, run.searches(folder))
     starts = [space.own()]
     if alone is not None:
-        starts.append({**space.own(), **chosen_settings(root / "tuning" / alone.folder / TRIALS)})
+        second = {**space.own(), **chosen_settings(root / "tuning" / alone.folder / TRIALS)}
+        starts += [second] if second != starts[0] else []
     data = load_data(cell, inputs, device)
     digests = {name: file_digest(path) for name, path in inputs.items() if not name.startswith("matched")}
     ranges = {name: asdict(search) for name, search in space.ranges.items()}
@@ -141,10 +142,20 @@ def open_study(path: Path, identity: str) -> optuna.Study:
         DataError: the journal is damaged.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    _cut_off_tail(path)
     written = path.exists() and path.stat().st_size > 0
     with reading(path, "delete it to begin the search anew") if written else nullcontext():
         storage = JournalStorage(JournalFileBackend(str(path)))
         return optuna.create_study(storage=storage, study_name=identity, direction="maximize", load_if_exists=True)
+
+
+def _cut_off_tail(path: Path) -> None:
+    """Drop a last line that a kill left unfinished: Optuna would append to it."""
+    if path.is_file():
+        data = path.read_bytes()
+        if not data.endswith(b"\n"):
+            with path.open("r+b") as stream:
+                stream.truncate(data.rfind(b"\n") + 1)
 
 
 def finished(study: optuna.Study) -> list[Result]:
@@ -175,7 +186,7 @@ def run_trial(
     whole = study.get_trials(states=(TrialState.COMPLETE,))
     validations = max((len(trial.intermediate_values) for trial in whole), default=0)
     study.pruner = optuna.pruners.MedianPruner(_STARTUP_TRIALS, n_warmup_steps=math.ceil(validations / 3))
-    if start:
+    if start and not study.get_trials(states=(TrialState.WAITING,)):  # one waits if a kill came before it was asked for
         study.enqueue_trial(space.nearest(start))
     trial = study.ask()
     drawn = space.draw(trial)

@@ -312,3 +312,11 @@ def test_a_backbone_that_the_release_lacks_needs_no_twin(monkeypatch: pytest.Mon
     assert {cell.backbone for cell in run(backbones=["fourth"]).cells(FOLDER)} == {"fourth"}
     with pytest.raises(ConfigError, match="the release has no fourth"):
         run(backbones=["fourth"], protocols=["released"]).cells(FOLDER)
+
+
+def test_the_seed_of_the_searches_is_no_grid_s() -> None:
+    with pytest.raises(ConfigError, match="seeds: 1000 is the seed of the searches"):
+        run(seeds=[0, 1000]).grids(FOLDER)
+    given = {"title": "t", "question": "q", "seeds": [1000]}
+    with pytest.raises(ConfigError, match="experiment 'x'"):
+        run(experiments={"x": given}).grids(FOLDER)

@@ -82,10 +82,25 @@ def test_the_change_is_that_of_the_means(make: Make) -> None:
 def test_budgets_that_are_large_enough(make: Make) -> None:
     one = told(make({("sasrec", "none"): 1.019, ("gru4rec", "iadsr"): 0.9}))
     assert budget_sentences(one) == [
-        f"{ML}, “paper” against “paper_double”: the budget is large enough for all 5 pairs of backbone and method; a "
-        "larger one changes validation NDCG@10 by +1.9\u202f% at most (none with SASRec). 1 pair could not be compared."
+        f"{ML}, “paper” against “paper_double”: the budget is large enough for 5 pairs of backbone and method; a "
+        "larger one raises validation NDCG@10 by +1.9\u202f% at most (none with SASRec). 1 pair could not be compared."
     ]
     assert budget_warnings([one]) == []
+
+
+def test_a_larger_budget_that_raises_nothing_is_said_to(make: Make) -> None:
+    everyone = {(backbone, method): 0.9 for backbone in ("gru4rec", "sasrec") for method in METHODS}
+    (said,) = budget_sentences(told(make(everyone)))
+    assert "a larger one raises validation NDCG@10 for none. 1 pair" in said
+
+
+def test_runs_that_trained_equally_long_say_nothing(make: Make) -> None:
+    """As under a run file's `max_epochs`."""
+    root = make({})
+    path = root / "evaluation" / "runs.parquet"
+    pd.read_parquet(path).assign(epochs=15).to_parquet(path)
+    (said,) = budget_sentences(told(root))
+    assert said.endswith("“paper_double”: 6 pairs could not be compared.")
 
 
 def test_budgets_that_are_too_small_are_warned_of(make: Make) -> None:

@@ -147,6 +147,25 @@ def test_other_settings_or_data_begin_a_search_of_their_own(tmp_path: Path) -> N
     assert len(pd.read_csv(next(tmp_path.glob(f"tuning/**/{TRIALS}")))) == 1
 
 
+def test_a_line_of_the_journal_that_a_kill_cut_off_is_made_again(tmp_path: Path) -> None:
+    whole = searched(tmp_path / "whole", 3)
+    searched(tmp_path / "cut", 2)
+    journal = next((tmp_path / "cut").glob(f"tuning/**/{JOURNAL}"))
+    journal.write_bytes(journal.read_bytes()[:-30])
+    pd.testing.assert_frame_equal(searched(tmp_path / "cut", 3), whole)
+
+
+def test_a_kill_between_two_steps_of_a_trial_s_start_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = searched(tmp_path / "whole", 3)
+    with monkeypatch.context() as patch:
+        patch.setattr("optuna.Study.ask", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            searched(tmp_path / "killed", 3)
+    pd.testing.assert_frame_equal(searched(tmp_path / "killed", 3), whole)
+
+
 def test_a_damaged_journal_is_one_error(tmp_path: Path) -> None:
     searched(tmp_path, 1)
     journal = next(tmp_path.glob(f"tuning/**/{JOURNAL}"))
