@@ -23,7 +23,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from iadsr.core.config import Remove
-from iadsr.methods.masks import encode_kept, encode_packed, gumbel_noise, harden, info_nce, logistic_noise, soft_sample
+from iadsr.methods.masks import (
+    bernoulli,
+    encode_kept,
+    encode_packed,
+    gumbel_noise,
+    harden,
+    info_nce,
+    logistic_noise,
+    soft_sample,
+)
 from iadsr.methods.method import Batch, Context, Encoded, Method, Untrainable
 from iadsr.models.backbone import last_states
 
@@ -86,23 +95,18 @@ class ChanceMask(nn.Module):
 
     def draw(self, valid: Tensor, noise: torch.Generator) -> Tensor:
         """(B, T) 1 or 0 for training; padding stays."""
-        return _bernoulli(self.rate, valid, noise)
+        return bernoulli(self.rate, valid, noise)
 
     def draw_for_scoring(self, wanted: Tensor, valid: Tensor, noise: torch.Generator, causal: bool) -> Tensor:
         """(B, T) 1 or 0, unless a rate is copied at the rate of `wanted` (B, T): of its row, or of its row so far."""
         if self.copied is not None:
-            return _bernoulli(torch.as_tensor(self.copied[1], device=valid.device), valid, noise)
+            return bernoulli(torch.as_tensor(self.copied[1], device=valid.device), valid, noise)
         kept, inputs = wanted * valid, valid.to(wanted.dtype)
         if causal:
             kept, inputs = kept.cumsum(1), inputs.cumsum(1)
         else:
             kept, inputs = kept.sum(1, keepdim=True), inputs.sum(1, keepdim=True)
-        return _bernoulli(kept / inputs.clamp(min=1), valid, noise)
-
-
-def _bernoulli(rate: Tensor, valid: Tensor, noise: torch.Generator) -> Tensor:
-    drawn = torch.rand(valid.shape, generator=noise, device=valid.device) < rate
-    return (drawn | ~valid).to(torch.get_default_dtype())
+        return bernoulli(kept / inputs.clamp(min=1), valid, noise)
 
 
 class IADSR(Method):

@@ -26,6 +26,12 @@ def gumbel_noise(like: Tensor, generator: torch.Generator) -> Tensor:
     return -torch.log(-torch.log(_uniform(like, generator) + _EPS) + _EPS)
 
 
+def bernoulli(rate: Tensor | float, valid: Tensor, noise: torch.Generator) -> Tensor:
+    """(B, T) 1 with probability `rate`, else 0; padding stays: where the release encodes it, it is an input."""
+    drawn = torch.rand(valid.shape, generator=noise, device=valid.device) < rate
+    return (drawn | ~valid).to(torch.get_default_dtype())
+
+
 def soft_sample(score: Tensor, noise: Tensor, temperature: float) -> Tensor:
     """Concrete sample between 0 and 1 from logits and as many noise samples."""
     return torch.sigmoid((score + noise) / temperature)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from iadsr.core.config import Remove
-from iadsr.methods.masks import encode_kept
+from iadsr.methods.masks import bernoulli, encode_kept
 from iadsr.methods.method import Batch, Context, Encoded, Method
 
 
@@ -43,8 +43,7 @@ class RandomDrop(Method):
         self, table: nn.Module, backbone: nn.Module, batch: Batch, rate: float, noise: torch.Generator
     ) -> Encoded:
         embedded: Tensor = table(batch.items)
-        drawn = torch.rand(batch.items.shape, generator=noise, device=embedded.device).lt(rate)
-        keep = (drawn | ~batch.valid).to(embedded.dtype)  # padding stays: where the release encodes it, it is an input
+        keep = bernoulli(rate, batch.valid, noise)
         return Encoded(encode_kept(backbone, embedded, keep, batch, self.remove), keep=keep)
 
 

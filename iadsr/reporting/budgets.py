@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from iadsr.core.columns import BACKBONE, DATASET, DONE, METHOD, SEED
+from iadsr.core.columns import BACKBONE, DATASET, METHOD, SEED
 from iadsr.reporting.answer import cell_notes
 from iadsr.reporting.drawing import Band, Bar, Figure, extent_of, forest_panel
 from iadsr.reporting.experiment import Experiment
 from iadsr.reporting.layout import Cell, Column, Row, Table, columns_of, row_heads, text_cells
-from iadsr.reporting.load import mean_and_sd, relative, select
+from iadsr.reporting.load import done_only, mean_and_sd, relative, select
 from iadsr.reporting.words import NOTHING, counted, fixed, is_number, label, listed, percent, share, slug, spread
 
 TOLERANCE = 0.02  # a budget is large enough if a larger one raises validation NDCG@10 by at most so much
@@ -77,7 +77,7 @@ def budget_rows(experiment: Experiment, dataset: str, protocols: tuple[str, str]
                 select(experiment.results.cells, dataset=dataset, protocol=name, backbone=backbone, method=method)
                 for name in protocols
             ]
-            done = [own[own["status"] == DONE] for own in cells]
+            done = [done_only(own) for own in cells]
             seeds = set(done[0][SEED]) & set(done[1][SEED])
             usual, larger = (_side(own[own[SEED].isin(seeds)]) for own in done)
             notes = [

@@ -29,7 +29,7 @@ from iadsr.sequences.split import Sequences, hide_test, load_sequences
 from iadsr.sequences.variants import inject_noise, shuffle_ties
 from iadsr.training.loop import Diverged, train
 from iadsr.training.recommender import build_recommender
-from iadsr.training.run import Unmatched, input_files, load_context, load_text, set_up_torch, train_alone
+from iadsr.training.run import input_files, load_context, load_text, set_up_torch, train_alone
 from iadsr.tuning.space import Space, make_space
 from iadsr.tuning.trials import COMPLETE, DIVERGED, FAILED, JOURNAL, PRUNED, TRIALS, choose_values, read_trials
 
@@ -224,7 +224,7 @@ def train_once(cell: Cell, data: Data, observe: Observe) -> tuple[str, float | N
         if cell.warm_start:
             train_alone(model, data.sequences, cell, data.device)
         outcome = train(model, data.sequences, cell, data.device, observe=observe)
-    except (Unmatched, Untrainable, Diverged):
+    except (Untrainable, Diverged):
         return DIVERGED, None, 0
     except (IadsrError, OSError, optuna.TrialPruned, torch.AcceleratorError):
         raise
