@@ -1,4 +1,4 @@
-# `make reproduce` runs the main job, `make test` passes the tests. Both set up what they need.
+# `make help` lists the targets. Each sets up what it needs.
 PYTHON ?= python3
 CORES ?= $(shell $(PYTHON) iadsr/core/cpus.py)
 BIN := .venv/bin
@@ -16,36 +16,36 @@ ifneq ($(shell test -w "$$HOME" && echo yes),yes)
 export XDG_CACHE_HOME := $(CURDIR)/.snakemake/cache
 endif
 
-.PHONY: reproduce smoke test lint benchmark setup setup-llm2vec setup-peers clean
+.PHONY: reproduce smoke test lint benchmark setup setup-llm2vec setup-peers clean help
 
-reproduce: setup
+reproduce: setup ## run the default grid on MovieLens-100K; writes results/report/index.html
 	snakemake --cores $(CORES)
 	@echo "Done. Open $(CURDIR)/results/report/index.html"
 
-smoke: setup
+smoke: setup ## run every stage on a small generated dataset, in minutes
 	snakemake --cores $(CORES) --configfile workflow/config/smoke.yaml
 	@echo "Done. Open $(CURDIR)/results/smoke/report/index.html"
 
-test: setup setup-llm2vec
+test: setup setup-llm2vec ## run the test suite
 	$(BIN)/python -m pytest
 	$(LLM2VEC)/bin/python -m pytest tests/unit/embeddings/test_llm2vec.py
 
-benchmark: setup setup-peers
+benchmark: setup setup-peers ## measure speed and memory, also beside other libraries
 	mkdir -p results
 	$(BIN)/python -m pytest benchmarks --quiet --benchmark-quiet --benchmark-json=results/benchmarks.json
 	$(BIN)/python -m benchmarks.table results/benchmarks.json
 	$(BIN)/python -m benchmarks.scaling
 
-lint: setup
+lint: setup ## run the linters and the type checker
 	ruff check .
 	ruff format --check .
 	mypy
 	snakefmt --check Snakefile workflow/rules
 	snakemake --lint
 
-setup: $(BIN)/.ready
-setup-llm2vec: $(LLM2VEC)/.ready
-setup-peers: $(PEERS)/.ready
+setup: $(BIN)/.ready ## make the environment .venv
+setup-llm2vec: $(LLM2VEC)/.ready ## make LLM2Vec's environment, .venv-llm2vec
+setup-peers: $(PEERS)/.ready ## make the environment of the compared libraries, .venv-peers
 
 # $(call environment,folder,lock): torch goes first and alone, since a resolver that sees it among others may choose a
 # larger build.
@@ -73,5 +73,8 @@ $(PEERS)/.ready: envs/peers.lock
 	$(PEERS)/bin/python -m pip install --quiet --no-deps -r $<
 	touch $@
 
-clean:
+clean: ## delete the environments and the smoke run's results
 	rm -rf .venv .venv-llm2vec .venv-peers results/smoke
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "%-16s%s\n", $$1, $$2}' Makefile

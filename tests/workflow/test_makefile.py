@@ -1,4 +1,4 @@
-"""`make` under a shell that is set up for other programs, and under a Python that is too old."""
+"""`make` under a shell that is set up for other programs, and under a Python that is too old; hooks and commits."""
 
 import os
 import shutil
@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -76,3 +77,25 @@ def test_caches_leave_a_home_that_cannot_be_written(checkout: Path, home: str, c
 def test_cores_are_those_allotted(checkout: Path) -> None:
     done = make(checkout, "--eval", "show: ; @echo $(CORES)", "show", f"PYTHON={sys.executable}", NSLOTS="1")
     assert done.stdout.strip() == "1"
+
+
+def test_help_lists_every_target(checkout: Path) -> None:
+    phony = next(line for line in (ROOT / "Makefile").read_text().splitlines() if line.startswith(".PHONY:"))
+    listed = [line.split(maxsplit=1) for line in make(checkout, "help").stdout.splitlines()]
+    assert {target for target, _ in listed} == set(phony.split()[1:])
+
+
+def test_hooks_run_the_linters_of_make_lint(checkout: Path) -> None:
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    lint = make(checkout, "--dry-run", "--assume-old=setup", "lint").stdout.splitlines()
+    assert [hook["entry"].removeprefix(".venv/bin/") for hook in hooks if "stages" not in hook] == lint
+
+
+def test_commit_subjects_are_short() -> None:
+    """Since the commit from which the rule holds."""
+    since = "0190c18d"
+    command = ["git", "log", "--format=%s", f"{since}..HEAD"]
+    log = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if log.returncode:
+        pytest.skip("no git history here")
+    assert [subject for subject in log.stdout.splitlines() if len(subject) > 60] == []
