@@ -30,7 +30,10 @@ from scipy.optimize import nnls
 from tqdm import tqdm
 
 from benchmarks.workloads import BEAUTY, CONFIG, MOVIELENS, Size, Training, batches_of, cell, compute_as_a_job
-from iadsr.core.config import BACKBONES, Cell, Objective, load_run, scope_under
+from iadsr.config.cell import Cell
+from iadsr.config.fields import Objective
+from iadsr.config.options import known_backbones, scope_under
+from iadsr.config.run import load_run
 from iadsr.core.files import atomic_path
 from iadsr.training.schedule import epochs_of
 from iadsr.training.score import _BLOCK as BLOCK
@@ -38,7 +41,7 @@ from iadsr.training.score import Scorer
 
 START_SECONDS = 4.0  # a job's start: imports, the workflow's own work, writing
 RESULTS = CONFIG.parents[1] / "results"
-SERIES = [(backbone, method) for method in ("none", "iadsr") for backbone in BACKBONES]
+SERIES = [(backbone, method) for method in ("none", "iadsr") for backbone in known_backbones()]
 SIZES = {
     size.dataset: size
     for size in (

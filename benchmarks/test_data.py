@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from benchmarks.conftest import Time
-from iadsr.core.encoders import parse_encoder
+from iadsr.config.encoders import parse_encoder
 from iadsr.datasets.amazon import read_reviews
 from iadsr.embeddings.minilm import MiniLM
 

@@ -8,7 +8,8 @@ import torch
 from benchmarks.conftest import Time
 from benchmarks.products import Products
 from benchmarks.workloads import BEAUTY, MOVIELENS, Size, Training, cell
-from iadsr.core.config import BACKBONES, IADSROptions
+from iadsr.config.options import known_backbones
+from iadsr.methods.iadsr_options import IADSROptions
 from tests.oracle import slow_losses
 
 SIZES = pytest.mark.parametrize("size", [MOVIELENS, BEAUTY], ids=lambda size: size.dataset)
@@ -17,7 +18,7 @@ EVERY = 10**6  # the loops align every position
 
 
 @pytest.mark.parametrize("side", ["ours", "reference"])
-@pytest.mark.parametrize("backbone", list(BACKBONES))
+@pytest.mark.parametrize("backbone", list(known_backbones()))
 @SIZES
 def test_step_against_its_products(timed: Time, size: Size, backbone: str, side: str) -> None:
     training = Training(size, cell(size, backbone))
@@ -30,7 +31,7 @@ def test_step_against_its_products(timed: Time, size: Size, backbone: str, side:
 
 
 @pytest.mark.parametrize("side", ["ours", "reference"])
-@pytest.mark.parametrize("backbone", list(BACKBONES))
+@pytest.mark.parametrize("backbone", list(known_backbones()))
 @pytest.mark.parametrize("protocol", ["paper", "strong"])
 @SIZES
 def test_iadsr_against_its_backbone(timed: Time, size: Size, protocol: str, backbone: str, side: str) -> None:

@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from iadsr.core.config import Cell, Objective, RunConfig, pick
+from iadsr.config.cell import Cell
+from iadsr.config.fields import Objective
+from iadsr.config.run import RunConfig, pick
 from iadsr.methods.method import Context
 from iadsr.sequences.samples import Samples, batches, training_samples
 from iadsr.sequences.split import Ints, Sequences

@@ -12,25 +12,14 @@ from typing import Annotated, NoReturn
 import typer
 from pydantic import BaseModel
 
+from iadsr.config.cell import Cell
+from iadsr.config.datasets import PROSE, load_spec
+from iadsr.config.encoders import EncoderSpec, embeddings_name, parse_encoder
+from iadsr.config.fields import Texts
+from iadsr.config.protocol import budget_pairs, load_protocol, load_tuned, resolve_settings
+from iadsr.config.run import TUNING_SEED, Experiment, RunConfig, distinct, known_datasets, load_run, pick
 from iadsr.core.columns import BACKBONE, DATASET, ITEM, METHOD, PROTOCOL, TEXT, TIMESTAMP, USER
-from iadsr.core.config import (
-    TUNING_SEED,
-    Cell,
-    Experiment,
-    RunConfig,
-    Texts,
-    budget_pairs,
-    distinct,
-    known_datasets,
-    load_protocol,
-    load_run,
-    load_tuned,
-    pick,
-    resolve_settings,
-)
-from iadsr.core.encoders import EncoderSpec, embeddings_name, parse_encoder
 from iadsr.core.errors import ConfigError, IadsrError, explain, is_out_of_memory, one_line, suggest
-from iadsr.datasets.spec import PROSE, load_spec
 from iadsr.plan import plan
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -98,12 +87,12 @@ def prefixes(
     config: ConfigOption = DEFAULT,
 ) -> None:
     """Encode the joined names of every history's beginning, for methods with `interest_text: prefixes`."""
-    from iadsr.core.embeddings_file import describe_source
     from iadsr.core.files import check_writable, texts_digest
     from iadsr.embeddings.encoder import make_encoder
     from iadsr.embeddings.prefixes import distinct_prefixes
     from iadsr.embeddings.store import embed_with
     from iadsr.embeddings.texts import vary_texts
+    from iadsr.formats.embeddings import describe_source
     from iadsr.sequences.split import load_sequences
     from iadsr.sequences.texts import save_text_rows
 
@@ -234,16 +223,17 @@ def schemas(
     folder: Annotated[Path, typer.Option(help="Where to write them.")] = CONFIG_FOLDER.parent / "schemas",
 ) -> None:
     """Write the JSON schema of each kind of configuration file."""
-    from iadsr.core.config import METHODS, Protocol
+    from iadsr.config.datasets import DatasetSpec
+    from iadsr.config.options import known_methods
+    from iadsr.config.protocol import Protocol
     from iadsr.core.files import write_json
-    from iadsr.datasets.spec import DatasetSpec
 
     models: dict[str, type[BaseModel]] = {
         "run": RunConfig,
         "protocol": Protocol,
         "dataset": DatasetSpec,
         "encoder": EncoderSpec,
-        **{f"method-{kind}": options for kind, options in METHODS.items()},
+        **{f"method-{kind}": options for kind, options in known_methods().items()},
     }
     for name, model in models.items():
         write_json(folder / f"{name}.schema.json", model.model_json_schema())

@@ -7,10 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from iadsr.core.config import Cell, Experiment, RunConfig, distinct, load_method, load_protocol
-from iadsr.core.encoders import parse_encoder
+from iadsr.config.cell import Cell
+from iadsr.config.datasets import load_spec
+from iadsr.config.encoders import parse_encoder
+from iadsr.config.methods import load_method
+from iadsr.config.protocol import load_protocol
+from iadsr.config.run import Experiment, RunConfig, distinct
 from iadsr.core.errors import ConfigError, DataError
-from iadsr.datasets.spec import load_spec
 
 
 def plan(run: RunConfig, folder: Path) -> dict[str, list[Cell]]:

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from iadsr.core.config import BACKBONES, RELEASED, RUN_OPTIONS, Cell, Settings, settle_method
+from iadsr.config.cell import Cell
+from iadsr.config.options import CELL_OPTIONS, known_backbones, known_methods
+from iadsr.config.settings import Settings
 from iadsr.methods.method import Context
 from iadsr.sequences.split import Sequences
 
@@ -58,9 +60,10 @@ def small_cell(
         "schedule": "constant",
         **changes,
     }
-    networks = RELEASED if settings.get("networks") == "released" else BACKBONES
-    options, own = settle_method(kind, method_options or {}, Settings.model_validate(settings), backbone, kind)
-    for name in RUN_OPTIONS:
+    networks = known_backbones(settings.get("networks", "ours"))
+    chosen = known_methods()[kind](**(method_options or {}))
+    options, own = chosen.settle(Settings.model_validate(settings), backbone, kind)
+    for name in CELL_OPTIONS:
         options.pop(name, None)
     return Cell(
         dataset="ring",

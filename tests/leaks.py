@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from iadsr.core.config import Cell
+from iadsr.config.cell import Cell
 from iadsr.methods.method import Encoded
 from iadsr.sequences.samples import Samples, training_samples
 from iadsr.sequences.split import Sequences

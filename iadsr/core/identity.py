@@ -19,22 +19,24 @@ PACKAGE = Path(__file__).resolve().parent.parent
 
 ALLOWED: dict[str, tuple[str, ...]] = {
     "core": (),
-    "datasets": ("core",),
-    "embeddings": ("core",),
-    "sequences": ("core",),
-    "models": ("core",),
-    "methods": ("core", "models"),
-    "training": ("core", "sequences", "models", "methods"),
-    "tuning": ("core", "sequences", "models", "methods", "training"),
-    "evaluation": ("core", "sequences"),
+    "config": ("core",),
+    "formats": ("core", "config"),
+    "datasets": ("core", "config"),
+    "embeddings": ("core", "config", "formats"),
+    "sequences": ("core", "config"),
+    "models": ("core", "config"),
+    "methods": ("core", "config", "models"),
+    "training": ("core", "config", "formats", "sequences", "models", "methods"),
+    "tuning": ("core", "config", "formats", "sequences", "models", "methods", "training"),
+    "evaluation": ("core", "config", "sequences"),
     "statistics": ("core", "sequences", "evaluation"),
-    "reporting": ("core",),
+    "reporting": ("core", "config"),
 }
 DECISIVE = ("columns", "seeding")  # modules of core that decide outcomes
 # Modules of these rooms that every choice uses; any other module serves one format of data, one encoder, backbone or
 # method, whose jobs alone an edit repeats.
 SHARED = {
-    "datasets": ("__init__", "download", "filter", "prepare", "raw", "spec"),
+    "datasets": ("__init__", "download", "filter", "prepare", "raw"),
     "embeddings": ("__init__", "devices", "encoder", "prefixes", "store", "texts", "vectors"),
     "models": ("__init__", "backbone", "dropout", "loss", "recurrence"),
     "methods": ("__init__", "method", "masks"),
@@ -49,11 +51,18 @@ def sources(room: str, **choices: str) -> tuple[Path, ...]:
     """
     files: list[Path] = [PACKAGE / "cli.py"] if room == "reporting" else []  # it words the settings that a page shows
     for name in (room, *ALLOWED[room]):
-        if name == "core":  # settings count through the cell's digest, and the rest only reads and writes
+        if name in (
+            "config",
+            "formats",
+        ):  # the first counts through what it resolves, the digests of cells and encoders
+            continue
+        if name == "core":  # the rest, as `formats`, only reads and writes
             files += [PACKAGE / "core" / f"{module}.py" for module in DECISIVE]
             continue
         for path in sorted((PACKAGE / name).glob("*.py")):
             choice = choices.get(name)
+            if path.stem.endswith("_options"):  # as `config`
+                continue
             if choice is None or path.stem in SHARED[name] or path.stem.removesuffix("_encoder") == choice:
                 files.append(path)
     return tuple(sorted(files))

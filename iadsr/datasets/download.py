@@ -25,10 +25,10 @@ from requests.adapters import HTTPAdapter
 from tqdm import tqdm
 from urllib3.exceptions import HTTPError, NewConnectionError
 
+from iadsr.config.datasets import FileSpec, WheelSource
 from iadsr.core.errors import DataError, one_line
 from iadsr.core.files import check_types, file_digest, naming, read_json, reading, set_aside, write_json, write_text
 from iadsr.datasets.movielens import rebuild_archive
-from iadsr.datasets.spec import FileSpec, WheelSource
 
 log = logging.getLogger("iadsr.datasets")
 

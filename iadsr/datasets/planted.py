@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from iadsr.config.datasets import PlantedSpec
 from iadsr.core.columns import ITEM, NOISE, TIMESTAMP, USER
-from iadsr.datasets.spec import PlantedSpec
 
 CLEAN_TAIL = 2  # the validation and the test target
 JITTER = 2.0  # ring steps by which an item may come late; neighbours then swap one time in eight

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from iadsr.config.datasets import DatasetSpec, Expected
 from iadsr.core.columns import HAS_TITLE, ITEM, NOISE, TEXT, TIMESTAMP, USER
 from iadsr.core.errors import DataError
 from iadsr.core.files import check_writable, write_json, write_parquet
@@ -17,7 +18,6 @@ from iadsr.datasets import amazon, movielens, planted
 from iadsr.datasets.download import Obtained, accept, obtain, refuse
 from iadsr.datasets.filter import check_core, k_core
 from iadsr.datasets.raw import REMEDY
-from iadsr.datasets.spec import DatasetSpec, Expected
 
 log = logging.getLogger("iadsr.datasets")
 

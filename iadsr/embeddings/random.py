@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from iadsr.core.embeddings_file import Vectors
-from iadsr.core.encoders import EncoderSpec
+from iadsr.config.encoders import EncoderSpec
 from iadsr.embeddings.vectors import unit_rows
+from iadsr.formats.embeddings import Vectors
 
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
 _MIX1 = np.uint64(0xBF58476D1CE4E5B9)

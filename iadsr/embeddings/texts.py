@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from iadsr.core.config import Texts
+from iadsr.config.fields import Texts
 from iadsr.core.errors import DataError
 from iadsr.core.seeding import generator
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from iadsr.core.embeddings_file import Vectors
-from iadsr.core.encoders import EncoderSpec
+from iadsr.config.encoders import EncoderSpec
 from iadsr.core.errors import DataError
 from iadsr.embeddings.devices import one_thread
 from iadsr.embeddings.vectors import unit_rows
+from iadsr.formats.embeddings import Vectors
 
 
 class TfidfSvd:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from iadsr.config.encoders import embeddings_name
 from iadsr.core import columns as c
-from iadsr.core.encoders import embeddings_name
 from iadsr.core.errors import DataError
 from iadsr.core.files import check_types, check_unchanged, read_numbers, reading, remake, write_parquet
 from iadsr.evaluation.metrics import summarise

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from iadsr.core.config import Remove
+from iadsr.config.fields import Remove
 from iadsr.methods.masks import (
     bernoulli,
     encode_kept,
@@ -433,4 +433,4 @@ def _cosines(left: Tensor, right: Tensor) -> dict[str, Tensor]:
     return {"cosine_matched": matched, "cosine_unmatched": (rows * every - matched) / max(rows - 1, 1)}
 
 
-build = IADSR  # its options are `iadsr.core.config.IADSROptions`, less what the run itself sees to
+build = IADSR  # its options are `iadsr.methods.iadsr_options.IADSROptions`, less what the run itself sees to

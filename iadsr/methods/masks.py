@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from iadsr.core.config import Remove
+from iadsr.config.fields import Remove
 from iadsr.methods.method import Batch
 from iadsr.models.loss import softmax_loss
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from iadsr.core.config import Remove
+from iadsr.config.fields import Remove
 from iadsr.methods.masks import bernoulli, encode_kept
 from iadsr.methods.method import Batch, Context, Encoded, Method
 

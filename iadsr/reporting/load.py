@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from iadsr.config.encoders import NAMED_BY_IDENTITY, changed_options
 from iadsr.core.columns import (
     ADDRESS,
     ALL_BACKBONES,
@@ -29,7 +30,6 @@ from iadsr.core.columns import (
     SEED,
     VALUE,
 )
-from iadsr.core.encoders import NAMED_BY_IDENTITY, changed_options
 from iadsr.core.errors import ConfigError
 from iadsr.core.files import check_types, read_json, read_parquet, reading
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from iadsr.core.config import Objective
+from iadsr.config.fields import Objective
 from iadsr.sequences.split import LAST_TRAINED, Ints, Sequences, Stage
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from iadsr.core.config import Cell
+from iadsr.config.cell import Cell
 from iadsr.methods.method import Batch
 from iadsr.sequences.samples import Samples, ranges
 from iadsr.sequences.split import Ints, Sequences

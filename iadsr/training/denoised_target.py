@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from iadsr.core.config import Cell
+from iadsr.config.cell import Cell
 from iadsr.methods.method import Batch
 from iadsr.models.backbone import last_states
 from iadsr.sequences.samples import batches, whole_samples

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from iadsr.core.config import Cell
+from iadsr.config.cell import Cell
 from iadsr.core.errors import IadsrError
 from iadsr.core.seeding import derive, generator
 from iadsr.sequences.samples import Samples, batches, training_samples

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from iadsr.core.config import Cell
+from iadsr.config.cell import Cell
 from iadsr.core.seeding import derive
 from iadsr.methods.method import Batch, Context, Encoded, Method, build_method
 from iadsr.models.backbone import ItemTable, build_backbone, last_states

@@ -15,17 +15,9 @@ import numpy as np
 import pandas as pd
 import torch
 
+from iadsr.config.cell import Cell
+from iadsr.config.encoders import parse_encoder
 from iadsr.core import columns as c
-from iadsr.core.config import Cell
-from iadsr.core.embeddings_file import (
-    Vectors,
-    check_source,
-    describe_source,
-    encoder_identity,
-    load_vectors,
-    read_metadata,
-)
-from iadsr.core.encoders import parse_encoder
 from iadsr.core.errors import DataError, IadsrError, is_out_of_memory
 from iadsr.core.files import (
     check_unchanged,
@@ -43,6 +35,14 @@ from iadsr.core.files import (
 )
 from iadsr.core.identity import source_digest, sources
 from iadsr.core.provenance import commit, machine, peak_memory_mb, versions
+from iadsr.formats.embeddings import (
+    Vectors,
+    check_source,
+    describe_source,
+    encoder_identity,
+    load_vectors,
+    read_metadata,
+)
 from iadsr.methods.method import Context, Method, Untrainable
 from iadsr.sequences.split import Sequences, load_sequences
 from iadsr.sequences.texts import with_text_rows

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from iadsr.core.config import Settings
+from iadsr.config.settings import Settings
 from iadsr.core.seeding import generator
 from iadsr.sequences.samples import training_samples
 from iadsr.sequences.split import Sequences

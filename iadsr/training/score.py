@@ -12,8 +12,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from iadsr.config.cell import Cell
 from iadsr.core import columns as c
-from iadsr.core.config import Cell
 from iadsr.methods.method import Batch, Encoded
 from iadsr.sequences.samples import batches, evaluation_samples, history_bounds, ranges
 from iadsr.sequences.split import Ints, Sequences, Stage

@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from iadsr.core.config import RunConfig, load_protocol, tuned_path
+from iadsr.config.protocol import load_protocol, tuned_path
+from iadsr.config.run import RunConfig
 from iadsr.core.errors import ConfigError
 from iadsr.core.files import write_csv, write_text
 from iadsr.tuning.trials import FIXED, TRIALS, choose_values, read_trials

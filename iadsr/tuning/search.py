@@ -20,7 +20,8 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from tqdm import tqdm
 
-from iadsr.core.config import Cell, RunConfig, backbone_alone
+from iadsr.config.cell import Cell
+from iadsr.config.run import RunConfig, backbone_alone
 from iadsr.core.errors import IadsrError, is_out_of_memory, one_line
 from iadsr.core.files import check_writable, file_digest, reading, value_digest, write_csv
 from iadsr.core.seeding import derive

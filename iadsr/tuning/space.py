@@ -9,8 +9,12 @@ from typing import Any
 
 import optuna
 
-from iadsr.core.config import METHODS, Cell, MethodOptions, Settings, load_method, load_protocol
-from iadsr.core.search import Search, search_ranges
+from iadsr.config.cell import Cell
+from iadsr.config.methods import load_method
+from iadsr.config.options import MethodOptions
+from iadsr.config.protocol import load_protocol
+from iadsr.config.search import Search, search_ranges
+from iadsr.config.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -50,11 +54,11 @@ class Space:
 
 def make_space(folder: Path, cell: Cell) -> Space:
     """The search space of a cell; `folder` is `workflow/config`."""
-    method, model = load_method(folder, cell.method), METHODS[cell.kind]
+    method = load_method(folder, cell.method)
     settings = search_ranges(Settings)
     ranges = {name: settings[name] for name in load_protocol(folder, cell.protocol).searched}
-    ranges |= {name: search for name, search in search_ranges(model).items() if name not in method.options}
-    return Space(ranges, model, {**cell.settings.model_dump(), **cell.method_options})
+    ranges |= {name: search for name, search in search_ranges(method.model).items() if name not in method.options}
+    return Space(ranges, method.model, {**cell.settings.model_dump(), **cell.method_options})
 
 
 def _suggest(trial: optuna.Trial, name: str, search: Search) -> Any:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+from iadsr.config.yaml_files import read_scalar
 from iadsr.core.files import reading
-from iadsr.core.validation import read_scalar
 
 JOURNAL, TRIALS = "journal.log", "trials.csv"
 COMPLETE, PRUNED, DIVERGED, FAILED = "complete", "pruned", "diverged", "failed"

@@ -6,28 +6,20 @@ from typing import Any
 
 import pytest
 
-from iadsr.core.config import (
-    BACKBONES,
-    METHODS,
-    RELEASED,
-    Experiment,
-    Protocol,
-    RunConfig,
-    budget_pairs,
-    load_method,
-    load_protocol,
-    load_run,
-    load_yaml,
-    parse,
-    resolve_settings,
-)
-from iadsr.core.encoders import parse_encoder
+from iadsr.config.datasets import load_spec
+from iadsr.config.encoders import parse_encoder
+from iadsr.config.methods import load_method
+from iadsr.config.options import known_backbones, known_methods
+from iadsr.config.parse import parse
+from iadsr.config.protocol import Protocol, budget_pairs, load_protocol, resolve_settings
+from iadsr.config.run import Experiment, RunConfig, load_run
+from iadsr.config.yaml_files import load_yaml
 from iadsr.core.errors import ConfigError
-from iadsr.datasets.spec import load_spec
 from iadsr.tuning.adopt import merge_trials, tuned_text
 from iadsr.tuning.trials import read_trials
 
 FOLDER = Path(__file__).resolve().parents[2] / "workflow" / "config"
+OPTIONS = (*known_backbones().values(), *known_backbones("released").values(), *known_methods().values())
 RUNS = sorted(FOLDER.glob("*.yaml"))
 
 
@@ -104,7 +96,7 @@ def changed(ours: dict[str, Any], theirs: dict[str, Any]) -> set[str]:
     return {name for name in ours if ours[name] != theirs[name]}
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("backbone", known_backbones())
 def test_each_rung_of_the_ladder_changes_what_it_says(backbone: str) -> None:
     rungs = load_run(FOLDER / "diagnostics.yaml").experiments["ladder"].protocols
     assert rungs == ["ladder_released", *RUNGS]
@@ -137,8 +129,10 @@ def test_every_dataset_protocol_and_method_file() -> None:
     for path in (FOLDER / "methods").glob("*.yaml"):
         method = load_method(FOLDER, path.stem)
         kinds[path.stem] = method.kind
-        METHODS[method.kind].model_validate(method.options)
-    assert {name for name, kind in kinds.items() if name == kind} == set(METHODS), "every kind has a file of its name"
+        known_methods()[method.kind].model_validate(method.options)
+    assert {name for name, kind in kinds.items() if name == kind} == set(known_methods()), (
+        "every kind has a file of its name"
+    )
 
 
 def test_tuned_values_follow_from_the_tables_of_trials_beside_them() -> None:
@@ -151,16 +145,30 @@ def test_tuned_values_follow_from_the_tables_of_trials_beside_them() -> None:
 
 
 def test_every_key_is_described() -> None:
-    for model in (RunConfig, Experiment, Protocol, *BACKBONES.values(), *RELEASED.values(), *METHODS.values()):
+    for model in (
+        RunConfig,
+        Experiment,
+        Protocol,
+        *known_backbones().values(),
+        *known_backbones("released").values(),
+        *known_methods().values(),
+    ):
         for name, field in model.model_fields.items():
             assert field.description or name in {"name"}, f"{model.__name__}.{name} has no description"
 
 
 def test_config_readme_names_every_key() -> None:
     text = (FOLDER / "README.md").read_text()
-    from iadsr.core.config import Settings
+    from iadsr.config.settings import Settings
 
-    for model in (RunConfig, Experiment, Settings, *BACKBONES.values(), *RELEASED.values(), *METHODS.values()):
+    for model in (
+        RunConfig,
+        Experiment,
+        Settings,
+        *known_backbones().values(),
+        *known_backbones("released").values(),
+        *known_methods().values(),
+    ):
         for name in model.model_fields:
             assert f"`{name}`" in text, f"workflow/config/README.md says nothing about {name}"
 

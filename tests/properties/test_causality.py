@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from iadsr.core.config import BACKBONES, METHODS, Cell
+from iadsr.config.cell import Cell
+from iadsr.config.options import known_backbones, known_methods
 from iadsr.sequences.samples import training_samples
 from iadsr.sequences.variants import inject_noise
 from iadsr.training.data import training_step
@@ -19,7 +20,7 @@ from iadsr.training.recommender import Recommender, build_recommender, state_wid
 from tests.helpers import N_ITEMS, USERS, context, joined_sequences, small_cell, small_sequences
 from tests.leaks import CPU, memory_leak, padding_leak, target_leak
 
-GRID = list(itertools.product(BACKBONES, METHODS, ["last", "prefix", "all"]))
+GRID = list(itertools.product(known_backbones(), known_methods(), ["last", "prefix", "all"]))
 # A few short histories: every sample and place of theirs is tried.
 SEQUENCES = small_sequences(users=4, longest=9)
 JOINED = joined_sequences(SEQUENCES)
@@ -96,7 +97,7 @@ def test_no_mask_that_is_remembered_leaks(objective: str) -> None:
     assert memory_leak(model, cell, SEQUENCES) is None
 
 
-@pytest.mark.parametrize("backbone", list(BACKBONES))
+@pytest.mark.parametrize("backbone", list(known_backbones()))
 @pytest.mark.parametrize("objective", ["last", "prefix"])
 def test_the_released_networks_see_no_target(backbone: str, objective: str) -> None:
     """They encode padding, on the left; a target is no input of theirs either."""
@@ -106,7 +107,7 @@ def test_the_released_networks_see_no_target(backbone: str, objective: str) -> N
         assert target_leak(model, cell, SEQUENCES, mode) is None
 
 
-@pytest.mark.parametrize("backbone", list(BACKBONES))
+@pytest.mark.parametrize("backbone", list(known_backbones()))
 @pytest.mark.parametrize("kind", ["iadsr", "random_drop"])
 def test_packing_leaks_nothing_with_any_backbone(backbone: str, kind: str) -> None:
     for objective in ("last", "all"):
@@ -150,7 +151,7 @@ def test_training_never_reads_a_held_out_item(held_out: str) -> None:
     assert all(torch.equal(outcomes[0][1][name], value) for name, value in outcomes[1][1].items())
 
 
-@pytest.mark.parametrize("backbone", list(BACKBONES))
+@pytest.mark.parametrize("backbone", list(known_backbones()))
 def test_padding_that_a_network_encodes_is_never_dropped(backbone: str) -> None:
     """The release pads on the left and masks nothing: a method drops items, not padding."""
     sequences = small_sequences()

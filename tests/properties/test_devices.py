@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from iadsr.core.config import BACKBONES
+from iadsr.config.options import known_backbones
 from iadsr.sequences.samples import training_samples
 from iadsr.training.data import Step, training_step
 from iadsr.training.recommender import Recommender, build_recommender
@@ -46,7 +46,7 @@ def on(device: str, value: Any) -> Any:
 
 
 @pytest.mark.parametrize("kind", list(OBJECTIVES))
-@pytest.mark.parametrize("backbone", list(BACKBONES))
+@pytest.mark.parametrize("backbone", list(known_backbones()))
 def test_a_step_runs_on_the_meta_device(backbone: str, kind: str) -> None:
     """Nothing there has a value, so any read of one raises."""
     model, step, keep = model_and_step(backbone, kind)
@@ -55,7 +55,7 @@ def test_a_step_runs_on_the_meta_device(backbone: str, kind: str) -> None:
     assert all(found.is_meta and found.shape == w.shape for found, w in zip(gradients, model.parameters(), strict=True))
 
 
-COMPILED = [(backbone, kind, "aot_eager") for backbone in BACKBONES for kind in ("none", "iadsr")]
+COMPILED = [(backbone, kind, "aot_eager") for backbone in known_backbones() for kind in ("none", "iadsr")]
 NEEDS_CPP = pytest.mark.skipif(shutil.which("g++") is None, reason="inductor on a CPU needs a C++ compiler")
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from iadsr.core.config import Cell
+from iadsr.config.cell import Cell
 from iadsr.methods.method import Batch, Encoded, Method
 from iadsr.models import caser, sasrec
 from iadsr.sequences.samples import Samples

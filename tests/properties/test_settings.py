@@ -19,8 +19,14 @@ import pandas as pd
 import pytest
 import torch
 
-from iadsr.core.config import BACKBONES, RELEASED, Cell, IADSROptions, RandomDropOptions, RunConfig, Settings, parse
+from iadsr.config.cell import Cell
+from iadsr.config.options import known_backbones
+from iadsr.config.parse import parse
+from iadsr.config.run import RunConfig
+from iadsr.config.settings import Settings
+from iadsr.methods.iadsr_options import IADSROptions
 from iadsr.methods.method import Context
+from iadsr.methods.random_drop_options import RandomDropOptions
 from iadsr.sequences.split import Sequences, save_sequences
 from iadsr.training.loop import evaluation_noise, train
 from iadsr.training.recommender import build_recommender, state_width
@@ -102,7 +108,7 @@ def test_every_setting_has_a_case() -> None:
     assert set(SETTINGS) == set(Settings.model_fields)
     assert set(IADSR) == set(IADSROptions.model_fields)
     assert set(RANDOM_DROP) == set(RandomDropOptions.model_fields)
-    for networks, models in (("ours", BACKBONES), ("released", RELEASED)):
+    for networks, models in (("ours", known_backbones()), ("released", known_backbones("released"))):
         for name, model in models.items():
             assert set(OPTIONS[networks][name]) == set(model.model_fields), f"{networks} {name}"
 

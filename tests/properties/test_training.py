@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 import torch
 
-from iadsr.core.config import BACKBONES, Cell
+from iadsr.config.cell import Cell
+from iadsr.config.options import known_backbones
 from iadsr.methods.method import Context
 from iadsr.training import loop
 from iadsr.training.loop import Outcome, evaluation_noise, train
@@ -40,7 +41,7 @@ def same_weights(left: Recommender, right: Recommender) -> bool:
 
 
 @pytest.mark.parametrize("kind", ["none", "iadsr", "random_drop"])
-@pytest.mark.parametrize("backbone", list(BACKBONES))
+@pytest.mark.parametrize("backbone", list(known_backbones()))
 def test_same_seed_same_bytes(backbone: str, kind: str) -> None:
     cell = small_cell(backbone, kind, "all")
     (first, one), (second, two) = run(cell), run(cell)
@@ -55,7 +56,7 @@ def test_another_seed_gives_another_run() -> None:
 
 
 @pytest.mark.parametrize("objective", ["last", "prefix", "all"])
-@pytest.mark.parametrize("backbone", list(BACKBONES))
+@pytest.mark.parametrize("backbone", list(known_backbones()))
 def test_a_closed_gate_is_exactly_the_backbone(backbone: str, objective: str) -> None:
     """No cosine exceeds 2: nothing is masked. Without auxiliary losses the runs are equal bit for bit."""
     closed = {"theta": 2.0, "alignment": 0.0, "reconstruction": 0.0}
@@ -250,7 +251,7 @@ def test_divergence_is_an_outcome_with_a_reason() -> None:
 
 
 @pytest.mark.parametrize("objective", ["prefix", "all"])
-@pytest.mark.parametrize("backbone", list(BACKBONES))
+@pytest.mark.parametrize("backbone", list(known_backbones()))
 def test_it_learns_the_ring(backbone: str, objective: str) -> None:
     """Three steps in four go to the next item of the ring; chance ranks it at 20 of 40."""
     cell = small_cell(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from iadsr.core.config import load_run
+from iadsr.config.run import load_run
 from iadsr.core.errors import DataError
 from iadsr.core.identity import PACKAGE
 from iadsr.plan import check_folders

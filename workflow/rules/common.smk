@@ -14,7 +14,8 @@ HERE = Path(workflow.basedir)
 sys.path.insert(0, str(HERE))
 
 try:
-    from iadsr.core import config as schema
+    from iadsr.config.cell import Cell
+    from iadsr.config.run import backbone_alone, distinct, load_run
     from iadsr.core.errors import IadsrError, explain
     from iadsr.core.files import value_digest, write_json
     from iadsr.core.identity import source_digest, sources
@@ -46,12 +47,12 @@ CONFIG_FOLDER = HERE / "workflow" / "config"
 
 try:
     # read anew by the package: Snakemake takes 1e-2 for text, and a default that it knows of is merged with any file
-    RUN = schema.load_run(
+    RUN = load_run(
         *(workflow.overwrite_configfiles or [CONFIG_FOLDER / "laptop.yaml"]),
         overrides=workflow.config_settings.config,
     )
     GRIDS = plan(RUN, CONFIG_FOLDER)
-    CELLS = {cell.address: cell for cell in schema.distinct(GRIDS)}
+    CELLS = {cell.address: cell for cell in distinct(GRIDS)}
     # by folder below tuning/; a search reads what the grid's first seed reads
     SEARCHES = {
         cell.folder: cell.model_copy(update={"seed": RUN.seeds[0]})
@@ -94,16 +95,16 @@ def encoder_source(wildcards) -> str:
     return source("embeddings", embeddings=encoder["kind"])
 
 
-def cell_of(wildcards) -> schema.Cell:
+def cell_of(wildcards) -> Cell:
     return CELLS[wildcards.address]
 
 
-def search_of(wildcards) -> schema.Cell:
+def search_of(wildcards) -> Cell:
     names = ("dataset", "protocol", "backbone", "method")
     return SEARCHES["/".join(getattr(wildcards, name) for name in names)]
 
 
-def text_files(cell: schema.Cell) -> list[str]:
+def text_files(cell: Cell) -> list[str]:
     if cell.encoder is None:
         return []
     catalogue = f"{ROOT}/data/{cell.dataset}/items.parquet"
@@ -116,7 +117,7 @@ def text_files(cell: schema.Cell) -> list[str]:
     ]
 
 
-def matched_files(cell: schema.Cell) -> list[str]:
+def matched_files(cell: Cell) -> list[str]:
     """The run whose keep rates a control copies."""
     if cell.matched is None:
         return []
@@ -125,9 +126,9 @@ def matched_files(cell: schema.Cell) -> list[str]:
     ]
 
 
-def alone_files(cell: schema.Cell) -> list[str]:
+def alone_files(cell: Cell) -> list[str]:
     """The search of the backbone alone, from whose settings those of methods start."""
-    alone = schema.backbone_alone(cell, SEARCHES.values())
+    alone = backbone_alone(cell, SEARCHES.values())
     return [] if alone is None else [f"{ROOT}/tuning/{alone.folder}/trials.csv"]
 
 

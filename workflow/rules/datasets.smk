@@ -1,4 +1,4 @@
-from iadsr.datasets.spec import PROSE, load_spec
+from iadsr.config.datasets import PROSE, load_spec
 
 SPECS = {
     name: load_spec(CONFIG_FOLDER / "datasets" / f"{name}.yaml")

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import torch
 
-from iadsr.core.encoders import EncoderSpec
+from iadsr.config.encoders import EncoderSpec
 from iadsr.core.errors import DataError
 from iadsr.core.files import (
     atomic_path,

@@ -14,10 +14,10 @@ from unittest.mock import Mock
 
 import pytest
 
+from iadsr.config.datasets import FileSpec, WheelSource
 from iadsr.core.errors import DataError
 from iadsr.datasets.download import Policy, accept, obtain, refuse
 from iadsr.datasets.movielens import read_archive
-from iadsr.datasets.spec import FileSpec, WheelSource
 
 CONTENT = bytes(range(256)) * 4000
 QUICK = Policy(connect_timeout=1.0, read_timeout=2.0, retries=2, backoff=0.01)

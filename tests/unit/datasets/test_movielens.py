@@ -7,10 +7,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from iadsr.config.datasets import load_spec
 from iadsr.core.errors import DataError
 from iadsr.datasets.download import obtain
 from iadsr.datasets.movielens import GENRES, read_archive, rebuild_archive
-from iadsr.datasets.spec import load_spec
 
 RATINGS = "user_id:token\titem_id:token\trating:float\ttimestamp:float\n196\t242\t3\t881250949\n22\t1\t1\t878887116\n"
 MOVIES = (

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from iadsr.config.datasets import PlantedSpec
 from iadsr.datasets.planted import CLEAN_TAIL, THEMES, generate
-from iadsr.datasets.spec import PlantedSpec
 
 SETTINGS = PlantedSpec(users=600, items=300, clusters=12, min_length=8, max_length=40, noise_rate=0.2, seed=3)
 

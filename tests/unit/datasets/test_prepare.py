@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from iadsr.config.datasets import PROSE, DatasetSpec, load_spec
 from iadsr.core.errors import DataError
 from iadsr.datasets.prepare import build, sort_ids
-from iadsr.datasets.spec import PROSE, DatasetSpec, load_spec
 
 CONFIGS = Path(__file__).parents[3] / "workflow" / "config" / "datasets"
 ROWS = [("B", "9", 5), ("A", "10", 5), ("A", "9", 5), ("B", "10", 6), ("B", "9", 7), ("C", "11", 1)]

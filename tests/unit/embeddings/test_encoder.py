@@ -6,7 +6,7 @@ import importlib.util
 
 import pytest
 
-from iadsr.core.encoders import EncoderSpec
+from iadsr.config.encoders import EncoderSpec
 from iadsr.core.errors import IadsrError
 from iadsr.embeddings.devices import one_thread
 from iadsr.embeddings.encoder import make_encoder

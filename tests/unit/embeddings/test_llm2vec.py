@@ -18,11 +18,11 @@ pytest.importorskip("llm2vec")
 import torch
 from transformers import LlamaModel
 
-from iadsr.core.embeddings_file import Vectors, describe_source, load_vectors, read_metadata
-from iadsr.core.encoders import EncoderSpec, embeddings_name
+from iadsr.config.encoders import EncoderSpec, embeddings_name
 from iadsr.core.errors import ConfigError, DataError, IadsrError
 from iadsr.embeddings import store
 from iadsr.embeddings.llm2vec_encoder import Llm2Vec
+from iadsr.formats.embeddings import Vectors, describe_source, load_vectors, read_metadata
 from tests.tiny_llama import HIDDEN, TEXTS, make_tiny_llama
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from iadsr.core.encoders import EncoderSpec
+from iadsr.config.encoders import EncoderSpec
 from iadsr.core.errors import ConfigError, IadsrError
 from iadsr.embeddings import minilm
 from iadsr.embeddings.minilm import MiniLM

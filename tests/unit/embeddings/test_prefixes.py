@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from iadsr.core.embeddings_file import Vectors
-from iadsr.core.encoders import parse_encoder
+from iadsr.config.encoders import parse_encoder
 from iadsr.embeddings.minilm import MiniLM
 from iadsr.embeddings.prefixes import distinct_prefixes, joined_names
+from iadsr.formats.embeddings import Vectors
 
 NAMES = ["soap", "oil of argan", "brush"]
 ITEMS, OFFSETS = np.array([1, 2, 3, 1, 2, 1, 3]), np.array([0, 3, 5, 7])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from iadsr.core.encoders import EncoderSpec
+from iadsr.config.encoders import EncoderSpec
 from iadsr.embeddings.random import RandomDirections
 
 

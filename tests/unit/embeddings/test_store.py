@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from iadsr.core.embeddings_file import Vectors, describe_source, load_vectors, read_metadata
-from iadsr.core.encoders import EncoderSpec
+from iadsr.config.encoders import EncoderSpec
 from iadsr.core.errors import DataError, IadsrError
 from iadsr.embeddings import store
+from iadsr.formats.embeddings import Vectors, describe_source, load_vectors, read_metadata
 
 TEXTS = [f"item {number}" for number in range(25)]
 SOURCE = describe_source(EncoderSpec(kind="random"), TEXTS, "names") | {"encoder": "fake"}

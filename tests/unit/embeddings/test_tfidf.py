@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from iadsr.core.encoders import EncoderSpec
+from iadsr.config.encoders import EncoderSpec
 from iadsr.core.errors import DataError
 from iadsr.embeddings.tfidf import TfidfSvd
 
@@ -63,7 +63,7 @@ def test_the_seed_is_part_of_the_identity() -> None:
 _ENCODE = """
 import sys
 import numpy as np
-from iadsr.core.encoders import EncoderSpec
+from iadsr.config.encoders import EncoderSpec
 from iadsr.embeddings.tfidf import TfidfSvd
 rng = np.random.default_rng(0)
 texts = [" ".join(f"word{number}" for number in rng.integers(900, size=12)) for _ in range(1500)]

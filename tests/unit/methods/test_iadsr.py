@@ -9,8 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from iadsr.core.config import RUN_OPTIONS, Settings, settle_method
+from iadsr.config.options import CELL_OPTIONS
+from iadsr.config.settings import Settings
 from iadsr.methods.iadsr import IADSR, _recent_mean, build, project_texts
+from iadsr.methods.iadsr_options import IADSROptions
 from iadsr.methods.method import Batch, Context
 from iadsr.models.backbone import ItemTable
 
@@ -33,8 +35,8 @@ def method_of(context: Context, **options: object) -> IADSR:
     settings = Settings(
         objective="last", max_length=4, ranking="kept", dropout=0, batch_size=3, learning_rate=1, steps=1
     )
-    given, _ = settle_method("iadsr", options, settings, "caser", "iadsr")
-    return build(context, **{name: value for name, value in given.items() if name not in RUN_OPTIONS})
+    given, _ = IADSROptions(**options).settle(settings, "caser", "iadsr")
+    return build(context, **{name: value for name, value in given.items() if name not in CELL_OPTIONS})
 
 
 def make(

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from iadsr.core.config import Objective
+from iadsr.config.fields import Objective
 from iadsr.methods.masks import encode_kept, gumbel_noise, harden, info_nce, logistic_noise, soft_sample
 from iadsr.sequences.samples import training_samples
 from iadsr.training.data import training_step

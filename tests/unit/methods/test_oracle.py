@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from iadsr.core.config import BACKBONES
+from iadsr.config.options import known_backbones
 from iadsr.sequences.samples import training_samples
 from iadsr.training.data import training_step
 from iadsr.training.recommender import build_recommender
@@ -11,7 +11,7 @@ from tests.helpers import N_ITEMS, USERS, context, small_cell, small_sequences
 from tests.oracle import slow_losses
 
 
-@pytest.mark.parametrize("backbone", list(BACKBONES))
+@pytest.mark.parametrize("backbone", list(known_backbones()))
 @pytest.mark.parametrize("theta", [-0.9, 0.0])
 def test_losses_and_gradients_equal_those_of_the_loops(backbone: str, theta: float) -> None:
     torch.manual_seed(0)

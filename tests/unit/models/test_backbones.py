@@ -5,17 +5,18 @@ import pytest
 import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from iadsr.core.config import BACKBONES, SASRecOptions
+from iadsr.config.options import known_backbones
 from iadsr.models.backbone import ItemTable, build_backbone, last_states
 from iadsr.models.caser import Caser
 from iadsr.models.gru4rec import GRU4Rec
 from iadsr.models.recurrence import run_gru
+from iadsr.models.sasrec_options import SASRecOptions
 
 
-@pytest.mark.parametrize("name", list(BACKBONES))
+@pytest.mark.parametrize("name", list(known_backbones()))
 def test_shapes_and_gradients(name: str) -> None:
     torch.manual_seed(0)
-    backbone = build_backbone(name, 5, 8, 6, 0.1, BACKBONES[name]().model_dump())
+    backbone = build_backbone(name, 5, 8, 6, 0.1, known_backbones()[name]().model_dump())
     embedded = torch.randn(3, 6, 8, requires_grad=True)
     states = backbone(embedded, torch.tensor([6, 2, 4]), torch.arange(3))
     assert states.shape == (3, 6, 8)

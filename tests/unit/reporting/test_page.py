@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from iadsr.core.encoders import embeddings_name
+from iadsr.config.encoders import embeddings_name
 from iadsr.core.errors import ConfigError, DataError
 from iadsr.reporting.load import load
 from iadsr.reporting.page import build_report

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from iadsr.core.config import Objective
+from iadsr.config.fields import Objective
 from iadsr.core.errors import DataError
 from iadsr.sequences.samples import evaluation_samples, history_bounds, ranges, training_samples
 from iadsr.sequences.split import HELD_OUT, Sequences

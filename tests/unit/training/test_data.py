@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from iadsr.core.config import Objective
+from iadsr.config.fields import Objective
 from iadsr.sequences.samples import training_samples
 from iadsr.training.data import training_step
 from tests.helpers import small_sequences

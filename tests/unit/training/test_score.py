@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from iadsr.core.config import Cell, Settings
+from iadsr.config.cell import Cell
+from iadsr.config.settings import Settings
 from iadsr.methods.method import Context
 from iadsr.sequences.split import Sequences
 from iadsr.training.recommender import build_recommender

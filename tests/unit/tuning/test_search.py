@@ -10,9 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from iadsr.config.cell import Cell
+from iadsr.config.encoders import embeddings_name, parse_encoder
+from iadsr.config.parse import parse
+from iadsr.config.run import RunConfig
 from iadsr.core import columns as c
-from iadsr.core.config import Cell, RunConfig, parse
-from iadsr.core.encoders import embeddings_name, parse_encoder
 from iadsr.core.errors import ConfigError, DataError
 from iadsr.core.files import write_parquet
 from iadsr.embeddings.store import embed

@@ -12,9 +12,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iadsr.core.config import distinct, load_run
+from iadsr.config.fields import check_folder
+from iadsr.config.run import distinct, load_run
+from iadsr.config.yaml_files import load_yaml, merge, read_overrides, read_scalar
 from iadsr.core.errors import ConfigError
-from iadsr.core.validation import check_folder, load_yaml, merge, read_overrides, read_scalar
 from iadsr.plan import plan
 
 pytestmark = pytest.mark.usefixtures("untuned")

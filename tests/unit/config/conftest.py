@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from iadsr.core import config
+from iadsr.config import run
 
 
 @pytest.fixture(scope="module")
 def untuned() -> Iterator[None]:
     """No set of tuned values has an entry: what a search chooses next changes no test."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(config, "load_tuned", lambda *_: {})
+        patch.setattr(run, "load_tuned", lambda *_: {})
         yield

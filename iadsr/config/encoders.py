@@ -7,9 +7,10 @@ from typing import Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
+from iadsr.config.fields import Strict
+from iadsr.config.parse import parse
 from iadsr.core.errors import ConfigError, suggest
 from iadsr.core.files import value_digest
-from iadsr.core.validation import Strict, parse
 
 Kind = Literal["minilm", "tfidf", "random", "llm2vec"]
 Pooling = Literal["mean", "weighted_mean", "eos_token"]

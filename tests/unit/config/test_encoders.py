@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from iadsr.core.encoders import EncoderSpec, embeddings_name, parse_encoder
+from iadsr.config.encoders import EncoderSpec, embeddings_name, parse_encoder
 from iadsr.core.errors import ConfigError
 
 KINDS = ("minilm", "tfidf", "random", "llm2vec")

@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from iadsr.core import config
-from iadsr.core.config import Cell, RunConfig, load_run, parse, pick
+from iadsr.config.cell import Cell
+from iadsr.config.options import known_backbones
+from iadsr.config.parse import parse
+from iadsr.config.run import RunConfig, load_run, pick
 from iadsr.core.errors import ConfigError
+from iadsr.models.gru4rec_options import GRU4RecOptions
 
 pytestmark = pytest.mark.usefixtures("untuned")
 
@@ -308,7 +311,7 @@ def test_contradictory_options_are_refused(
 
 
 def test_a_backbone_that_the_release_lacks_needs_no_twin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setitem(config.BACKBONES, "fourth", config.GRU4RecOptions)
+    monkeypatch.setitem(known_backbones(), "fourth", GRU4RecOptions)
     assert {cell.backbone for cell in run(backbones=["fourth"]).cells(FOLDER)} == {"fourth"}
     with pytest.raises(ConfigError, match="the release has no fourth"):
         run(backbones=["fourth"], protocols=["released"]).cells(FOLDER)

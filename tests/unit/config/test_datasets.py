@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from iadsr.config.datasets import DatasetSpec, load_spec
 from iadsr.core.errors import ConfigError
-from iadsr.datasets.spec import DatasetSpec, load_spec
 
 CONFIGS = Path(__file__).parents[3] / "workflow" / "config" / "datasets"
 PLANTED = {

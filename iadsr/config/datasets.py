@@ -7,8 +7,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from iadsr.config.fields import Strict
+from iadsr.config.parse import parse
+from iadsr.config.yaml_files import load_yaml
 from iadsr.core.errors import ConfigError
-from iadsr.core.validation import Strict, load_yaml, parse
 
 Format = Literal["amazon", "movielens", "planted"]
 Role = Literal["reviews", "metadata", "archive"]

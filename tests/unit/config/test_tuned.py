@@ -7,9 +7,13 @@ from typing import Any
 import pytest
 import yaml
 
-from iadsr.core.config import METHODS, TUNING_SEED, Cell, RunConfig, Settings, load_protocol
+from iadsr.config.cell import Cell
+from iadsr.config.options import known_methods
+from iadsr.config.protocol import load_protocol
+from iadsr.config.run import TUNING_SEED, RunConfig
+from iadsr.config.search import search_ranges
+from iadsr.config.settings import Settings
 from iadsr.core.errors import ConfigError
-from iadsr.core.search import search_ranges
 
 FOLDER = Path(__file__).resolve().parents[3] / "workflow" / "config"
 DATASET = "movielens-100k"
@@ -104,7 +108,7 @@ def test_options_that_a_method_switches_off_are_left_out(folder: Path) -> None:
     swept = [{"method": "iadsr", "option": "threshold", "values": ["mean"]}]
     made = cells(folder, methods=["none", "iadsr", "aux_only"], sweeps=swept)
     assert options.items() <= made["iadsr"].method_options.items()
-    default = METHODS["iadsr"]().model_dump()
+    default = known_methods()["iadsr"]().model_dump()
     for label, name in (("aux_only", "remove"), ("aux_only", "quantile"), ("iadsr-threshold=mean", "quantile")):
         assert made[label].method_options[name] == default[name]
     assert made["aux_only"].method_options["alignment"] == 0.2
@@ -181,9 +185,9 @@ def test_a_trial_s_cell_is_what_the_file_of_its_values_makes(folder: Path) -> No
 
 
 def test_a_searched_option_is_no_setting_and_ranges_are_legal() -> None:
-    for model in METHODS.values():
+    for model in known_methods().values():
         assert not set(search_ranges(model)) & set(Settings.model_fields)
-    for model in (Settings, *METHODS.values()):
+    for model in (Settings, *known_methods().values()):
         for name, search in search_ranges(model).items():
             for value in search.choices or (search.low, search.high):
                 model.__pydantic_validator__.validate_assignment(model.model_construct(), name, value)

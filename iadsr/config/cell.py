@@ -1,0 +1,70 @@
+"""One training run, as resolved."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from iadsr.config.encoders import embeddings_name
+from iadsr.config.fields import Strict, Texts
+from iadsr.config.options import find_backbone
+from iadsr.config.settings import Settings
+from iadsr.core.files import value_digest
+
+
+class Cell(Strict):
+    """One training run with everything that decides its outcome, except the data themselves."""
+
+    dataset: str
+    protocol: str
+    backbone: str
+    method: str
+    seed: int
+    kind: str = Field(description="the class of method; `method` is its label in this grid")
+    settings: Settings
+    backbone_options: dict[str, Any]
+    method_options: dict[str, Any]
+    encoder: dict[str, Any] | None = Field(
+        description="every option of the text encoder; none where the method reads no text"
+    )
+    texts: Texts = Field("names", description="what the encoder reads")
+    warm_start: bool = Field(False, description="train the backbone alone first")
+    tuned: str | None = Field(None, description="the method whose tuned values it has, if any")
+
+    @property
+    def folder(self) -> str:
+        """The folder of its seeds below `runs/`, and of its search below `tuning/`."""
+        return f"{self.dataset}/{self.protocol}/{self.backbone}/{self.method}"
+
+    @property
+    def address(self) -> str:
+        """The cell's folder below `runs/`."""
+        return f"{self.folder}/seed{self.seed}"
+
+    @property
+    def matched(self) -> str | None:
+        """The address of the run whose keep rates this one copies, if it copies any."""
+        label = self.method_options.get("match")
+        return None if label is None else self.model_copy(update={"method": label}).address
+
+    @property
+    def network(self) -> str:
+        """The module of `iadsr.models` that holds its backbone."""
+        model = find_backbone(self.backbone, self.settings.networks, self.address)
+        return model.implementation.partition(":")[0].removeprefix("iadsr.models.")
+
+    @property
+    def embeddings(self) -> str | None:
+        """The name of the embeddings file that it reads, if it reads any."""
+        return None if self.encoder is None else embeddings_name(self.encoder, self.texts)
+
+    @property
+    def reads_prefixes(self) -> bool:
+        """Whether its texts are joined names instead of single ones."""
+        return self.encoder is not None and self.method_options.get("interest_text") == "prefixes"
+
+    @property
+    def digest(self) -> str:
+        """Digest of the resolved settings, wherever they come from."""
+        return value_digest(self.model_dump(exclude={"tuned"}))

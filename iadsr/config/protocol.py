@@ -1,0 +1,195 @@
+"""Protocol files, the sets of tuned values that they name, and the settings that follow for one cell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from iadsr.config.fields import Name, Networks, Strict
+from iadsr.config.methods import load_method
+from iadsr.config.options import BackboneOptions, find_backbone, find_method, known_backbones
+from iadsr.config.parse import check_known, parse, parse_part
+from iadsr.config.search import search_ranges
+from iadsr.config.settings import Settings
+from iadsr.config.yaml_files import files_in, load_yaml, merge
+from iadsr.core.errors import ConfigError, suggest
+
+
+class Protocol(Strict):
+    """A protocol file: settings for all, by backbone, by dataset, by both (later ones win); defaults of methods."""
+
+    name: Name
+    description: str = Field(description="one sentence for the report")
+    extends: Name | None = Field(None, description="a protocol whose file this one changes, key by key")
+    settings: dict[str, Any] = Field(default_factory=dict, description="settings of every cell")
+    backbones: dict[str, dict[str, Any]] = Field(default_factory=dict, description="options and overrides by backbone")
+    datasets: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="overrides by dataset, then by `dataset/backbone`"
+    )
+    methods: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="by kind of method: options that hold where a method's file leaves them out"
+    )
+    tuned: Name | None = Field(
+        None,
+        description="a set of tuned values, `tuned/<dataset>/<set>.yaml`, which win over this file's; none: no set",
+    )
+    searched: list[str] = Field(
+        default_factory=list, description="settings that the stage `tuning` varies; all others are fixed"
+    )
+
+
+def load_protocol(folder: Path, name: str) -> Protocol:
+    """A protocol file below `folder`, `workflow/config`, merged over the one that it extends.
+
+    Raises:
+        ConfigError: see `parse`; an unknown key or wrong value in any part, used or not; or it extends itself.
+    """
+    return _extended(folder, name, ())
+
+
+def _extended(folder: Path, name: str, above: tuple[str, ...]) -> Protocol:
+    where = folder / "protocols" / f"{name}.yaml"
+    protocol = parse(Protocol, load_yaml(where), str(where))
+    if protocol.name != name:
+        raise ConfigError(f"{where}: name is '{protocol.name}', but the file's name makes it '{name}'")
+    merged = protocol
+    if protocol.extends is not None:
+        if protocol.extends in (name, *above):
+            raise ConfigError(f"{where}: protocol '{name}' extends itself")
+        check_known(protocol.extends, files_in(folder / "protocols"), "protocol", f"{where}: extends")
+        base = _extended(folder, protocol.extends, (name, *above)).model_dump()
+        merged = Protocol.model_validate(merge(base, protocol.model_dump(exclude_unset=True)))
+    _check_parts(protocol, merged, folder, str(where))
+    return merged
+
+
+def _check_parts(own: Protocol, merged: Protocol, folder: Path, where: str) -> None:
+    """Check each part of a protocol's own file; `merged` tells which networks its options are for.
+
+    What it inherits is checked in the file that says so: options of other networks than its own fall away.
+    """
+    for name in own.searched:
+        check_known(name, search_ranges(Settings), "setting", f"{where}: searched")
+    if merged.tuned is not None and not merged.searched:
+        raise ConfigError(f"{where}: `tuned` needs `searched`: the settings that the search may vary")
+    parse_part([Settings], own.settings, where, "settings.")
+    for backbone, values in own.backbones.items():
+        check_known(backbone, known_backbones(), "backbone", f"{where}: backbones")
+        options = _options_model(_merged(merged, backbone, ""), backbone)
+        parse_part([Settings, options], values, where, f"backbones.{backbone}.")
+    for key, values in own.datasets.items():
+        dataset, both, backbone = key.partition("/")
+        check_known(dataset, files_in(folder / "datasets"), "dataset", f"{where}: datasets")
+        models: list[type[Strict]] = [Settings]
+        if both:
+            check_known(backbone, known_backbones(), "backbone", f"{where}: datasets.{key}")
+            models.append(_options_model(_merged(merged, backbone, dataset), backbone))
+        parse_part(models, values, where, f"datasets.{key}.")
+    for kind, values in own.methods.items():
+        parse_part([find_method(kind, f"{where}: methods")], values, where, f"methods.{kind}.")
+    if "tuned" not in own.model_fields_set and merged.tuned is not None:
+        _check_overridden(own, merged, where)
+
+
+def _check_overridden(own: Protocol, merged: Protocol, where: str) -> None:
+    """Refuse values of a file that the tuned values which it inherits would override in silence.
+
+    Raises:
+        ConfigError: naming the keys.
+    """
+    parts = {"settings": own.settings, **_below("backbones", own.backbones), **_below("datasets", own.datasets)}
+    names = {f"{at}.{name}" for at, values in parts.items() for name in values if name in merged.searched}
+    for kind, values in own.methods.items():
+        names |= {f"methods.{kind}.{name}" for name in values if name in search_ranges(find_method(kind, where))}
+    if names:
+        raise ConfigError(
+            f"{where}: {', '.join(sorted(names))}: the tuned values of '{merged.tuned}', inherited from "
+            f"'{own.extends}', would win; add `tuned: null` to train with this file's"
+        )
+
+
+def _below(at: str, parts: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {f"{at}.{key}": values for key, values in parts.items()}
+
+
+def _merged(protocol: Protocol, backbone: str, dataset: str) -> dict[str, Any]:
+    """Everything that a protocol sets for a backbone on a dataset."""
+    merged = protocol.settings | protocol.backbones.get(backbone, {})
+    for key in (dataset, f"{dataset}/{backbone}"):
+        merged |= protocol.datasets.get(key, {})
+    return merged
+
+
+def _options_model(merged: Mapping[str, Any], backbone: str) -> type[BackboneOptions]:
+    """Option class for the protocol's networks, else, where these lack the backbone, the class for ours."""
+    return {**known_backbones(), **known_backbones(_networks(merged))}[backbone]
+
+
+def _networks(merged: Mapping[str, Any]) -> Networks:
+    return "released" if merged.get("networks") == "released" else "ours"
+
+
+def resolve_settings(
+    protocol: Protocol, backbone: str, dataset: str, max_epochs: int | None
+) -> tuple[Settings, dict[str, Any]]:
+    """Settings and backbone options of one (protocol, backbone, dataset), before any method's own."""
+    where = f"protocol '{protocol.name}' for {backbone} on {dataset}"
+    merged = _merged(protocol, backbone, dataset)
+    model = find_backbone(backbone, _networks(merged), where)
+    # a protocol that extends another may change its networks: the options of the other networks then fall away
+    options = parse(model, {key: merged[key] for key in merged if key in model.model_fields}, where)
+    settings = parse(Settings, {key: merged[key] for key in merged if key in Settings.model_fields}, where)
+    if not model.causal and settings.objective == "all":
+        raise ConfigError(
+            f"{where}: this {backbone} (`networks: {model.networks}`) sees what follows a position, so it would see "
+            "its target under objective 'all': use 'prefix' or 'last'"
+        )
+    if max_epochs is not None:
+        settings = settings.model_copy(update={"max_epochs": min(max_epochs, settings.max_epochs or max_epochs)})
+    options.check(settings, where)
+    if settings.loss == "in_batch" and settings.batch_size == 1 and settings.objective != "all":
+        raise ConfigError(f"{where}: batch_size: the loss among a batch's targets needs more than 1")
+    return settings, options.model_dump()
+
+
+def budget_pairs(folder: Path, names: Sequence[str]) -> list[tuple[str, str]]:
+    """Each protocol of `names` with every other one that extends it and has a larger `budget`."""
+    protocols = {name: load_protocol(folder, name) for name in names}
+    budget = {name: protocol.settings.get("budget", 1.0) for name, protocol in protocols.items()}
+    return [
+        (protocol.extends, name)
+        for name, protocol in protocols.items()
+        if protocol.extends in protocols and budget[name] > budget[protocol.extends]
+    ]
+
+
+def load_tuned(folder: Path, dataset: str, protocol: Protocol) -> dict[str, dict[str, Any]]:
+    """By `<backbone>/<method>`, the values in the protocol's set of tuned values; empty without set or file.
+
+    Raises:
+        ConfigError: an unknown backbone or method, a key that is not searched, a wrong value.
+    """
+    if protocol.tuned is None or not (path := tuned_path(folder, dataset, protocol.tuned)).is_file():
+        return {}
+    entries = load_yaml(path)
+    for key, values in entries.items():
+        backbone, _, label = str(key).partition("/")
+        check_known(backbone, known_backbones(), "backbone", f"{path}: {key}")
+        check_known(label, files_in(folder / "methods"), "method", f"{path}: {key}")
+        if not isinstance(values, dict):
+            raise ConfigError(f"{path}: {key} must hold a mapping of keys to values")
+        model = load_method(folder, label).model
+        known = [*protocol.searched, *search_ranges(model)]
+        for name in values:
+            if name not in known:
+                raise ConfigError(f"{path}: unknown key '{key}.{name}', {suggest(str(name), known)}")
+        parse_part([Settings, model], values, str(path), f"{key}.")
+    return entries
+
+
+def tuned_path(folder: Path, dataset: str, name: str) -> Path:
+    """The file of a set of tuned values; `folder` is `workflow/config`."""
+    return folder / "tuned" / dataset / f"{name}.yaml"

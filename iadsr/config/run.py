@@ -1,0 +1,339 @@
+"""Run files, and the grids of cells that follow from them.
+
+A run file names datasets, protocols, backbones, methods and seeds; `RunConfig.grids` resolves their product, and
+that of each further experiment, into `Cell`s, each with every setting that its training needs. Unknown keys are errors,
+with a suggestion; a combination in which a method would see its own target is refused here, before any job starts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, PrivateAttr, model_validator
+
+from iadsr.config.cell import Cell
+from iadsr.config.encoders import parse_encoder
+from iadsr.config.fields import Epochs, Folder, HomePath, Name, Names, Scalar, Seeds, Strict, check_distinct
+from iadsr.config.methods import MethodFile, load_method
+from iadsr.config.options import CELL_OPTIONS, MethodOptions, known_backbones
+from iadsr.config.parse import check_known, parse, parse_part
+from iadsr.config.protocol import Protocol, budget_pairs, load_protocol, load_tuned, resolve_settings
+from iadsr.config.settings import Settings
+from iadsr.config.yaml_files import files_in, load_yaml, merge, read_overrides
+from iadsr.core.errors import ConfigError, suggest
+
+TUNING_SEED = 1000  # of the searches alone, so that values are not chosen for the seeds that they are judged by
+
+
+class Sweep(Strict):
+    """One method repeated with an option at several values; a cell is named `<method>-<option>=<value>`."""
+
+    method: Name
+    option: str
+    values: Annotated[list[Scalar], AfterValidator(check_distinct)] = Field(min_length=1)
+
+    @property
+    def points(self) -> dict[str, Scalar]:
+        """Label of each cell's method -> the option's value."""
+        return {f"{self.method}-{self.option}={value}": value for value in self.values}
+
+
+class Experiment(Strict):
+    """A grid beside the main one, with tests and a place in the report of its own; what it leaves out is the run's."""
+
+    title: str = Field(description="heading in the report")
+    question: str = Field(description="what it asks, in one sentence")
+    view: Literal["table", "sweep", "ladder", "spread", "budget"] = Field(
+        "table",
+        description="table: methods against the baseline; sweep: against the option's value; ladder: protocols in "
+        "order; spread: over protocols that differ in nothing but chance; budget: protocols beside those that extend "
+        "them with a larger `budget`",
+    )
+    baseline: str = Field("none", description="the method that every other one of this grid is tested against")
+    datasets: Names | None = Field(None, description="as in the run file")
+    protocols: Names | None = Field(None, description="as in the run file")
+    backbones: Names | None = Field(None, description="as in the run file")
+    methods: Names | None = Field(None, description="as in the run file")
+    sweeps: list[Sweep] = Field(default_factory=list, description="as in the run file, whose own are not taken over")
+    seeds: Seeds | None = Field(None, description="as in the run file")
+
+    @model_validator(mode="after")
+    def _drawable(self) -> Self:
+        if self.view == "sweep":
+            numbers = [value for sweep in self.sweeps for value in sweep.values if type(value) in (int, float)]
+            if len(self.sweeps) != 1 or len(numbers) != len(self.sweeps[0].values):
+                raise ValueError("view 'sweep' draws exactly one sweep, whose values are numbers")
+        return self
+
+
+class RunConfig(Strict):
+    """A run file: `workflow/config/<name>.yaml`."""
+
+    name: Name = Field(description="its file's name")
+    description: str = Field(description="what this run covers, in one sentence")
+    results: Folder = Field("results", description="folder of everything that is generated")
+    mirror: HomePath | None = Field(None, description="folder that is searched for dataset files before the network")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where networks run")
+    threads: int = Field(1, ge=1, le=1024, description="CPU threads of one training job")
+    datasets: Names = Field(description="names of files in datasets/")
+    encoder: dict[str, Any] = Field(description="the text encoder: `kind` and its options")
+    llm2vec_python: HomePath | None = Field(None, description="a Python with the llm2vec package; none: --use-conda's")
+    protocols: Names = Field(description="names of files in protocols/")
+    backbones: Names = Field(description="gru4rec, sasrec, caser")
+    methods: Names = Field(description="names of files in methods/")
+    sweeps: list[Sweep] = Field(default_factory=list, description="options to vary, one at a time")
+    seeds: Seeds = Field(description="one training run for each")
+    max_epochs: Epochs | None = Field(None, description="an upper limit for every protocol, for quick trials")
+    trials: int = Field(20, ge=1, le=10**4, description="trials of each search of the stage `tuning`")
+    experiments: dict[Name, Experiment] = Field(default_factory=dict, description="further grids, by name")
+
+    _origin: str = PrivateAttr("")
+
+    @property
+    def where(self) -> str:
+        """The files that it was read from, for errors."""
+        return self._origin or f"run '{self.name}'"
+
+    @model_validator(mode="after")
+    def _distinct_points(self) -> Self:
+        spelt: dict[tuple[str, str, Scalar], Scalar] = {}
+        for sweeps in (self.sweeps, *(part.sweeps for part in self.experiments.values())):
+            check_distinct([label for sweep in sweeps for label in sweep.points])
+            for sweep in sweeps:
+                for value in sweep.values:
+                    first = spelt.setdefault((sweep.method, sweep.option, value), value)
+                    if str(first) != str(value):
+                        raise ValueError(f"{sweep.option} is swept over {first} and {value}, which are one: write one")
+        return self
+
+    @property
+    def all_datasets(self) -> list[str]:
+        """The main grid's datasets, then those that only experiments use."""
+        further = [name for part in self.experiments.values() for name in part.datasets or ()]
+        return list(dict.fromkeys([*self.datasets, *further]))
+
+    def cells(self, folder: Path) -> list[Cell]:
+        """Every training run, of the main grid and of the experiments, each once."""
+        return distinct(self.grids(folder))
+
+    def grids(self, folder: Path) -> dict[str, list[Cell]]:
+        """The main grid under the name "" and each experiment's, in path order; `folder` is `workflow/config`.
+
+        Raises:
+            ConfigError: an unknown name or option, or a method that would see its target under an objective.
+        """
+        self.check_names(folder)
+        main = Experiment(title="", question="", methods=self.methods, sweeps=self.sweeps)
+        self._check_seeds(main, self.where)
+        grids = {"": self._grid(folder, main, self.where)}
+        for name, experiment in self.experiments.items():
+            where = f"{self.where}: experiment '{name}'"
+            self._check_seeds(experiment, where)
+            grids[name] = self._grid(folder, experiment, where)
+            if experiment.view == "budget" and not budget_pairs(folder, experiment.protocols or self.protocols):
+                raise ConfigError(f"{where}: view 'budget' needs one that `extends` another with a larger `budget`")
+            if experiment.baseline not in {cell.method for cell in grids[name]}:
+                hint = suggest(experiment.baseline, {cell.method for cell in grids[name]})
+                raise ConfigError(f"{where} lacks its own baseline '{experiment.baseline}'; {hint}")
+        return grids
+
+    def check_names(self, folder: Path) -> None:
+        """Check that everything that is named has a file below `folder`, or is a backbone.
+
+        Raises:
+            ConfigError: with the key that names it.
+        """
+        known: dict[str, Mapping[str, Any]] = {
+            key: files_in(folder / key) for key in ("datasets", "protocols", "methods")
+        }
+        known["backbones"] = known_backbones()
+        parts: dict[str, RunConfig | Experiment] = {"": self}
+        parts |= {f"experiments.{name}.": part for name, part in self.experiments.items()}
+        for at, part in parts.items():
+            for key, names in known.items():
+                for name in getattr(part, key) or ():
+                    check_known(name, names, key.removesuffix("s"), f"{self.where}: {at}{key}")
+            for sweep in part.sweeps:
+                check_known(sweep.method, known["methods"], "method", f"{self.where}: {at}sweeps")
+
+    def searches(self, folder: Path, values: Mapping[str, Mapping[str, Any]] | None = None) -> list[Cell]:
+        """One cell per search of the stage `tuning`: each method of the main grid under each protocol with `tuned`.
+
+        A set of tuned values that several protocols share is searched under the first of them.
+
+        Args:
+            values: by `<backbone>/<method>`, values to try; where it names none, the cell has the protocol's own.
+        """
+        protocols: dict[str, str] = {}
+        for name in self.protocols:
+            tuned = load_protocol(folder, name).tuned
+            if tuned is not None:
+                protocols.setdefault(tuned, name)
+        if not protocols:
+            return []
+        part = Experiment(title="", question="", protocols=list(protocols.values()), seeds=[TUNING_SEED])
+        return self._grid(folder, part, self.where, values or {})
+
+    def _check_seeds(self, part: Experiment, where: str) -> None:
+        if TUNING_SEED in (part.seeds or self.seeds):
+            raise ConfigError(f"{where}: seeds: {TUNING_SEED} is the seed of the searches; results need another one")
+
+    def _grid(
+        self, folder: Path, part: Experiment, where: str, values: Mapping[str, Mapping[str, Any]] | None = None
+    ) -> list[Cell]:
+        """The cells of a grid, with `values` in place of those in the files of tuned values."""
+        methods = _methods(folder, part.methods or self.methods, part.sweeps, where)
+        protocols = {name: load_protocol(folder, name) for name in part.protocols or self.protocols}
+        cells = []
+        for dataset in part.datasets or self.datasets:
+            for protocol_name, protocol in protocols.items():
+                tuned = load_tuned(folder, dataset, protocol) if values is None else values
+                for backbone in part.backbones or self.backbones:
+                    settings, options = resolve_settings(protocol, backbone, dataset, self.max_epochs)
+                    for label, method in methods.items():
+                        source, found = _tuned_values(tuned, backbone, method)
+                        given = _method_given(protocol, found, method, label)
+                        chosen = parse(method.model, given, f"method '{label}'")
+                        resolved, own = chosen.settle(_with_tuned(settings, found), backbone, label)
+                        if resolved.get("match"):
+                            _check_match(label, resolved["match"], methods, protocol, where)
+                        reading = _reading(chosen, resolved, self.encoder, label)
+                        for seed in part.seeds or self.seeds:
+                            cells.append(
+                                Cell(
+                                    dataset=dataset,
+                                    protocol=protocol_name,
+                                    backbone=backbone,
+                                    method=label,
+                                    seed=seed,
+                                    kind=method.kind,
+                                    settings=own,
+                                    backbone_options=options,
+                                    method_options=resolved,
+                                    tuned=source,
+                                    **reading,
+                                )
+                            )
+        return cells
+
+
+def distinct(grids: Mapping[str, Sequence[Cell]]) -> list[Cell]:
+    """The cells of several grids, each once."""
+    return list({cell.address: cell for grid in grids.values() for cell in grid}.values())
+
+
+def known_datasets(folder: Path) -> list[str]:
+    """Names of the files in datasets/; `folder` is `workflow/config`."""
+    return list(files_in(folder / "datasets"))
+
+
+def backbone_alone(cell: Cell, searches: Iterable[Cell]) -> Cell | None:
+    """The search of `none` from which that of another method with the same backbone starts, if there is one."""
+    wanted = cell.model_copy(update={"method": "none"}).folder
+    return next((other for other in searches if other.folder == wanted and cell.method != "none"), None)
+
+
+def _tuned_values(
+    entries: Mapping[str, Mapping[str, Any]], backbone: str, method: MethodFile
+) -> tuple[str | None, Mapping[str, Any]]:
+    """The method whose tuned values a method takes, and these: its own, else those of the next of kin that has any."""
+    for label in (method.name, method.tuned_as, method.kind, "none"):
+        if label is not None and f"{backbone}/{label}" in entries:
+            return label, entries[f"{backbone}/{label}"]
+    return None, {}
+
+
+def _with_tuned(settings: Settings, values: Mapping[str, Any]) -> Settings:
+    own = {name: value for name, value in values.items() if name in Settings.model_fields}
+    return parse(Settings, {**settings.model_dump(), **own}, "tuned values") if own else settings
+
+
+def _method_given(protocol: Protocol, values: Mapping[str, Any], method: MethodFile, label: str) -> dict[str, Any]:
+    """A method's options from its protocol, the tuned values and its own file; each wins over those before it.
+
+    A tuned option that the others switch off is left out: it was chosen beside other ones.
+    """
+    model, default = method.model, protocol.methods.get(method.kind, {})
+    tuned = {name: value for name, value in values.items() if name in model.model_fields}
+    merged = parse(model, {**default, **tuned, **method.options}, f"method '{label}'").model_dump()
+    active = {name: value for name, value in tuned.items() if model.is_active(name, merged)}
+    return {**default, **active, **method.options}
+
+
+def _check_match(label: str, matched: str, methods: Mapping[str, MethodFile], protocol: Protocol, where: str) -> None:
+    """Refuse a control of a method that is not trained beside it or drops nothing."""
+    if matched not in methods:
+        raise ConfigError(
+            f"{where}: method '{label}' copies the keep rate of '{matched}', which this run does not train; add it "
+            "to `methods`"
+        )
+    method = methods[matched]
+    given = {**protocol.methods.get(method.kind, {}), **method.options}
+    if not parse(method.model, given, f"method '{matched}'").has_keep_rates:
+        raise ConfigError(
+            f"{where}: method '{label}' copies the keep rate of '{matched}', which has no mask of its own"
+        )
+
+
+def _methods(folder: Path, labels: Sequence[str], sweeps: Sequence[Sweep], where: str) -> dict[str, MethodFile]:
+    """Label -> file of every method, and of every sweep point, which adds its option's value."""
+    methods = {label: load_method(folder, label) for label in labels}
+    for sweep in sweeps:
+        swept = load_method(folder, sweep.method)
+        if sweep.option not in swept.model.model_fields:
+            hint = suggest(sweep.option, swept.model.model_fields)
+            raise ConfigError(f"{where}: sweep over unknown option '{sweep.option}' of method '{sweep.method}'; {hint}")
+        for label, value in sweep.points.items():
+            parse_part([swept.model], {sweep.option: value}, f"{where}: sweep '{label}'")
+            if not re.fullmatch(r"[A-Za-z0-9._+-]{1,50}", str(value)):
+                raise ConfigError(
+                    f"{where}: sweep '{label}': the value names a folder: up to 50 letters, digits, '.', '_', '+', '-'"
+                )
+            methods[label] = swept._replace(options={**swept.options, sweep.option: value})
+    return methods
+
+
+def _reading(
+    options: MethodOptions, resolved: dict[str, Any], encoder: Mapping[str, Any], label: str
+) -> dict[str, Any]:
+    """Move the options about text and start from the method's `resolved` ones to the cell."""
+    moved = {name: resolved.pop(name) for name in CELL_OPTIONS if name in resolved}
+    given = moved.pop("encoder", None)
+    if not options.reads_text:
+        return {"encoder": None, "warm_start": moved.get("warm_start", False)}
+    spec = parse_encoder(encoder if given is None else given, f"method '{label}'")
+    return {**moved, "encoder": spec.options()}
+
+
+def load_run(*paths: str | Path, overrides: Mapping[str, Any] | None = None) -> RunConfig:
+    """A run file (YAML, or the JSON that a workflow wrote), further files laid over it, and a command line's overrides.
+
+    Raises:
+        ConfigError: see `parse`.
+    """
+    where = " + ".join(map(str, paths))
+    values: dict[str, Any] = {}
+    for path in paths:
+        values = merge(values, load_yaml(Path(path)))
+    if overrides:
+        values, where = merge(values, read_overrides(overrides)), f"{where} with --config"
+    if "name" not in values:
+        raise ConfigError(f"{where}: a run file needs a `name`; a file without one can only be laid over a run file")
+    run = parse(RunConfig, values, where)
+    run._origin = where
+    return run
+
+
+def pick(cells: Sequence[Cell], address: str) -> Cell:
+    """The cell at `address`.
+
+    Raises:
+        ConfigError: no such cell in the grid.
+    """
+    by_address = {cell.address: cell for cell in cells}
+    if address not in by_address:
+        raise ConfigError(f"this run file has no cell '{address}'; {suggest(address, by_address)[:400]}")
+    return by_address[address]

@@ -1,0 +1,78 @@
+"""Settings of training that are the same for every method in a table."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from iadsr.config.fields import Epochs, Networks, Objective, Ranking, Steps, Strict, Width
+from iadsr.config.search import Search
+
+
+class Settings(Strict):
+    """Settings of training that are the same for every method in a table."""
+
+    objective: Objective = Field(description="what a training sample supervises")
+    max_length: int = Field(ge=2, le=2**16, description="most recent items that enter the network")
+    ranking: Ranking = Field(description="rule for validation and for the headline table: history excluded or kept")
+    dimension: Width = Field(64, description="width of item embeddings and of the states that score them")
+    dropout: Annotated[float, Search(0.1, 0.75)] = Field(
+        ge=0, lt=1, description="on the item embeddings and inside the backbone"
+    )
+    batch_size: int = Field(ge=1, le=2**20, description="sequences in a step")
+    batching: Literal["length", "shuffled"] = Field(
+        "length",
+        description="which samples share a batch: those of like length, so that little is padding, or any. A loss with "
+        "in-batch negatives depends on it",
+    )
+    learning_rate: Annotated[float, Search(5e-4, 4e-2, log=True)] = Field(
+        gt=0, le=10, description="highest learning rate of AdamW, at the warm-up's end"
+    )
+    steps: Steps = Field(description="the budget: optimiser steps, rounded up to whole epochs")
+    budget: float = Field(1.0, gt=0, le=1000, description="a multiple of `steps`: what would a longer training gain?")
+    warmup: float = Field(0.05, ge=0, lt=1, description="share of the steps in which the learning rate rises from 0")
+    schedule: Literal["cosine", "linear", "constant"] = Field(
+        "cosine", description="how the learning rate falls after the warm-up: to 0 along a cosine or a line, or not"
+    )
+    weight_decay: Annotated[float, Search(1e-3, 0.5, log=True)] = Field(
+        0.0, ge=0, le=100, description="decoupled weight decay of AdamW"
+    )
+    average: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="decay a step of the weights' average, which is then scored; 0: no average",
+    )
+    validations: Epochs = Field(
+        40,
+        description="at most so many epochs, evenly spaced and the last among them, are validated; one of them is kept",
+    )
+    stopping: Literal["validation", "training"] = Field(
+        "validation",
+        description="what makes an epoch better: validation NDCG@10, or the training loss (R10)",
+    )
+    patience: Epochs | None = Field(
+        None, description="stop early after so many epochs without a better one, as released; none: never"
+    )
+    max_epochs: Epochs | None = Field(None, description="the run file's upper limit")
+    loss: Literal["full", "in_batch"] = Field(
+        "full", description="cross-entropy among all items, or among the batch's targets, as released"
+    )
+    bounded: bool = Field(False, description="tanh around every score, as released (R8)")
+    rank_padding: bool = Field(False, description="padding is an item that can be recommended, as released (R9)")
+    networks: Networks = Field(
+        "ours",
+        description="released: its backbones with their sizes, padding on the left without masks, an output "
+        "layer apart from the embeddings",
+    )
+    optimiser: Literal["adamw", "adam"] = Field("adamw", description="adam: weight decay in the gradient, as released")
+    injected_noise: float = Field(
+        0.0, ge=0, le=0.9, description="share of random items among the inputs; they are never targets"
+    )
+    tie_break: int = Field(
+        0,
+        ge=0,
+        lt=2**31,
+        description="0: interactions at the same time keep the source's order; n: the n-th random order",
+    )

@@ -1,0 +1,14 @@
+"""Options of `none`."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from iadsr.config.options import MethodOptions
+
+
+class NoneOptions(MethodOptions):
+    """The backbone alone."""
+
+    kind: ClassVar[str] = "none"
+    implementation: ClassVar[str] = "iadsr.methods.none:build"
