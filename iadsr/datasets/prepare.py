@@ -13,44 +13,51 @@ import pandas as pd
 from iadsr.config.datasets import DatasetSpec, Expected
 from iadsr.core.columns import HAS_TITLE, ITEM, NOISE, TEXT, TIMESTAMP, USER
 from iadsr.core.errors import DataError
-from iadsr.core.files import check_writable, write_json, write_parquet
+from iadsr.core.files import check_writable, set_aside, write_json, write_parquet
 from iadsr.datasets import amazon, movielens, planted
-from iadsr.datasets.download import Obtained, accept, obtain, refuse
+from iadsr.datasets.download import Obtained, accept, obtain
 from iadsr.datasets.filter import check_core, k_core
 from iadsr.datasets.raw import REMEDY
 
 log = logging.getLogger("iadsr.datasets")
 
 Loaded = tuple[pd.DataFrame, dict[str, str]]
-LOCK_NAME = "digests.json"
 
 
 def build(spec: DatasetSpec, out_dir: Path, raw_dir: Path, mirror: str | None) -> dict[str, Any]:
-    """Fetch, read, check and write one data set; returns the summary that is also written.
+    """Fetch, read, check and write one dataset.
 
-    `out_dir` takes interactions.parquet, items.parquet and summary.json; `raw_dir` keeps the raw files; the
-    digests of raw files are locked in digests.json beside `out_dir` once they were read. A file that turns out to be
-    something else when it is read for the first time is set aside. `mirror` is a folder or address that is asked first.
-    Raises DataError when no source has a file, or when a file is not what the data set's
-    configuration says, OSError when a folder cannot be written.
+    Args:
+        out_dir: takes interactions.parquet, items.parquet and summary.json. digests/<dataset>.json beside it records
+            the digests of raw files that could be read.
+        raw_dir: keeps the raw files. A file that cannot be read, and was never read before, is set aside in it.
+        mirror: a folder or address that is asked first.
+
+    Returns:
+        The content of summary.json.
+
+    Raises:
+        DataError: no source has a file, or a file is not what the dataset's configuration says.
+        OSError: a folder cannot be written.
     """
     for folder in (out_dir, raw_dir):  # before gigabytes are fetched
         check_writable(folder)
-    lock = out_dir.parent / LOCK_NAME
-    obtained = [obtain(file, raw_dir, mirror, lock) for file in spec.files]
+    record = out_dir.parent / "digests" / f"{spec.name}.json"
+    files = [obtain(file, raw_dir, mirror, record) for file in spec.files]
     try:
-        summary = prepare(spec, obtained, out_dir)
+        summary = prepare(spec, files, out_dir)
     except DataError as error:
-        blamed = [raw for raw in obtained if error.path in (None, raw.path)]
-        aside = [path.name for path in (refuse(raw, lock) for raw in blamed) if path is not None]
-        if not aside:
+        suspects = [file.path for file in files if error.path in (None, file.path) and not file.enforced]
+        if not suspects:
             raise
+        moved = ", ".join(str(set_aside(path)) for path in suspects)
         raise DataError(
-            f"{str(error).removesuffix(f'; {REMEDY}')}; moved to {', '.join(aside)} in {raw_dir}: repeat the command "
-            "to fetch it again. If the same comes back, the source does not give the file: put the right one in a "
-            "folder and name that folder, IADSR_MIRROR=/path/to/folder"
+            f"{str(error).removesuffix(f'; {REMEDY}')}; moved to {moved}: "
+            "repeat the command to fetch it again. If the same comes back, the source does not give the file: put the "
+            "right one in a folder and name that folder, IADSR_MIRROR=/path/to/folder"
         ) from error
-    accept(obtained, lock)
+    if files:
+        accept(files, record)
     return summary
 
 

@@ -19,7 +19,7 @@ RUNS = sorted((ROOT / "workflow" / "config").glob("*.yaml"))
 
 
 # Packages that rules' jobs need, and planning does not.
-HEAVY = ("pandas", "numpy", "torch", "scipy", "sklearn", "pyarrow", "matplotlib", "typer", "requests", "safetensors")
+HEAVY = ("pandas", "numpy", "torch", "scipy", "sklearn", "pyarrow", "matplotlib", "typer", "pooch", "safetensors")
 
 
 def environment(foreign: Path) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """From raw files to tables."""
 
 import gzip
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -93,16 +94,16 @@ def test_junk_is_set_aside_and_the_next_run_asks_again(tmp_path: Path, mirror: P
     junk = JUNK[kind](whole)
     (mirror / name).write_bytes(junk)
     for _ in range(2):
-        with pytest.raises(DataError, match=rf"moved to .*{name}\.damaged.* in .*: repeat the command") as refused:
+        with pytest.raises(DataError, match=rf"moved to .*{name}\.damaged.*: repeat the command") as refused:
             build(spec(), out, raw, str(mirror))
         assert "\n" not in str(refused.value) and "delete" not in str(refused.value)
-        assert (raw / f"{name}.damaged").read_bytes() == junk
-        assert not (raw / name).exists() and not out.exists()
-        assert "mirror" not in json.loads((out.parent / "digests.json").read_text())[name]
+        assert (raw / "mirror" / f"{name}.damaged").read_bytes() == junk
+        assert not (raw / "mirror" / name).exists() and not out.exists()
+        assert not (out.parent / "digests").exists()
     (mirror / name).write_bytes(whole)
     assert build(spec(), out, raw, str(mirror))["counts"]["interactions"] == 6
-    locked = json.loads((out.parent / "digests.json").read_text())
-    assert [set(locked[file]["mirror"]) for file in ("r.json.gz", "m.json.gz")] == [{"sha256", "bytes", "where"}] * 2
+    digests = json.loads((out.parent / "digests" / "tiny.json").read_text())
+    assert digests[name] == {"mirror": hashlib.sha256(whole).hexdigest()} and len(digests) == 2
 
 
 def test_a_sound_file_beside_junk_is_not_fetched_twice(tmp_path: Path, mirror: Path) -> None:
@@ -122,7 +123,7 @@ def test_a_file_that_was_accepted_before_stays(tmp_path: Path, mirror: Path) -> 
     with pytest.raises(DataError, match="items: expected 4, found 3") as refused:
         build(wrong, tmp_path / "data" / "tiny", tmp_path / "raw", str(mirror))
     assert "moved" not in str(refused.value)
-    assert (tmp_path / "raw" / "r.json.gz").is_file()
+    assert (tmp_path / "raw" / "mirror" / "r.json.gz").is_file()
 
 
 def test_ids_of_digits_sort_as_numbers() -> None:
