@@ -1,4 +1,4 @@
-"""What a data set is: the typed form of `workflow/config/datasets/<name>.yaml`."""
+"""What a dataset is: the typed form of `workflow/config/datasets/<name>.yaml`."""
 
 from __future__ import annotations
 
@@ -12,10 +12,8 @@ from iadsr.config.parse import parse
 from iadsr.config.yaml_files import load_yaml
 from iadsr.core.errors import ConfigError
 
-Format = Literal["amazon", "movielens", "planted"]
-Role = Literal["reviews", "metadata", "archive"]
-
-_ROLES: dict[str, list[str]] = {"amazon": ["metadata", "reviews"], "movielens": ["archive"], "planted": []}
+Format = Literal["amazon", "table", "planted"]
+Role = Literal["reviews", "metadata"]
 
 
 class WheelSource(Strict):
@@ -38,7 +36,7 @@ class FileSpec(Strict):
     """One raw file and where to get it."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="File name, the same on every source.")
-    role: Role = Field(description="What the file holds: `reviews`, `metadata`, or an `archive` of both.")
+    role: Role | None = Field(None, description="What the file holds (`amazon` only).")
     urls: tuple[Annotated[str, Field(pattern="^https?://")], ...] = Field(
         (), strict=False, description="Upstream addresses, tried in this order."
     )
@@ -59,8 +57,47 @@ class Expected(Strict):
     interactions: int = Field(gt=0, description="Interactions (rows).")
 
 
+class TableSpec(Strict):
+    """A table of items: how to read it, and what its columns are called."""
+
+    file: str = Field(description="Name of one of `files`. Files in .gz and .zip are unpacked.")
+    member: str | None = Field(None, description="Path of the table inside a .zip file.")
+    type: Literal["csv", "json"] = Field("csv", description="Lines of values, or one JSON object per line.")
+    separator: str = Field(",", min_length=1, description="What stands between two values, such as `,`, `\\t` or `::`.")
+    quotes: bool = Field(True, description="Values in double quotes may hold separators and line breaks.")
+    header: tuple[str, ...] | None = Field(
+        None, strict=False, description="Names of all columns; not set: they stand in the first line."
+    )
+    encoding: str = Field("utf-8", description="Encoding of the text, such as `utf-8` or `latin-1`.")
+    item: str = Field("item", description="Column of item ids.")
+    title: str | None = Field("title", description="Column of item names; null: there is none.")
+
+    @model_validator(mode="after")
+    def _has_member(self) -> Self:
+        if (self.member is not None) != self.file.endswith(".zip"):
+            raise ValueError("`member` names a table in a .zip file: it belongs to .zip files, and only there")
+        return self
+
+
+class InteractionsSpec(TableSpec):
+    """A table of interactions; its order of rows decides between interactions at the same time."""
+
+    user: str = Field("user", description="Column of user ids.")
+    time: str = Field(
+        "time", description="Column of times: whole numbers of any unit, or dates by ISO 8601, stored in seconds."
+    )
+    title: str | None = Field(None, description="Column of item names; null: there is none.")
+
+
+class TablesSpec(Strict):
+    """The tables of a dataset with format `table`."""
+
+    interactions: InteractionsSpec = Field(description="One row per interaction.")
+    items: TableSpec | None = Field(None, description="One row per item, with its name.")
+
+
 class PlantedSpec(Strict):
-    """Settings of a generated data set whose noise is known."""
+    """Settings of a generated dataset whose noise is known."""
 
     users: int = Field(gt=0, le=10**7, description="Number of users.")
     items: int = Field(gt=0, le=10**7, description="Number of items; a multiple of `clusters`.")
@@ -86,7 +123,7 @@ PROSE = frozenset({"title", "text_note", "mirror_note", "order_note"})
 
 
 class DatasetSpec(Strict):
-    """A data set: its files, how to read and check them, and what a reader must know of its texts.
+    """A dataset: its files, how to read and check them, and what a reader must know of its texts.
 
     Fields in PROSE stand in the report alone: another wording makes no file of the data anew.
     """
@@ -110,25 +147,27 @@ class DatasetSpec(Strict):
     fallback_text: str = Field(
         "unknown item", min_length=1, description="Text of an item without title; `{item}` stands for its id."
     )
+    tables: TablesSpec | None = Field(None, description="Where interactions and names stand (`table` only).")
     planted: PlantedSpec | None = Field(None, description="Settings of the generator (`planted` only).")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        found = sorted(file.role for file in self.files)
-        if found != _ROLES[self.format]:
-            raise ValueError(f"format '{self.format}' needs files of roles {_ROLES[self.format]}, not {found}")
-        if (self.planted is not None) != (self.format == "planted"):
-            raise ValueError("`planted` settings belong to format 'planted', and only there")
+        for name, settings in (("planted", self.planted), ("table", self.tables)):
+            if (settings is not None) != (self.format == name):
+                key = "tables" if name == "table" else name
+                raise ValueError(f"`{key}` belongs to format '{name}', and only there")
+        if self.tables is None:
+            roles = sorted(str(file.role) for file in self.files)
+            if roles != (needed := ["metadata", "reviews"] if self.format == "amazon" else []):
+                raise ValueError(f"format '{self.format}' needs files of roles {needed}, not {roles}")
+        else:
+            names = {file.name for file in self.files}
+            read = {table.file for table in (self.tables.interactions, self.tables.items) if table is not None}
+            if names != read:
+                raise ValueError(f"`tables` read {sorted(read)}, but `files` has {sorted(names)}")
         if self.check_core and self.min_count == 0:
             raise ValueError("check_core needs min_count above 0")
         return self
-
-    def file(self, role: Role) -> FileSpec:
-        """The file of this role; a KeyError if the format has none."""
-        for file in self.files:
-            if file.role == role:
-                return file
-        raise KeyError(role)
 
 
 def load_spec(path: str | Path) -> DatasetSpec:

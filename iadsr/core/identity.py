@@ -36,7 +36,7 @@ DECISIVE = ("columns", "seeding")  # modules of core that decide outcomes
 # Modules of these rooms that every choice uses; any other module serves one format of data, one encoder, backbone or
 # method, whose jobs alone an edit repeats.
 SHARED = {
-    "datasets": ("__init__", "download", "filter", "prepare", "raw"),
+    "datasets": ("__init__", "download", "filter", "prepare", "raw", "wheel"),
     "embeddings": ("__init__", "devices", "encoder", "prefixes", "store", "texts", "vectors"),
     "models": ("__init__", "backbone", "dropout", "loss", "recurrence"),
     "methods": ("__init__", "method", "masks"),

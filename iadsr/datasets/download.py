@@ -21,7 +21,7 @@ from tqdm import tqdm
 from iadsr.config.datasets import FileSpec
 from iadsr.core.errors import DataError, one_line
 from iadsr.core.files import file_digest, reading, write_json
-from iadsr.datasets.movielens import download_archive
+from iadsr.datasets.wheel import download_archive
 
 log = logging.getLogger("iadsr.datasets")
 pooch.get_logger().setLevel(logging.WARNING)

@@ -14,7 +14,7 @@ from iadsr.config.datasets import DatasetSpec, Expected
 from iadsr.core.columns import HAS_TITLE, ITEM, NOISE, TEXT, TIMESTAMP, USER
 from iadsr.core.errors import DataError
 from iadsr.core.files import check_writable, set_aside, write_json, write_parquet
-from iadsr.datasets import amazon, movielens, planted
+from iadsr.datasets import amazon, planted, table
 from iadsr.datasets.download import Obtained, accept, obtain
 from iadsr.datasets.filter import check_core, k_core
 from iadsr.datasets.raw import REMEDY
@@ -157,7 +157,7 @@ def _counts(interactions: pd.DataFrame) -> dict[str, int]:
     }
 
 
-def _paths(spec: DatasetSpec, obtained: Sequence[Obtained]) -> dict[str, Path]:
+def _paths(spec: DatasetSpec, obtained: Sequence[Obtained]) -> dict[str | None, Path]:
     """Raw file of each role."""
     return {file.role: source.path for file, source in zip(spec.files, obtained, strict=True)}
 
@@ -172,8 +172,10 @@ def _read_amazon(spec: DatasetSpec, obtained: Sequence[Obtained]) -> Loaded:
     return interactions, titles
 
 
-def _read_movielens(spec: DatasetSpec, obtained: Sequence[Obtained]) -> Loaded:
-    return movielens.read_archive(_paths(spec, obtained)["archive"])
+def _read_tables(spec: DatasetSpec, obtained: Sequence[Obtained]) -> Loaded:
+    if spec.tables is None:
+        raise DataError(f"{spec.name}: no `tables`")
+    return table.read_tables(spec.tables, {file.path.name: file.path for file in obtained})
 
 
 def _read_planted(spec: DatasetSpec, obtained: Sequence[Obtained]) -> Loaded:
@@ -184,6 +186,6 @@ def _read_planted(spec: DatasetSpec, obtained: Sequence[Obtained]) -> Loaded:
 
 _READERS: dict[str, Callable[[DatasetSpec, Sequence[Obtained]], Loaded]] = {
     "amazon": _read_amazon,
-    "movielens": _read_movielens,
+    "table": _read_tables,
     "planted": _read_planted,
 }

@@ -1,5 +1,6 @@
 """Data set configurations: all shipped ones load, and mistakes are explained."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,8 @@ PLANTED = {
     },
 }  # fmt: skip
 
+TABLE = {"format": "table", "planted": None, "files": [{"name": "a.csv"}]}
+
 
 def write(folder: Path, value: object) -> Path:
     path = folder / "tiny.yaml"
@@ -33,13 +36,19 @@ def test_shipped_configurations_load(path: Path) -> None:
     assert spec.format == "planted" or spec.expected is not None
 
 
+def test_the_readme_s_example_is_valid() -> None:
+    text = (CONFIGS.parent / "README.md").read_text()
+    (example,) = re.findall(r"^```yaml\n(name: songs\n.*?)^```", text, re.M | re.S)
+    assert DatasetSpec.model_validate(yaml.safe_load(example)).format == "table"
+
+
 def test_every_field_is_described() -> None:
     def missing(schema: dict[str, dict[str, object]]) -> list[str]:
         return [name for name, field in schema.items() if "description" not in field]
 
     whole = DatasetSpec.model_json_schema()
     assert missing(whole["properties"]) == []
-    assert [missing(part["properties"]) for part in whole["$defs"].values()] == [[], [], [], []]
+    assert [missing(part["properties"]) for part in whole["$defs"].values()] == [[]] * len(whole["$defs"])
 
 
 def test_a_misspelt_key_gets_its_neighbour(tmp_path: Path) -> None:
@@ -54,8 +63,7 @@ def test_a_misspelt_nested_key_gets_its_neighbour(tmp_path: Path) -> None:
 
 
 def test_a_misspelt_key_of_a_file_gets_its_neighbour(tmp_path: Path) -> None:
-    file = {"name": "a.zip", "role": "archive", "url": ["x"]}
-    value = PLANTED | {"format": "movielens", "planted": None, "files": [file]}
+    value = PLANTED | {"files": [{"name": "a.zip", "url": ["x"]}]}
     with pytest.raises(ConfigError, match=r"unknown key 'files\.0\.url', did you mean 'urls'"):
         load_spec(write(tmp_path, value))
 
@@ -64,7 +72,10 @@ def test_a_misspelt_key_of_a_file_gets_its_neighbour(tmp_path: Path) -> None:
     ("change", "message"),
     [
         ({"format": "amazon", "planted": None}, "needs files of roles"),
-        ({"planted": None}, "belong to format 'planted'"),
+        ({"planted": None}, "belongs to format 'planted'"),
+        ({"format": "table", "planted": None}, "`tables` belongs to format 'table'"),
+        (TABLE | {"tables": {"interactions": {"file": "b.csv"}}}, r"read \['b.csv'\], but `files` has \['a.csv'\]"),
+        (TABLE | {"tables": {"interactions": {"file": "a.csv", "member": "b"}}}, "belongs to .zip files"),
         ({"check_core": True}, "min_count above 0"),
         ({"name": "other"}, "the file's name makes it 'tiny'"),
         ({"planted": dict(PLANTED["planted"]) | {"items": 31}}, "multiple of clusters"),  # type: ignore[call-overload]

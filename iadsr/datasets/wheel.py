@@ -1,9 +1,7 @@
-"""MovieLens 100K (GroupLens): reading `ml-100k.zip`, and rebuilding it from a package's copy."""
+"""Rebuilds `ml-100k.zip` (MovieLens 100K, GroupLens) from the copy that the package RecBole ships."""
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 import subprocess
 import sys
@@ -13,13 +11,10 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from iadsr.config.datasets import WheelSource
-from iadsr.core.columns import ITEM, TIMESTAMP, USER
 from iadsr.core.errors import DataError
-from iadsr.core.files import atomic_path, file_digest, reading
-from iadsr.datasets.raw import REMEDY, read_member
+from iadsr.core.files import atomic_path, file_digest
+from iadsr.datasets.raw import read_member
 
 FOLDER = "ml-100k"
 GENRES = (
@@ -27,50 +22,8 @@ GENRES = (
     "Fantasy", "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western",
 )  # fmt: skip
 _DAMAGED = (zipfile.BadZipFile, zlib.error, LookupError, ValueError, EOFError, NotImplementedError, RuntimeError)
-_FIELDS = 5 + len(GENRES)  # id, title, release date, video date, address, one flag a genre
 _PIP_SECONDS = 180
 _EPOCH = (1998, 4, 1, 0, 0, 0)  # fixed, so that a rebuilt archive has the same bytes every time
-
-
-def read_archive(path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Interactions and titles of `ml-100k.zip`.
-
-    Interactions are in the file's order, which breaks ties in time: user(str), item(str), timestamp(int64,
-    seconds). Titles are as published, year included. Raises DataError for a damaged archive.
-    """
-    with reading(path, f"it is not the MovieLens 100K archive; {REMEDY}"):
-        with zipfile.ZipFile(path) as archive:
-            data, items = (read_member(archive, f"{FOLDER}/{name}") for name in ("u.data", "u.item"))
-        return _ratings(data), _titles(items.decode("latin-1"))
-
-
-def _ratings(data: bytes) -> pd.DataFrame:
-    """The interactions in `u.data`: user, item, rating, time. Raises ValueError if it holds anything else."""
-    for number, line in enumerate(data.splitlines(), start=1):
-        if (fields := line.count(b"\t") + 1) != 4:
-            raise ValueError(f"u.data line {number} has {fields} fields, not 4")
-    table = pd.read_csv(
-        io.BytesIO(data),
-        sep="\t",
-        header=None,
-        names=[USER, ITEM, "rating", TIMESTAMP],
-        dtype={USER: "str", ITEM: "str", TIMESTAMP: "int64"},
-        na_filter=False,  # NA, nan and null are ids like any other
-        quoting=csv.QUOTE_NONE,
-    )
-    return table[[USER, ITEM, TIMESTAMP]]
-
-
-def _titles(items: str) -> dict[str, str]:
-    """Item id to title from `u.item`. Raises ValueError for a line with other fields."""
-    titles: dict[str, str] = {}
-    for number, line in enumerate(_lines(items), start=1):
-        fields = line.split("|")
-        if len(fields) != _FIELDS:
-            raise ValueError(f"u.item line {number} has {len(fields)} fields, not {_FIELDS}")
-        if title := fields[1].strip():
-            titles[fields[0]] = title
-    return titles
 
 
 def download_archive(wheel: WheelSource, _: str, output: str, __: Any) -> None:

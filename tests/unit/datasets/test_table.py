@@ -1,0 +1,177 @@
+"""Reading tables, and a new dataset that is a YAML file and nothing else."""
+
+import gzip
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from iadsr import cli
+from iadsr.config.datasets import TablesSpec
+from iadsr.core.errors import DataError
+from iadsr.datasets.table import read_tables
+
+
+def read(path: Path, items: Path | None = None, **spec: Any) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Read a table of interactions, described by `spec`, and perhaps one of items."""
+    tables: dict[str, Any] = {"interactions": {"file": path.name, **spec}}
+    paths = {path.name: path}
+    if items is not None:
+        tables["items"] = {"file": items.name}
+        paths[items.name] = items
+    return read_tables(TablesSpec.model_validate(tables), paths)
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_table_with_its_own_names_needs_no_description(tmp_path: Path) -> None:
+    rows = write(tmp_path / "rows.csv", "time,user,rating,item\n5,b,1,9\n4,a,1,10\n")
+    items = write(tmp_path / "items.csv", 'item,title\n9," A, ""quoted"" name"\n10,\n')
+    interactions, titles = read(rows, items)
+    assert interactions.to_numpy().tolist() == [["b", "9", 5], ["a", "10", 4]]
+    assert list(interactions) == ["user", "item", "timestamp"]
+    assert titles == {"9": 'A, "quoted" name'}
+
+
+def test_columns_separators_and_headers_are_described(tmp_path: Path) -> None:
+    rows = write(tmp_path / "rows.dat", "1::9::5::978300760\n2::10::3::978302109\n")
+    interactions, titles = read(rows, separator="::", header=["u", "i", "rating", "t"], user="u", item="i", time="t")
+    assert interactions.to_numpy().tolist() == [["1", "9", 978300760], ["2", "10", 978302109]]
+    assert titles == {}
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_json_lines(tmp_path: Path, packed: bool) -> None:
+    records = (
+        '{"user": "a", "item": 9, "time": 5, "name": "Nine", "more": {}}',
+        '{"user": "b", "item": 10, "time": 6, "name": null}',
+    )
+    text = "\n\n".join(records)
+    path = tmp_path / ("rows.jsonl.gz" if packed else "rows.jsonl")
+    path.write_bytes(gzip.compress(text.encode()) if packed else text.encode())
+    interactions, titles = read(path, type="json", title="name")
+    assert interactions.to_numpy().tolist() == [["a", "9", 5], ["b", "10", 6]]
+    assert titles == {"9": "Nine"}
+
+
+@pytest.mark.parametrize(
+    ("times", "stored"),
+    [
+        (["9007199254740993", "2"], [9007199254740993, 2]),
+        (["881250949.0", "2"], [881250949, 2]),
+        (["2001-01-01", "2001-01-02"], [978307200, 978393600]),
+        (["2001-01-01T00:00:01+01:00", "2001-01-01 12:00"], [978303601, 978350400]),
+    ],
+)
+def test_times_are_whole_numbers_or_dates(tmp_path: Path, times: list[str], stored: list[int]) -> None:
+    rows = write(tmp_path / "rows.csv", "user,item,time\n" + "".join(f"a,b,{time}\n" for time in times))
+    assert read(rows)[0]["timestamp"].tolist() == stored
+
+
+@pytest.mark.parametrize("name", ["NA", "nan", "null", "None", "N/A", "", "1e5", "True", "007", '"', "-"])
+def test_an_id_is_a_string_whatever_it_says(name: str, tmp_path: Path) -> None:
+    rows = write(tmp_path / "rows.tsv", f"user\titem\ttime\n{name}\t1\t5\n7\t{name}\t6\n")
+    interactions, _ = read(rows, separator="\t", quotes=False)
+    assert interactions.to_numpy().tolist() == [[name, "1", 5], ["7", name, 6]]
+
+
+@pytest.mark.parametrize(
+    ("text", "type_", "message"),
+    [
+        ("user,item,time\n1,1,5\n1,1\n", "csv", "Expected 3 columns, got 2"),
+        ("user,item,time\n1,1,5,7\n", "csv", "Expected 3 columns, got 4"),
+        ("user,item,when\n1,1,5\n", "csv", "'time' in include_columns does not exist"),
+        ("user,item,time\n1,1,later\n", "csv", "later"),
+        ("user,item,time\n1,1,5\n1,1,\n", "csv", "a time is missing or no whole number"),
+        ("user,item,time\n1,1,2001-01-01\n1,1,\n", "csv", "a row has no time"),
+        ("user,item,time\n1,1,5.5\n", "csv", "a time is missing or no whole number"),
+        ('{"user": "a", "item": "b"}', "json", "line 1 lacks 'time'"),
+        ('{"user": "a", "item": ["b"], "time": 5}', "json", r"line 1: 'item' is \['b'\]"),
+        ('{"user": "a", ', "json", "property name"),
+        ("[1]", "json", "line 1 lacks 'user'"),
+    ],
+)
+def test_other_content_is_refused(tmp_path: Path, text: str, type_: str, message: str) -> None:
+    path = write(tmp_path / "rows.txt", text)
+    with pytest.raises(DataError, match=rf"rows\.txt is damaged \(.*{message}.*\); delete it") as caught:
+        read(path, type=type_)
+    assert "\n" not in str(caught.value)
+
+
+def archive(path: Path, text: str) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as made:
+        made.writestr("folder/rows.csv", text)
+    return path
+
+
+def test_a_damaged_archive_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="not a zip file"):
+        read(write(tmp_path / "a.zip", "<html></html>"), member="rows.csv")
+
+
+def test_an_archive_with_any_damaged_byte_is_refused_in_one_line_or_reads_the_same(tmp_path: Path) -> None:
+    sound = archive(tmp_path / "a.zip", "user,item,time\n" + "".join(f"{n},{n % 7},{n * n}\n" for n in range(40)))
+    whole, (table, _) = sound.read_bytes(), read(sound, member="folder/rows.csv")
+    refused: list[DataError] = []
+    for place in range(len(whole)):
+        (tmp_path / "b.zip").write_bytes(whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :])
+        try:
+            again, _ = read(tmp_path / "b.zip", member="folder/rows.csv")
+        except DataError as error:
+            refused.append(error)
+        else:
+            assert again.equals(table), place
+    for error in refused:
+        assert str(error).startswith(f"{tmp_path / 'b.zip'} is damaged (") and "\n" not in str(error)
+    causes = {type(error.__cause__).__name__ for error in refused}
+    assert {"error", "BadZipFile", "OSError"} <= causes, (
+        "of zlib, of the archive's structure, of a jump out of the file"
+    )
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.csv.gz"])
+def test_a_bomb_is_refused(tmp_path: Path, name: str) -> None:
+    path, bomb = tmp_path / name, b"\n" * (90 << 20)
+    if name == "a.zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as made:
+            made.writestr("rows.csv", bomb)
+    else:
+        path.write_bytes(gzip.compress(bomb, compresslevel=9))
+    with pytest.raises(DataError, match=r"unpack(s)? to"):
+        read(path, **({"member": "rows.csv"} if name == "a.zip" else {}))
+
+
+def test_a_new_dataset_needs_one_yaml_and_no_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config, mirror = tmp_path / "config", tmp_path / "mirror"
+    (config / "datasets").mkdir(parents=True)
+    mirror.mkdir()
+    write(mirror / "plays.csv", "listener,song,when\n" + "".join(f"u{n},s{n % 3},{n}\n" for n in range(9)))
+    write(mirror / "songs.json", '{"song": "s0", "name": "First"}\n{"song": "s1", "name": "Second"}\n')
+    dataset = {
+        "name": "songs",
+        "title": "Songs",
+        "format": "table",
+        "files": [{"name": "plays.csv"}, {"name": "songs.json"}],
+        "tables": {
+            "interactions": {"file": "plays.csv", "user": "listener", "item": "song", "time": "when"},
+            "items": {"file": "songs.json", "type": "json", "item": "song", "title": "name"},
+        },
+        "text_note": "Song titles.",
+    }
+    write(config / "datasets" / "songs.yaml", yaml.safe_dump(dataset))
+    run = {"name": "songs", "datasets": ["songs"], "results": str(tmp_path / "results"), "mirror": str(mirror)}
+    shipped = yaml.safe_load((cli.CONFIG_FOLDER / "smoke.yaml").read_text())
+    write(tmp_path / "run.yaml", yaml.safe_dump(shipped | run))
+    monkeypatch.setattr(cli, "CONFIG_FOLDER", config)
+    done = CliRunner().invoke(cli.app, ["datasets", "--dataset", "songs", "--config", str(tmp_path / "run.yaml")])
+    assert done.exit_code == 0, done.output
+    items = pd.read_parquet(tmp_path / "results" / "data" / "songs" / "items.parquet")
+    assert items["text"].tolist() == ["First", "Second", "unknown item"]
+    assert len(pd.read_parquet(tmp_path / "results" / "data" / "songs" / "interactions.parquet")) == 9
