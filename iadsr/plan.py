@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from iadsr.config.methods import load_method
 from iadsr.config.protocol import load_protocol
 from iadsr.config.run import Experiment, RunConfig, distinct
 from iadsr.core.errors import ConfigError, DataError
+from iadsr.core.identity import module_file
 
 
 def plan(run: RunConfig, folder: Path) -> dict[str, list[Cell]]:
@@ -73,6 +75,30 @@ def check_folders(run: RunConfig, addresses: Iterable[str]) -> None:
     for folder in sorted({folder for name in below for folder in (root / name, *(root / name).parents)}):
         if folder.exists() and not folder.is_dir():
             raise DataError(f"{folder} is a file where a folder belongs; delete it or move it away", folder)
+
+
+def outside_folders(cells: Iterable[Cell]) -> list[Path]:
+    """Folders from which methods and backbones of the user's own are imported, for the `PYTHONPATH` of jobs.
+
+    What is installed is left out: a job's Python has packages of its own.
+    """
+    modules = {name.partition(":")[0] for cell in cells for name in cell.modules.values() if ":" in name}
+    folders = []
+    for module in modules:
+        path = module_file(module)
+        depth = module.count(".") + (path.name == "__init__.py")
+        folders.append(path.resolve().parents[depth])
+    return sorted({folder for folder in folders if folder.name not in ("site-packages", "dist-packages")})
+
+
+def shell_prefix(checkout: Path, cells: Iterable[Cell]) -> str:
+    """What each job's shell runs first, so that nothing which is set for other programs reaches it."""
+    path = shlex.quote(":".join(map(str, (checkout, *outside_folders(cells)))))
+    return (
+        (f"set -euo pipefail; unset PYTHONHOME PYTHONOPTIMIZE PYTHONWARNINGS PYTHONINSPECT; export PYTHONPATH={path}; ")
+        .replace("{", "{{")
+        .replace("}", "}}")
+    )
 
 
 def _is_program(path: str) -> bool:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from iadsr.config.encoders import embeddings_name
 from iadsr.config.fields import Strict, Texts
-from iadsr.config.options import find_backbone
+from iadsr.config.options import ModuleOptions, find_backbone, find_method
 from iadsr.config.settings import Settings
 from iadsr.core.files import value_digest
 
@@ -49,10 +49,12 @@ class Cell(Strict):
         return None if label is None else self.model_copy(update={"method": label}).address
 
     @property
-    def network(self) -> str:
-        """The module of `iadsr.models` that holds its backbone."""
-        model = find_backbone(self.backbone, self.settings.networks, self.address)
-        return model.implementation.partition(":")[0].removeprefix("iadsr.models.")
+    def modules(self) -> dict[str, str]:
+        """By room, the module that holds its backbone and its method; outside of this package, `module:Class`."""
+        return {
+            "models": _module(find_backbone(self.backbone, self.settings.networks, self.address), "models"),
+            "methods": _module(find_method(self.kind, self.address), "methods"),
+        }
 
     @property
     def embeddings(self) -> str | None:
@@ -68,3 +70,9 @@ class Cell(Strict):
     def digest(self) -> str:
         """Digest of the resolved settings, wherever they come from."""
         return value_digest(self.model_dump(exclude={"tuned"}))
+
+
+def _module(model: type[ModuleOptions], room: str) -> str:
+    module, _, name = model.implementation.partition(":")
+    inside = module.removeprefix(f"iadsr.{room}.")
+    return inside if inside != module else f"{module}:{name}"

@@ -37,6 +37,7 @@ _SOURCES = frozenset(
     (".git", ".snakemake", ".venv", "benchmarks", "envs", "iadsr", "profiles", "report", "tests", "workflow")
 )
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+_LABEL = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,99}$"  # a name, or `package.module:Class`
 
 
 def check_name(value: str) -> str:
@@ -48,6 +49,11 @@ def check_name(value: str) -> str:
     if "\n" in value or not re.match(_NAME, value):
         raise ValueError("a name has up to 100 letters, digits, '.', '_' and '-', and begins with a letter or digit")
     return value
+
+
+def dotted(value: str) -> str:
+    """Write `package.module:Class` as `package.module.Class`, which can name a folder."""
+    return value.replace(":", ".")
 
 
 def check_distinct(values: SequenceT) -> SequenceT:
@@ -110,6 +116,9 @@ def _check_scalar(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
 
 _UNIQUE = Field(min_length=1, json_schema_extra={"uniqueItems": True})
 Name = Annotated[str, Field(json_schema_extra={"pattern": _NAME}), AfterValidator(check_name)]
+Key = Annotated[str, AfterValidator(dotted)]
+Label = Annotated[str, Field(json_schema_extra={"pattern": _LABEL}), AfterValidator(dotted), AfterValidator(check_name)]
+Labels = Annotated[list[Label], _UNIQUE, AfterValidator(check_distinct)]
 Names = Annotated[list[Name], _UNIQUE, AfterValidator(check_distinct)]
 Seeds = Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], _UNIQUE, AfterValidator(check_distinct)]
 Scalar = Annotated[bool | int | float | str, WrapValidator(_check_scalar)]

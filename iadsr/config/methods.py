@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from iadsr.config.fields import dotted
 from iadsr.config.options import MethodOptions, find_method
 from iadsr.config.parse import check_known, parse
 from iadsr.config.yaml_files import files_in, load_yaml
@@ -29,15 +30,29 @@ class MethodFile(NamedTuple):
 
 
 def load_method(folder: Path, label: str) -> MethodFile:
-    """Read a method's file below `folder`, `workflow/config`.
+    """Read a method's file below `folder`, `workflow/config`; without one, `package.module.Class` is a kind itself.
 
     Raises:
         ConfigError: see `parse`.
     """
     where = folder / "methods" / f"{label}.yaml"
+    if "." in label and not where.exists():
+        return MethodFile(label, label, find_method(label, str(folder / "methods")), {}, None)
     values = load_yaml(where)
-    kind, tuned_as = str(values.pop("kind", label)), values.pop("tuned_as", None)
+    kind, tuned_as = dotted(str(values.pop("kind", label))), values.pop("tuned_as", None)
     model = find_method(kind, str(where))
     if tuned_as is not None:
-        check_known(str(tuned_as), files_in(folder / "methods"), "method", f"{where}: tuned_as")
+        check_method(folder, str(tuned_as), f"{where}: tuned_as")
     return MethodFile(label, kind, model, parse(model, values, str(where)).model_dump(exclude_unset=True), tuned_as)
+
+
+def check_method(folder: Path, label: str, where: str) -> None:
+    """Refuse a label that is neither a method's file nor `package.module.Class`.
+
+    Raises:
+        ConfigError: naming `where` and the nearest known name.
+    """
+    if "." in label:
+        load_method(folder, label)
+    else:
+        check_known(label, files_in(folder / "methods"), "method", where)

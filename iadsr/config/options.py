@@ -13,26 +13,34 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, TypeVar, get_args
 
 import iadsr
-from iadsr.config.fields import Networks, Objective, Strict
+from iadsr.config.fields import Networks, Objective, Strict, dotted
 from iadsr.config.parse import check_known
 from iadsr.config.settings import Settings
-from iadsr.core.errors import ConfigError
+from iadsr.core.errors import ConfigError, one_line
 
 
-class BackboneOptions(Strict):
-    """Options of a backbone.
+class ModuleOptions(Strict):
+    """Options of a method or backbone.
 
     Attributes:
-        backbone: its name in run files and protocols.
-        networks: the setting `networks` under which this class is the backbone's.
-        causal: whether no state depends on a later position; otherwise objective `all` is refused.
+        name: of the kind of method or of the backbone, in files.
         implementation: `module:callable`, imported by training alone.
     """
 
-    backbone: ClassVar[str]
+    name: ClassVar[str]
+    implementation: ClassVar[str]
+
+
+class BackboneOptions(ModuleOptions):
+    """Options of a backbone.
+
+    Attributes:
+        networks: the setting `networks` under which this class is the backbone's.
+        causal: whether no state depends on a later position; otherwise objective `all` is refused.
+    """
+
     networks: ClassVar[Networks] = "ours"
     causal: ClassVar[bool] = True
-    implementation: ClassVar[str]
 
     def check(self, settings: Settings, where: str) -> None:
         """Refuse settings that these options cannot go with.
@@ -42,7 +50,7 @@ class BackboneOptions(Strict):
         """
 
 
-class MethodOptions(Strict):
+class MethodOptions(ModuleOptions):
     """Options of a kind of method.
 
     Some fields, where a class has them, mean the same for every kind: `encoder`, `texts` and `warm_start` become the
@@ -50,13 +58,9 @@ class MethodOptions(Strict):
     `scope: auto` is settled by the objective; `remove: pack` needs networks that mask padding.
 
     Attributes:
-        kind: its name in method files and protocols.
-        implementation: `module:callable`, imported by training alone.
         own_backbone: whether it brings its own backbone and runs beside no other.
     """
 
-    kind: ClassVar[str]
-    implementation: ClassVar[str]
     own_backbone: ClassVar[bool] = False
 
     @property
@@ -103,7 +107,7 @@ class MethodOptions(Strict):
 
 
 CELL_OPTIONS = ("encoder", "texts", "warm_start")  # options that a cell holds beside its method's
-OptionsT = TypeVar("OptionsT", bound=Strict)
+OptionsT = TypeVar("OptionsT", bound=ModuleOptions)
 
 
 def scope_under(objective: Objective) -> Literal["causal", "sequence"]:
@@ -114,7 +118,7 @@ def scope_under(objective: Objective) -> Literal["causal", "sequence"]:
 @functools.cache
 def known_methods() -> dict[str, type[MethodOptions]]:
     """Option class of each kind of method."""
-    return {model.kind: model for model in _scan("methods", MethodOptions)}
+    return {model.name: model for model in _scan("methods", MethodOptions)}
 
 
 def known_backbones(networks: Networks = "ours") -> dict[str, type[BackboneOptions]]:
@@ -126,31 +130,53 @@ def known_backbones(networks: Networks = "ours") -> dict[str, type[BackboneOptio
 def _all_backbones() -> dict[Networks, dict[str, type[BackboneOptions]]]:
     models = _scan("models", BackboneOptions)
     return {
-        networks: {model.backbone: model for model in models if model.networks == networks}
+        networks: {model.name: model for model in models if model.networks == networks}
         for networks in get_args(Networks)
     }
 
 
 def find_method(kind: str, where: str) -> type[MethodOptions]:
-    """Option class of a kind of method.
+    """Option class of a kind of method: one of `known_methods`, or that of `package.module.Class`.
 
     Raises:
         ConfigError: there is no such kind.
     """
-    return check_known(kind, known_methods(), "kind of method", where)
+    return _find(kind, known_methods(), MethodOptions, "kind of method", where)
 
 
 def find_backbone(name: str, networks: Networks, where: str) -> type[BackboneOptions]:
-    """Option class of a backbone.
+    """Option class of a backbone under a setting `networks`, else, where these lack it, the class of ours.
 
     Raises:
-        ConfigError: there is no such backbone, or only under another setting `networks`.
+        ConfigError: there is no such backbone.
     """
-    check_known(name, known_backbones(), "backbone", where)
-    models = known_backbones(networks)
-    if name not in models:
-        raise ConfigError(f"{where}: the release has no {name}; use `networks: ours` or one of {', '.join(models)}")
-    return models[name]
+    return _find(name, {**known_backbones(), **known_backbones(networks)}, BackboneOptions, "backbone", where)
+
+
+def _find(
+    name: str, known: Mapping[str, type[OptionsT]], base: type[OptionsT], what: str, where: str
+) -> type[OptionsT]:
+    if name in known or "." not in dotted(name):
+        return check_known(name, known, what, where)
+    try:
+        return _outside(dotted(name), base)
+    except Exception as error:  # of the user's module, which can raise anything
+        raise ConfigError(f"{where}: {what} {name!r}: {one_line(error)}") from error
+
+
+@functools.cache
+def _outside(path: str, base: type[OptionsT]) -> type[OptionsT]:
+    """The class `Options` in a class `package.module.Class` outside of this package, bound to that implementation.
+
+    Raises:
+        TypeError: it has no options that are a subclass of `base`.
+    """
+    module, _, name = path.rpartition(".")
+    options = getattr(getattr(importlib.import_module(module), name), "Options", None)
+    if not (isinstance(options, type) and issubclass(options, base)):
+        raise TypeError(f"it lacks a class `Options` that is a subclass of iadsr.config.options.{base.__name__}")
+    bound = {"name": path, "implementation": f"{module}:{name}", "__module__": module}
+    return type(options.__name__, (options,), bound)
 
 
 def _scan(room: str, base: type[OptionsT]) -> list[type[OptionsT]]:

@@ -8,9 +8,9 @@ from typing import Any
 
 from pydantic import Field
 
-from iadsr.config.fields import Name, Networks, Strict
-from iadsr.config.methods import load_method
-from iadsr.config.options import BackboneOptions, find_backbone, find_method, known_backbones
+from iadsr.config.fields import Key, Name, Networks, Strict
+from iadsr.config.methods import check_method, load_method
+from iadsr.config.options import find_backbone, find_method, known_backbones
 from iadsr.config.parse import check_known, parse, parse_part
 from iadsr.config.search import search_ranges
 from iadsr.config.settings import Settings
@@ -25,11 +25,11 @@ class Protocol(Strict):
     description: str = Field(description="one sentence for the report")
     extends: Name | None = Field(None, description="a protocol whose file this one changes, key by key")
     settings: dict[str, Any] = Field(default_factory=dict, description="settings of every cell")
-    backbones: dict[str, dict[str, Any]] = Field(default_factory=dict, description="options and overrides by backbone")
-    datasets: dict[str, dict[str, Any]] = Field(
+    backbones: dict[Key, dict[str, Any]] = Field(default_factory=dict, description="options and overrides by backbone")
+    datasets: dict[Key, dict[str, Any]] = Field(
         default_factory=dict, description="overrides by dataset, then by `dataset/backbone`"
     )
-    methods: dict[str, dict[str, Any]] = Field(
+    methods: dict[Key, dict[str, Any]] = Field(
         default_factory=dict, description="by kind of method: options that hold where a method's file leaves them out"
     )
     tuned: Name | None = Field(
@@ -77,16 +77,15 @@ def _check_parts(own: Protocol, merged: Protocol, folder: Path, where: str) -> N
         raise ConfigError(f"{where}: `tuned` needs `searched`: the settings that the search may vary")
     parse_part([Settings], own.settings, where, "settings.")
     for backbone, values in own.backbones.items():
-        check_known(backbone, known_backbones(), "backbone", f"{where}: backbones")
-        options = _options_model(_merged(merged, backbone, ""), backbone)
+        options = find_backbone(backbone, _networks(_merged(merged, backbone, "")), f"{where}: backbones")
         parse_part([Settings, options], values, where, f"backbones.{backbone}.")
     for key, values in own.datasets.items():
         dataset, both, backbone = key.partition("/")
         check_known(dataset, files_in(folder / "datasets"), "dataset", f"{where}: datasets")
         models: list[type[Strict]] = [Settings]
         if both:
-            check_known(backbone, known_backbones(), "backbone", f"{where}: datasets.{key}")
-            models.append(_options_model(_merged(merged, backbone, dataset), backbone))
+            networks = _networks(_merged(merged, backbone, dataset))
+            models.append(find_backbone(backbone, networks, f"{where}: datasets.{key}"))
         parse_part(models, values, where, f"datasets.{key}.")
     for kind, values in own.methods.items():
         parse_part([find_method(kind, f"{where}: methods")], values, where, f"methods.{kind}.")
@@ -123,11 +122,6 @@ def _merged(protocol: Protocol, backbone: str, dataset: str) -> dict[str, Any]:
     return merged
 
 
-def _options_model(merged: Mapping[str, Any], backbone: str) -> type[BackboneOptions]:
-    """Option class for the protocol's networks, else, where these lack the backbone, the class for ours."""
-    return {**known_backbones(), **known_backbones(_networks(merged))}[backbone]
-
-
 def _networks(merged: Mapping[str, Any]) -> Networks:
     return "released" if merged.get("networks") == "released" else "ours"
 
@@ -139,6 +133,9 @@ def resolve_settings(
     where = f"protocol '{protocol.name}' for {backbone} on {dataset}"
     merged = _merged(protocol, backbone, dataset)
     model = find_backbone(backbone, _networks(merged), where)
+    if model.networks != _networks(merged):
+        released = ", ".join(known_backbones("released"))
+        raise ConfigError(f"{where}: the release has no {backbone}; use `networks: ours` or one of {released}")
     # a protocol that extends another may change its networks: the options of the other networks then fall away
     options = parse(model, {key: merged[key] for key in merged if key in model.model_fields}, where)
     settings = parse(Settings, {key: merged[key] for key in merged if key in Settings.model_fields}, where)
@@ -177,8 +174,8 @@ def load_tuned(folder: Path, dataset: str, protocol: Protocol) -> dict[str, dict
     entries = load_yaml(path)
     for key, values in entries.items():
         backbone, _, label = str(key).partition("/")
-        check_known(backbone, known_backbones(), "backbone", f"{path}: {key}")
-        check_known(label, files_in(folder / "methods"), "method", f"{path}: {key}")
+        find_backbone(backbone, "ours", f"{path}: {key}")
+        check_method(folder, label, f"{path}: {key}")
         if not isinstance(values, dict):
             raise ConfigError(f"{path}: {key} must hold a mapping of keys to values")
         model = load_method(folder, label).model

@@ -16,9 +16,21 @@ from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 
 from iadsr.config.cell import Cell
 from iadsr.config.encoders import parse_encoder
-from iadsr.config.fields import Epochs, Folder, HomePath, Name, Names, Scalar, Seeds, Strict, check_distinct
-from iadsr.config.methods import MethodFile, load_method
-from iadsr.config.options import CELL_OPTIONS, MethodOptions, known_backbones
+from iadsr.config.fields import (
+    Epochs,
+    Folder,
+    HomePath,
+    Label,
+    Labels,
+    Name,
+    Names,
+    Scalar,
+    Seeds,
+    Strict,
+    check_distinct,
+)
+from iadsr.config.methods import MethodFile, check_method, load_method
+from iadsr.config.options import CELL_OPTIONS, MethodOptions, find_backbone
 from iadsr.config.parse import check_known, parse, parse_part
 from iadsr.config.protocol import Protocol, budget_pairs, load_protocol, load_tuned, resolve_settings
 from iadsr.config.settings import Settings
@@ -31,7 +43,7 @@ TUNING_SEED = 1000  # of the searches alone, so that values are not chosen for t
 class Sweep(Strict):
     """One method repeated with an option at several values; a cell is named `<method>-<option>=<value>`."""
 
-    method: Name
+    method: Label
     option: str
     values: Annotated[list[Scalar], AfterValidator(check_distinct)] = Field(min_length=1)
 
@@ -52,11 +64,11 @@ class Experiment(Strict):
         "order; spread: over protocols that differ in nothing but chance; budget: protocols beside those that extend "
         "them with a larger `budget`",
     )
-    baseline: str = Field("none", description="the method that every other one of this grid is tested against")
+    baseline: Label = Field("none", description="the method that every other one of this grid is tested against")
     datasets: Names | None = Field(None, description="as in the run file")
     protocols: Names | None = Field(None, description="as in the run file")
-    backbones: Names | None = Field(None, description="as in the run file")
-    methods: Names | None = Field(None, description="as in the run file")
+    backbones: Labels | None = Field(None, description="as in the run file")
+    methods: Labels | None = Field(None, description="as in the run file")
     sweeps: list[Sweep] = Field(default_factory=list, description="as in the run file, whose own are not taken over")
     seeds: Seeds | None = Field(None, description="as in the run file")
 
@@ -82,8 +94,8 @@ class RunConfig(Strict):
     encoder: dict[str, Any] = Field(description="the text encoder: `kind` and its options")
     llm2vec_python: HomePath | None = Field(None, description="a Python with the llm2vec package; none: --use-conda's")
     protocols: Names = Field(description="names of files in protocols/")
-    backbones: Names = Field(description="gru4rec, sasrec, caser")
-    methods: Names = Field(description="names of files in methods/")
+    backbones: Labels = Field(description="names of backbones, or `package.module:Class`")
+    methods: Labels = Field(description="names of files in methods/, or `package.module:Class`")
     sweeps: list[Sweep] = Field(default_factory=list, description="options to vary, one at a time")
     seeds: Seeds = Field(description="one training run for each")
     max_epochs: Epochs | None = Field(None, description="an upper limit for every protocol, for quick trials")
@@ -146,18 +158,19 @@ class RunConfig(Strict):
         Raises:
             ConfigError: with the key that names it.
         """
-        known: dict[str, Mapping[str, Any]] = {
-            key: files_in(folder / key) for key in ("datasets", "protocols", "methods")
-        }
-        known["backbones"] = known_backbones()
         parts: dict[str, RunConfig | Experiment] = {"": self}
         parts |= {f"experiments.{name}.": part for name, part in self.experiments.items()}
         for at, part in parts.items():
-            for key, names in known.items():
+            where = f"{self.where}: {at}"
+            for key, what in (("datasets", "dataset"), ("protocols", "protocol")):
                 for name in getattr(part, key) or ():
-                    check_known(name, names, key.removesuffix("s"), f"{self.where}: {at}{key}")
+                    check_known(name, files_in(folder / key), what, f"{where}{key}")
+            for name in part.backbones or ():
+                find_backbone(name, "ours", f"{where}backbones")
+            for label in part.methods or ():
+                check_method(folder, label, f"{where}methods")
             for sweep in part.sweeps:
-                check_known(sweep.method, known["methods"], "method", f"{self.where}: {at}sweeps")
+                check_method(folder, sweep.method, f"{where}sweeps")
 
     def searches(self, folder: Path, values: Mapping[str, Mapping[str, Any]] | None = None) -> list[Cell]:
         """One cell per search of the stage `tuning`: each method of the main grid under each protocol with `tuned`.

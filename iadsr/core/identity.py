@@ -10,9 +10,11 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
+import importlib.util
 from pathlib import Path
 from typing import Any
 
+from iadsr.core.errors import ConfigError
 from iadsr.core.files import value_digest
 
 PACKAGE = Path(__file__).resolve().parent.parent
@@ -32,7 +34,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "statistics": ("core", "sequences", "evaluation"),
     "reporting": ("core", "config"),
 }
-DECISIVE = ("columns", "seeding")  # modules of core that decide outcomes
+DECISIVE = ("columns", "seeding")  # modules of core that decide outcomes; the rest only reads and writes
+UNCOUNTED = ("config", "formats")  # the first counts through the digests of what it resolves, the other as most of core
 # Modules of these rooms that every choice uses; any other module serves one format of data, one encoder, backbone or
 # method, whose jobs alone an edit repeats.
 SHARED = {
@@ -47,31 +50,40 @@ SHARED = {
 def sources(room: str, **choices: str) -> tuple[Path, ...]:
     """Source files that decide the outcome of a stage, sorted.
 
-    `choices` narrow rooms to what one job can reach: `models="gru4rec"` leaves out the other backbones.
+    `choices` narrow rooms to what one job can reach: `models="gru4rec"` leaves out the other backbones. A choice
+    `module:Class` outside of this package adds its module's file, and leaves nothing out: it can import everything.
     """
     files: list[Path] = [PACKAGE / "cli.py"] if room == "reporting" else []  # it words the settings that a page shows
     for name in (room, *ALLOWED[room]):
-        if name in (
-            "config",
-            "formats",
-        ):  # the first counts through what it resolves, the digests of cells and encoders
-            continue
-        if name == "core":  # the rest, as `formats`, only reads and writes
-            files += [PACKAGE / "core" / f"{module}.py" for module in DECISIVE]
-            continue
-        for path in sorted((PACKAGE / name).glob("*.py")):
-            choice = choices.get(name)
-            if path.stem.endswith("_options"):  # as `config`
-                continue
-            if choice is None or path.stem in SHARED[name] or path.stem.removesuffix("_encoder") == choice:
+        choice = choices.get(name, ":")
+        for path in () if name in UNCOUNTED else (PACKAGE / name).glob("*.py"):
+            if name == "core":
+                counts = path.stem in DECISIVE
+            else:
+                counts = ":" in choice or path.stem in SHARED[name] or path.stem.removesuffix("_encoder") == choice
+            if counts and not path.stem.endswith("_options"):  # options count as `config` does
                 files.append(path)
+    files += [module_file(choice.partition(":")[0]) for choice in choices.values() if ":" in choice]
     return tuple(sorted(files))
+
+
+def module_file(module: str) -> Path:
+    """Source file of an importable module.
+
+    Raises:
+        ConfigError: it has none.
+    """
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        raise ConfigError(f"module {module} has no source file")
+    return Path(spec.origin)
 
 
 @functools.cache
 def source_digest(files: tuple[Path, ...]) -> str:
     """Digest of names and syntax trees: comments, docstrings and formatting do not count."""
-    return value_digest({str(path.relative_to(PACKAGE)): _syntax_digest(path) for path in files})
+    names = [str(path.relative_to(PACKAGE)) if path.is_relative_to(PACKAGE) else path.name for path in files]
+    return value_digest({name: _syntax_digest(path) for name, path in zip(names, files, strict=True)})
 
 
 @functools.cache

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import AfterValidator, Field, field_validator
 
-from iadsr.config.fields import Name, Remove, Temperature, Texts, Weight, check_distinct
+from iadsr.config.fields import Label, Remove, Temperature, Texts, Weight, check_distinct
 from iadsr.config.options import MethodOptions
 from iadsr.config.search import Search
 from iadsr.config.settings import Settings
@@ -34,7 +34,7 @@ class IADSROptions(MethodOptions):
     includes the target's text. R8-R10 change the cell's training settings.
     """
 
-    kind: ClassVar[str] = "iadsr"
+    name: ClassVar[str] = "iadsr"
     implementation: ClassVar[str] = "iadsr.methods.iadsr:build"
 
     variant: Literal["paper", "released"] = Field(
@@ -80,7 +80,7 @@ class IADSROptions(MethodOptions):
         description="0/1 samples, the soft samples behind them, as many dropped by chance (a control), or no mask at "
         "all: auxiliary losses only",
     )
-    match: Name | None = Field(
+    match: Label | None = Field(
         None,
         description="with `mask: random`: the method whose keep rates are copied, epoch by epoch and at test time; "
         "none: the rates at which its own scores would keep",

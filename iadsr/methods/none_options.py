@@ -10,5 +10,5 @@ from iadsr.config.options import MethodOptions
 class NoneOptions(MethodOptions):
     """The backbone alone."""
 
-    kind: ClassVar[str] = "none"
+    name: ClassVar[str] = "none"
     implementation: ClassVar[str] = "iadsr.methods.none:build"

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from iadsr.config.fields import Name, Remove
+from iadsr.config.fields import Label, Remove
 from iadsr.config.options import MethodOptions
 from iadsr.config.search import Search
 
@@ -14,10 +14,10 @@ from iadsr.config.search import Search
 class RandomDropOptions(MethodOptions):
     """A control: drops inputs at random, as many as another method's run dropped."""
 
-    kind: ClassVar[str] = "random_drop"
+    name: ClassVar[str] = "random_drop"
     implementation: ClassVar[str] = "iadsr.methods.random_drop:build"
 
-    match: Name = Field("iadsr", description="the method whose keep rates are copied, epoch by epoch and at test time")
+    match: Label = Field("iadsr", description="the method whose keep rates are copied, epoch by epoch and at test time")
     remove: Annotated[Remove, Search(choices=("zero", "pack"))] = Field(
         "zero", description="what becomes of a dropped input; see `iadsr`"
     )

@@ -18,7 +18,7 @@ class CaserOptions(BackboneOptions):
     Their output layer reads a user embedding. The default here reads the last item's embedding in its place.
     """
 
-    backbone: ClassVar[str] = "caser"
+    name: ClassVar[str] = "caser"
     implementation: ClassVar[str] = "iadsr.models.caser:build"
 
     window: Width = Field(5, description="how many recent items a position sees")

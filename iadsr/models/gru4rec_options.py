@@ -13,7 +13,7 @@ from iadsr.config.options import BackboneOptions
 class GRU4RecOptions(BackboneOptions):
     """Hidasi et al., ICLR 2016: a GRU over item embeddings."""
 
-    backbone: ClassVar[str] = "gru4rec"
+    name: ClassVar[str] = "gru4rec"
     implementation: ClassVar[str] = "iadsr.models.gru4rec:build"
 
     hidden: Width = Field(64, description="width of the recurrent state")

@@ -15,7 +15,7 @@ from iadsr.models.sasrec_options import check_heads
 class ReleasedGRU4RecOptions(BackboneOptions):
     """The release's GRU4Rec."""
 
-    backbone: ClassVar[str] = "gru4rec"
+    name: ClassVar[str] = "gru4rec"
     networks: ClassVar[Networks] = "released"
     implementation: ClassVar[str] = "iadsr.models.released:build"
 
@@ -26,7 +26,7 @@ class ReleasedGRU4RecOptions(BackboneOptions):
 class ReleasedSASRecOptions(BackboneOptions):
     """The release's SASRec: no causal mask, no padding mask."""
 
-    backbone: ClassVar[str] = "sasrec"
+    name: ClassVar[str] = "sasrec"
     networks: ClassVar[Networks] = "released"
     causal: ClassVar[bool] = False
     implementation: ClassVar[str] = "iadsr.models.released:build"
@@ -44,7 +44,7 @@ class ReleasedSASRecOptions(BackboneOptions):
 class ReleasedCaserOptions(BackboneOptions):
     """The release's Caser: filters over the whole input, a user embedding."""
 
-    backbone: ClassVar[str] = "caser"
+    name: ClassVar[str] = "caser"
     networks: ClassVar[Networks] = "released"
     causal: ClassVar[bool] = False
     implementation: ClassVar[str] = "iadsr.models.released:build"

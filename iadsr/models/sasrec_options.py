@@ -16,7 +16,7 @@ class SASRecOptions(BackboneOptions):
     """Causal self-attention after Kang and McAuley, ICDM 2018, whose own network is `norm: pre`, `activation: relu`,
     `attention_dropout` as high as `dropout`, two layers, one head, `inner` as wide as the embeddings."""
 
-    backbone: ClassVar[str] = "sasrec"
+    name: ClassVar[str] = "sasrec"
     implementation: ClassVar[str] = "iadsr.models.sasrec:build"
 
     layers: Layers = Field(2, description="attention blocks")

@@ -96,7 +96,7 @@ def run_cell(cell: Cell, root: Path, device_name: str, threads: int) -> None:
         check_writable(needed)
     inputs = input_files(cell, root)
     input_digests = {name: file_digest(path) for name, path in inputs.items()}
-    source = source_digest(sources("training", models=cell.network, methods=cell.kind))
+    source = source_digest(sources("training", **cell.modules))
     identity = value_digest(
         {"cell": cell.digest, "inputs": input_digests, "source": source, "threads": threads, "torch": torch.__version__}
     )

@@ -1,7 +1,6 @@
 # The validated configuration, the grid that follows from it, and the code that each stage depends on.
 import os
 import re
-import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -12,6 +11,8 @@ from snakemake_interface_executor_plugins.settings import DeploymentMethod
 HERE = Path(workflow.basedir)
 # The package of this checkout, not another one that may be installed: here, and in every job's Python.
 sys.path.insert(0, str(HERE))
+# Methods of the user's own, as `python -m iadsr` finds them.
+sys.path.append(os.getcwd())
 
 try:
     from iadsr.config.cell import Cell
@@ -20,7 +21,7 @@ try:
     from iadsr.core.files import value_digest, write_json
     from iadsr.core.identity import source_digest, sources
     from iadsr.core.locks import release_stale_lock
-    from iadsr.plan import announcement, check_folders, plan
+    from iadsr.plan import announcement, check_folders, plan, shell_prefix
 except ModuleNotFoundError as error:
     raise WorkflowError(
         f"{sys.executable}, which runs Snakemake, lacks the package '{error.name}': install pydantic and pyyaml there, "
@@ -33,13 +34,6 @@ PYTHON = Path("python" if CONDA else sys.executable)
 if CONDA:
     # Packages in ~/.local neither shadow those of an environment nor stand in for them when pip fills it.
     os.environ |= {"PYTHONNOUSERSITE": "1", "PIP_USER": "0"}
-# What a shell may have set for other programs does not reach a job.
-shell.prefix(
-    "set -euo pipefail; unset PYTHONHOME PYTHONOPTIMIZE PYTHONWARNINGS PYTHONINSPECT; "
-    f"export PYTHONPATH={shlex.quote(str(HERE))}; ".replace("{", "{{").replace(
-        "}", "}}"
-    )
-)
 if workflow.is_main_process and release_stale_lock(Path(".snakemake")):
     print("Snakemake was killed here before; its lock is removed.", file=sys.stderr)
 
@@ -65,6 +59,7 @@ try:
         if cell.encoder
     }
     check_folders(RUN, CELLS)
+    shell.prefix(shell_prefix(HERE, CELLS.values()))
 except IadsrError as error:
     raise WorkflowError(str(error)) from None
 

@@ -19,11 +19,7 @@ rule training:
         python=PYTHON,
         threads=RUN.threads,  # changes digits, so it retrains
         cell=lambda wildcards: cell_of(wildcards).digest,
-        source=lambda wildcards: source(
-            "training",
-            models=cell_of(wildcards).network,
-            methods=cell_of(wildcards).kind,
-        ),
+        source=lambda wildcards: source("training", **cell_of(wildcards).modules),
     message:
         "Training {wildcards.address}"
     shell:
