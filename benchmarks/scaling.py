@@ -23,7 +23,6 @@ import matplotlib
 matplotlib.use("Agg")
 import numpy as np
 import pandas as pd
-import torch
 from matplotlib import pyplot as plt
 from matplotlib.ticker import NullLocator
 from scipy.optimize import nnls
@@ -146,7 +145,7 @@ def measure(point: Point) -> dict[str, float]:
     began = time.perf_counter()
     training.epoch()
     trained = time.perf_counter()
-    scorer = Scorer(point.size.sequences(), "validation", point.cell, torch.device("cpu"))
+    scorer = Scorer(training.feed, "validation", point.cell)
     scorer.validation(training.model, "excluded", training.noise)
     scored = time.perf_counter()
     return {"training": trained - began, "scoring": scored - trained, "mib": _peak_mib() - before}

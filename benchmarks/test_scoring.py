@@ -14,8 +14,8 @@ from iadsr.training.score import Scorer
 def test_ranks_of_beauty_against_the_bare_product(timed: Time, side: str) -> None:
     """Exact ranks of 22,363 users among 12,101 items under both rules; encoding the users is left out of both."""
     training = Training(BEAUTY, cell(BEAUTY, "gru4rec"))
-    model, sequences = training.model.eval(), BEAUTY.sequences()
-    scorer = Scorer(sequences, "test", cell(BEAUTY, "gru4rec"), torch.device("cpu"))
+    model = training.model.eval()
+    scorer = Scorer(training.feed, "test", cell(BEAUTY, "gru4rec"))
     encoded = [(chosen, vectors) for chosen, vectors, _ in scorer._encoded(model, training.noise)]
     candidates = model.table.candidates
 

@@ -16,7 +16,7 @@ from iadsr.config.run import RunConfig, pick
 from iadsr.methods.method import Context
 from iadsr.sequences.samples import Samples, batches, training_samples
 from iadsr.sequences.split import Ints, Sequences
-from iadsr.training.data import Step, training_step
+from iadsr.training.feed import Feed, Step
 from iadsr.training.loop import AdamW, _follow
 from iadsr.training.recommender import Recommender, build_recommender
 
@@ -90,7 +90,7 @@ class Training:
         self.average, self.decay = copy.deepcopy(self.model), settings.average
         self.optimiser = AdamW(self.model.parameters(), settings.learning_rate, fused=True)
         self.noise = torch.Generator().manual_seed(0)
-        self.items = torch.as_tensor(size.sequences().items).long()
+        self.feed = Feed(size.sequences(), torch.device("cpu"))
         self.samples, self.batches = batches_of(
             size, settings.objective, settings.max_length, batch_size or settings.batch_size
         )
@@ -98,7 +98,7 @@ class Training:
 
     def prepared(self, chosen: Ints) -> tuple[Step, torch.Tensor]:
         """A batch and a mask that keeps everything."""
-        step = training_step(self.items, self.samples, chosen)
+        step = self.feed.step(self.samples, chosen)
         return step, torch.ones(step.slots.shape)
 
     def step(self, chosen: Ints | None = None) -> None:

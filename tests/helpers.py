@@ -13,6 +13,7 @@ from iadsr.config.options import CELL_OPTIONS, known_backbones, known_methods
 from iadsr.config.settings import Settings
 from iadsr.methods.method import Context
 from iadsr.sequences.split import Sequences
+from iadsr.training.feed import Feed, left_padding
 
 N_ITEMS, USERS = 40, 24
 
@@ -77,6 +78,11 @@ def small_cell(
         method_options=options,
         encoder=None,
     )
+
+
+def feed_of(sequences: Sequences, cell: Cell | None = None) -> Feed:
+    """The sequences on the CPU, padded as the cell's networks need."""
+    return Feed(sequences, torch.device("cpu"), None if cell is None else left_padding(cell))
 
 
 def diverging(made: Cell) -> Cell:

@@ -17,10 +17,11 @@ from iadsr.config.cell import Cell
 from iadsr.methods.method import Encoded
 from iadsr.sequences.samples import Samples, training_samples
 from iadsr.sequences.split import Sequences
-from iadsr.training.data import Step, left_padding, texts_on, training_step
+from iadsr.training.feed import Step
 from iadsr.training.loop import _epoch
 from iadsr.training.recommender import Recommender
 from iadsr.training.tally import Tally
+from tests.helpers import feed_of
 
 CPU = torch.device("cpu")
 _TOLERANCE = 1e-6
@@ -139,7 +140,7 @@ def _memory(model: Recommender, cell: Cell, sequences: Sequences, samples: Sampl
     torch.manual_seed(1)
     noise, keep = torch.Generator().manual_seed(2), torch.ones(samples.slots)
     still = torch.optim.SGD(model.parameters(), lr=0.0)
-    items, tally = torch.as_tensor(sequences.items).long(), Tally(sequences.n_items, None, CPU)
+    feed, tally = feed_of(sequences, cell), Tally(sequences.n_items, None, CPU)
     handed = torch.zeros(3, samples.slots)
 
     def note(_: Recommender, given: tuple[Step, Tensor, torch.Generator]) -> None:
@@ -148,17 +149,13 @@ def _memory(model: Recommender, cell: Cell, sequences: Sequences, samples: Sampl
 
     hook = model.register_forward_pre_hook(note)
     for number in (1, 2, 3):
-        _epoch(
-            model, model, still, items, texts_on(sequences, CPU), samples, cell, number, 3, keep, noise, tally, False
-        )
+        _epoch(model, model, still, feed, samples, cell, number, 3, keep, noise, tally, False)
     hook.remove()
     return handed
 
 
 def _step(model: Recommender, cell: Cell, sequences: Sequences, samples: Samples, chosen: np.ndarray) -> Step:
-    method = model.method
-    items, texts = torch.as_tensor(sequences.items).long(), texts_on(sequences, CPU)
-    return training_step(items, samples, chosen, left_padding(cell), method.mispairs, texts, method.sees_target)
+    return feed_of(sequences, cell).step(samples, chosen, model.method.asks_for)
 
 
 def _encode(model: Recommender, step: Step, mode: str) -> Encoded:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from iadsr.methods.iadsr import IADSR
 from iadsr.methods.masks import logistic_noise
-from iadsr.training.data import Step
+from iadsr.training.feed import Step
 from iadsr.training.recommender import Recommender
 
 

@@ -11,6 +11,7 @@ import ast
 import functools
 import hashlib
 import importlib.util
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,13 +57,10 @@ def sources(room: str, **choices: str) -> tuple[Path, ...]:
     files: list[Path] = [PACKAGE / "cli.py"] if room == "reporting" else []  # it words the settings that a page shows
     for name in (room, *ALLOWED[room]):
         choice = choices.get(name, ":")
-        for path in () if name in UNCOUNTED else (PACKAGE / name).glob("*.py"):
-            if name == "core":
-                counts = path.stem in DECISIVE
-            else:
-                counts = ":" in choice or path.stem in SHARED[name] or path.stem.removesuffix("_encoder") == choice
-            if counts and not path.stem.endswith("_options"):  # options count as `config` does
-                files.append(path)
+        # options count as `config` does
+        modules = {path.stem: path for path in (PACKAGE / name).glob("*.py") if not path.stem.endswith("_options")}
+        chosen = {*DECISIVE} if name == "core" else _reach(name, choice, modules)
+        files += () if name in UNCOUNTED else [modules[module] for module in chosen]
     files += [module_file(choice.partition(":")[0]) for choice in choices.values() if ":" in choice]
     return tuple(sorted(files))
 
@@ -79,6 +77,29 @@ def module_file(module: str) -> Path:
     return Path(spec.origin)
 
 
+def _reach(room: str, choice: str, modules: Mapping[str, Path]) -> set[str]:
+    """Modules of a room that one choice needs: the shared ones, `<choice>`, `<choice>_*` and what these import."""
+    if ":" in choice:
+        return {*modules}
+    reached = {*SHARED[room]}
+    following = {name for name in modules if name == choice or name.startswith(f"{choice}_")}
+    while following:
+        reached |= following
+        following = {name for module in following for name in _imports(modules[module], room)} & {*modules} - reached
+    return reached
+
+
+@functools.cache
+def _imports(path: Path, room: str) -> frozenset[str]:
+    """Modules of a room that a file imports."""
+    names = (node.module or "" for node in ast.walk(_parse(path)) if isinstance(node, ast.ImportFrom))
+    return frozenset(name.split(".")[2] for name in names if name.startswith(f"{PACKAGE.name}.{room}."))
+
+
+def _parse(path: Path) -> ast.Module:
+    return ast.parse(path.read_bytes(), filename=str(path))
+
+
 @functools.cache
 def source_digest(files: tuple[Path, ...]) -> str:
     """Digest of names and syntax trees: comments, docstrings and formatting do not count."""
@@ -88,8 +109,7 @@ def source_digest(files: tuple[Path, ...]) -> str:
 
 @functools.cache
 def _syntax_digest(path: Path) -> str:
-    tree = ast.parse(path.read_bytes(), filename=str(path))
-    return hashlib.sha256(repr(_canonical(tree)).encode()).hexdigest()
+    return hashlib.sha256(repr(_canonical(_parse(path))).encode()).hexdigest()
 
 
 def _canonical(node: Any) -> Any:

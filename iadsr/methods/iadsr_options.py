@@ -35,7 +35,7 @@ class IADSROptions(MethodOptions):
     """
 
     name: ClassVar[str] = "iadsr"
-    implementation: ClassVar[str] = "iadsr.methods.iadsr:build"
+    implementation: ClassVar[str] = "iadsr.methods.iadsr_choices:build"
 
     variant: Literal["paper", "released"] = Field(
         "paper",

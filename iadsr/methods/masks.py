@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -44,6 +46,11 @@ def harden(soft: Tensor) -> Tensor:
     """
     hard = (soft > 0.5).to(soft.dtype)
     return hard + (soft - soft.detach())
+
+
+def previous_rate(rates: npt.NDArray[np.float64], epoch: int) -> float:
+    """Keep rate for an epoch's inputs: that of a matched run's previous epoch, or of its last one; 1 in epoch 1."""
+    return 1.0 if epoch == 1 else float(rates[min(epoch - 2, len(rates) - 1)])
 
 
 def _uniform(like: Tensor, generator: torch.Generator) -> Tensor:

@@ -6,16 +6,17 @@ denoiser with nothing to drop run the very same computation on the same random s
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from iadsr.core.errors import IadsrError
+
+Asked = Literal["following", "history"]
 
 
 class Untrainable(IadsrError):
@@ -24,20 +25,16 @@ class Untrainable(IadsrError):
 
 @dataclass(frozen=True)
 class Batch:
-    """Inputs of B samples, padded on the right, or on the left as released.
+    """Inputs of B samples, padded on the right, or on the left for the released networks.
 
     Attributes:
         items: (B, T) item indices, 0 where padded.
-        lengths: (B,) positions that the network takes for inputs: all T where padding stands on the left, since the
-            release masks it nowhere.
+        lengths: (B,) positions that the network encodes. All T with padding on the left, which the released networks
+            do not mask.
         valid: (B, T) True where not padded.
-        inside: (N,) flat places in (B, T) of the N positions that are not padded.
+        inside: (N,) flat indices in (B, T) of the N positions that are not padded.
         users: (B,) user indices.
-        texts: (B, T) each position's row in the text table, or None: its item.
-        paired: (N,) text rows that the release aligns with each position of `inside` (R5), or None: their own.
-        judged: (B, T) text rows that the release judges each position by (R5), or None: their own.
-        target_text: (B,) text row of each sample's target (R11). In training alone, and only for a method that
-            declares `sees_target`.
+        texts: (B, T) text-table row of each position, or None: the row of its item.
     """
 
     items: Tensor
@@ -46,21 +43,49 @@ class Batch:
     inside: Tensor
     users: Tensor
     texts: Tensor | None = None
-    paired: Tensor | None = None
-    judged: Tensor | None = None
-    target_text: Tensor | None = None
 
     @property
     def text_rows(self) -> Tensor:
-        """(B, T) each position's row in the text table."""
+        """(B, T) text-table row of each position."""
         return self.items if self.texts is None else self.texts
 
     def select(self, rows: Tensor) -> Batch:
-        """The inputs of some rows (B,) alone, as a backbone needs them: without texts."""
+        """Inputs of some rows (B,), without texts."""
         valid = self.valid[rows]
         return Batch(
             self.items[rows], self.lengths[rows], valid, valid.flatten().nonzero().squeeze(1), self.users[rows]
         )
+
+
+class History(NamedTuple):
+    """Everything before each row's target, however long.
+
+    Attributes:
+        texts: (H,) text-table rows, one history after another.
+        counts: (B,) interactions of each history, on the host.
+        inputs: (B,) how many of them, the last ones, are inputs of the batch; on the host.
+    """
+
+    texts: Tensor
+    counts: npt.NDArray[np.int64]
+    inputs: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class TrainingBatch(Batch):
+    """Inputs of B training samples, and the parts of the data that the method `asks_for`; the others are None.
+
+    Scoring has none of them: `Method.denoise` gets a `Batch`.
+
+    Attributes:
+        following: (B, T) the item after each input; after the last one, the sample's target.
+        following_texts: (B, T) its text-table row.
+        history: see `History`.
+    """
+
+    following: Tensor | None = None
+    following_texts: Tensor | None = None
+    history: History | None = None
 
 
 @dataclass(frozen=True)
@@ -110,16 +135,15 @@ class Context:
 class Method(nn.Module):
     """The backbone alone, and the interface of every method."""
 
-    masks = False  # whether it can say, with `sampled_keep`, what it would drop of any input
-    remembers = False  # whether `Encoded.keep` of one epoch is handed back as `keep` in the next
-    mispairs = False  # whether it asks for `Batch.paired` and `Batch.judged`
-    sees_target = False  # whether it asks for `Batch.target_text`: a defect (R11), never an option of a fair method
+    has_mask = False  # implements `sample_mask`
+    remembers = False  # `Encoded.keep` of one epoch is passed as `keep` in the next
+    asks_for: frozenset[Asked] = frozenset()  # fields of `TrainingBatch` to fill
 
     def begin_epoch(self, epoch: int) -> None:
         """Told before each training epoch, counted from 1; after the last, that whose weights are kept."""
 
     def forward(
-        self, table: nn.Module, backbone: nn.Module, batch: Batch, keep: Tensor, noise: torch.Generator
+        self, table: nn.Module, backbone: nn.Module, batch: TrainingBatch, keep: Tensor, noise: torch.Generator
     ) -> Encoded:
         """One training step's states and auxiliary losses.
 
@@ -136,12 +160,6 @@ class Method(nn.Module):
         """States for scoring: no target, no auxiliary loss, no sampling that a method can do without."""
         return Encoded(backbone(table(batch.items), batch.lengths, batch.users))
 
-    def sampled_keep(self, table: nn.Module, backbone: nn.Module, batch: Batch, noise: torch.Generator) -> Tensor:
-        """(B, T) masks drawn as in training, for inputs that nobody trains on."""
+    def sample_mask(self, table: nn.Module, backbone: nn.Module, batch: Batch, noise: torch.Generator) -> Tensor:
+        """Draw (B, T) masks as in training, for inputs of any stage."""
         raise NotImplementedError
-
-
-def build_method(kind: str, context: Context, options: Mapping[str, Any]) -> Method:
-    """The method in module `iadsr.methods.<kind>`, with fresh parameters."""
-    method: Method = importlib.import_module(f"iadsr.methods.{kind}").build(context, **options)
-    return method

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from iadsr.methods.method import Context, Method
+from iadsr.methods.none_options import NoneOptions
 
 
-def build(context: Context) -> Method:
-    """Needs nothing."""
+def build(context: Context, options: NoneOptions) -> Method:
+    """The base class is this method."""
     return Method()

@@ -15,7 +15,7 @@ class RandomDropOptions(MethodOptions):
     """A control: drops inputs at random, as many as another method's run dropped."""
 
     name: ClassVar[str] = "random_drop"
-    implementation: ClassVar[str] = "iadsr.methods.random_drop:build"
+    implementation: ClassVar[str] = "iadsr.methods.random_drop:RandomDrop"
 
     match: Label = Field("iadsr", description="the method whose keep rates are copied, epoch by epoch and at test time")
     remove: Annotated[Remove, Search(choices=("zero", "pack"))] = Field(

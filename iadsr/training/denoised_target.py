@@ -15,37 +15,32 @@ from iadsr.config.cell import Cell
 from iadsr.methods.method import Batch
 from iadsr.models.backbone import last_states
 from iadsr.sequences.samples import batches, whole_samples
-from iadsr.sequences.split import Sequences
-from iadsr.training.data import gather, left_padding, texts_on
+from iadsr.training.feed import Feed
 from iadsr.training.recommender import Recommender
 from iadsr.training.score import ndcg, place_targets
 
 _BLOCK = 256
 
 
-def denoised_target(
-    model: Recommender, sequences: Sequences, cell: Cell, device: torch.device, noise: torch.Generator
-) -> dict[str, float] | None:
+def denoised_target(model: Recommender, feed: Feed, cell: Cell, noise: torch.Generator) -> dict[str, float] | None:
     """HR and NDCG of each user's last kept item, and the share of users with another target.
 
     Returns:
         None without a mask, and where items were injected: one of them could be the last that is kept.
     """
-    if not model.method.masks or sequences.injected is not None:
+    if not model.method.has_mask or feed.sequences.injected is not None:
         return None
-    items = torch.as_tensor(sequences.items, device=device).long()
-    samples = whole_samples(sequences, cell.settings.max_length)
-    texts, left = texts_on(sequences, device), left_padding(cell)
+    samples = whole_samples(feed.sequences, cell.settings.max_length)
     ranks, changed = [], []
     model.eval()
     with torch.inference_mode():
         for chosen in batches(samples, _BLOCK, None):
-            batch, _ = gather(items, samples, chosen, left, texts)
-            keep = model.method.sampled_keep(model.table, model.backbone, batch, noise) > 0.5
-            inputs, targets, last = split_kept(batch, keep & batch.valid, left)
+            batch, _ = feed.gather(samples, chosen)
+            keep = model.method.sample_mask(model.table, model.backbone, batch, noise) > 0.5
+            inputs, targets, last = split_kept(batch, keep & batch.valid, feed.left)
             states = model.backbone(model.table(inputs.items), inputs.lengths, inputs.users)
             scores = model.scores(last_states(states, inputs.lengths))
-            nobody = torch.zeros(0, dtype=torch.long, device=device)
+            nobody = torch.zeros(0, dtype=torch.long, device=feed.device)
             ranks.append(place_targets(scores, targets - model.table.first, nobody, nobody)["kept"].rank.double())
             changed.append(targets != last)
     rank = torch.cat(ranks)

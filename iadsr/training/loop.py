@@ -18,9 +18,8 @@ from iadsr.config.cell import Cell
 from iadsr.core.errors import IadsrError
 from iadsr.core.seeding import derive, generator
 from iadsr.sequences.samples import Samples, batches, training_samples
-from iadsr.sequences.split import Sequences
 from iadsr.training.checkpoint import resume, save_checkpoint
-from iadsr.training.data import left_padding, texts_on, training_step
+from iadsr.training.feed import Feed
 from iadsr.training.recommender import Recommender
 from iadsr.training.schedule import epochs_of, rate_factor, validated_epochs
 from iadsr.training.score import Scorer
@@ -119,9 +118,8 @@ class Totals:
 
 def train(
     model: Recommender,
-    sequences: Sequences,
+    feed: Feed,
     cell: Cell,
-    device: torch.device,
     checkpoint: Path | None = None,
     observe: Callable[[int, float], None] | None = None,
 ) -> Outcome:
@@ -137,14 +135,12 @@ def train(
     Returns:
         The outcome. A loss that is not finite ends training with `diverged` set and the weights of the best epoch.
     """
-    settings = cell.settings
+    settings, sequences, device = cell.settings, feed.sequences, feed.device
     model.to(device)
     optimiser = AdamW(model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
     for group in optimiser.param_groups:
         group["decoupled_weight_decay"] = settings.optimiser == "adamw"
-    items, texts = torch.as_tensor(sequences.items, device=device).long(), texts_on(sequences, device)
-    flags = None if sequences.noise is None else torch.as_tensor(sequences.noise, device=device)
-    scorer = Scorer(sequences, "validation", cell, device)
+    scorer = Scorer(feed, "validation", cell)
     noise = torch.Generator(device).manual_seed(derive(cell.seed, "noise"))
     scored = average_of(model) if settings.average else model
     outcome = Outcome()
@@ -180,7 +176,7 @@ def train(
             stored["best_epoch"],
             stored["best_validation"],
             stored["best_score"],
-            Tally(sequences.n_items, flags, device) if stored["tally"] else None,
+            Tally(sequences.n_items, feed.noise, device) if stored["tally"] else None,
         )
         for name, sums in stored["tally"].items():
             setattr(outcome.tally, name, sums)
@@ -201,12 +197,10 @@ def train(
         )
         if keep is None:
             keep = torch.ones(samples.slots, device=device)
-        tally = Tally(sequences.n_items, flags, device)
+        tally = Tally(sequences.n_items, feed.noise, device)
         try:
             looked = number in validated
-            means = _epoch(
-                model, scored, optimiser, items, texts, samples, cell, number, epochs, keep, noise, tally, looked
-            )
+            means = _epoch(model, scored, optimiser, feed, samples, cell, number, epochs, keep, noise, tally, looked)
             validation = scorer.validation(scored, settings.ranking, evaluation_noise(cell, device)) if looked else None
             row = _row(number, means, validation, time.monotonic() - started)
         except Diverged as error:
@@ -235,8 +229,7 @@ def _epoch(
     model: Recommender,
     scored: Recommender,
     optimiser: torch.optim.Optimizer,
-    items: Tensor,
-    texts: Tensor | None,
+    feed: Feed,
     samples: Samples,
     cell: Cell,
     number: int,
@@ -254,7 +247,7 @@ def _epoch(
     Returns:
         The mean of everything measured, by name; `mask_gradient` squared.
     """
-    settings, method, left = cell.settings, model.method, left_padding(cell)
+    settings, method = cell.settings, model.method
     totals = Totals()
     model.train()
     method.begin_epoch(number)
@@ -268,7 +261,7 @@ def _epoch(
         progress = (number - 1 + (index + 0.5) / len(chosen_ones)) / epochs
         for group in optimiser.param_groups:
             group["lr"] = group.setdefault("initial_lr", group["lr"]) * rate_factor(settings, progress)
-        step = training_step(items, samples, chosen, left, method.mispairs, texts, method.sees_target)
+        step = feed.step(samples, chosen, method.asks_for)
         # padding is never dropped: where the release encodes it, it is an input like any other
         previous = torch.where(step.batch.valid, keep[step.slots], 1.0) if method.remembers else keep[:1]
         losses, encoded = model(step, previous.expand(step.slots.shape), noise)

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from iadsr.config.cell import Cell
+from iadsr.config.options import find_method
 from iadsr.core.seeding import derive
-from iadsr.methods.method import Batch, Context, Encoded, Method, build_method
+from iadsr.methods.method import Batch, Context, Encoded, Method
 from iadsr.models.backbone import ItemTable, build_backbone, last_states
 from iadsr.models.loss import softmax_loss
-from iadsr.training.data import Step
+from iadsr.training.feed import Step
 
 if TYPE_CHECKING:
     from iadsr.models.released import ReleasedTable
@@ -95,12 +96,20 @@ def build_recommender(cell: Cell, n_items: int, n_users: int, context: Context) 
                 cell.backbone, n_users, settings.dimension, settings.max_length, settings.dropout, options
             )
         torch.manual_seed(derive(cell.seed, "method"))
-        method = build_method(cell.kind, context, cell.method_options)
+        method = build_method(cell, context)
         model = Recommender(table, backbone, method, settings.bounded, settings.loss == "in_batch")
         if settings.networks == "released" and cell.backbone == "sasrec":
             torch.manual_seed(derive(cell.seed, "backbone"))
             released.initialise_sasrec(model)
     return model
+
+
+def build_method(cell: Cell, context: Context) -> Method:
+    """The cell's method, with fresh parameters."""
+    options = find_method(cell.kind, cell.address)
+    module, _, name = options.implementation.partition(":")
+    method: Method = getattr(importlib.import_module(module), name)(context, options(**cell.method_options))
+    return method
 
 
 def state_width(cell: Cell) -> int:

@@ -49,6 +49,7 @@ from iadsr.sequences.texts import with_text_rows
 from iadsr.sequences.variants import inject_noise, shuffle_ties
 from iadsr.training.checkpoint import checkpoint_path
 from iadsr.training.denoised_target import denoised_target
+from iadsr.training.feed import Feed, left_padding
 from iadsr.training.finished import digests, find_finished, link_files
 from iadsr.training.loop import Diverged, Epoch, Outcome, evaluation_noise, train
 from iadsr.training.recommender import Recommender, build_recommender, state_width
@@ -118,12 +119,13 @@ def run_cell(cell: Cell, root: Path, device_name: str, threads: int) -> None:
         context = load_context(cell, inputs, vectors, device)
         model = build_recommender(cell, sequences.n_items, len(sequences.users), context)
         parameters = sum(weight.numel() for weight in model.parameters())
-        scorer = Scorer(sequences, "test", cell, device)
+        feed = Feed(sequences, device, left_padding(cell))
+        scorer = Scorer(feed, "test", cell)
         if sequences.noise is not None:
             _, _, mask["untrained_auc"] = scorer.ranks(model.to(device).eval(), evaluation_noise(cell, device))
         if cell.warm_start:
-            stage_one = train_alone(model, sequences, cell, device, checkpoints[1])
-        outcome = train(model, sequences, cell, device, checkpoints[0])
+            stage_one = train_alone(model, feed, cell, checkpoints[1])
+        outcome = train(model, feed, cell, checkpoints[0])
         if outcome.diverged is None:
             ranks, tested, auc = scorer.ranks(model.eval(), evaluation_noise(cell, device))
             if outcome.tally is not None and tested.inputs:
@@ -135,7 +137,7 @@ def run_cell(cell: Cell, root: Path, device_name: str, threads: int) -> None:
                     **mask_figures(outcome.tally, "train_"),
                 }
             mask["noise_auc"] = auc
-            inflated = denoised_target(model, sequences, cell, device, evaluation_noise(cell, device))
+            inflated = denoised_target(model, feed, cell, evaluation_noise(cell, device))
             unlearned = why_untrained(outcome)
     except Unmatched as error:
         outcome, unlearned = Outcome(), str(error)
@@ -203,9 +205,7 @@ def varied(sequences: Sequences, cell: Cell) -> Sequences:
     return inject_noise(shuffle_ties(sequences, cell.settings.tie_break), cell.settings.injected_noise)
 
 
-def train_alone(
-    model: Recommender, sequences: Sequences, cell: Cell, device: torch.device, checkpoint: Path | None = None
-) -> float:
+def train_alone(model: Recommender, feed: Feed, cell: Cell, checkpoint: Path | None = None) -> float:
     """The first of two stages: train the model's table and backbone without its method, as `none` would be.
 
     Returns:
@@ -216,7 +216,7 @@ def train_alone(
     """
     began = time.monotonic()
     alone = Recommender(model.table, model.backbone, Method(), model.bounded, model.in_batch)
-    outcome = train(alone, sequences, cell.model_copy(update={"warm_start": False}), device, checkpoint)
+    outcome = train(alone, feed, cell.model_copy(update={"warm_start": False}), checkpoint)
     if outcome.diverged is not None:
         raise Diverged(f"without the method, {outcome.diverged}")
     return time.monotonic() - began

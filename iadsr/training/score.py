@@ -17,7 +17,7 @@ from iadsr.core import columns as c
 from iadsr.methods.method import Batch, Encoded
 from iadsr.sequences.samples import batches, evaluation_samples, history_bounds, ranges
 from iadsr.sequences.split import Ints, Sequences, Stage
-from iadsr.training.data import gather, left_padding, texts_on
+from iadsr.training.feed import Feed
 from iadsr.training.recommender import Recommender
 from iadsr.training.tally import Tally
 
@@ -71,13 +71,11 @@ def ndcg(rank: Tensor, k: int) -> Tensor:
 class Scorer:
     """Scores users at a stage; index arrays are made once and serve every epoch."""
 
-    def __init__(self, sequences: Sequences, stage: Stage, cell: Cell, device: torch.device) -> None:
-        self.items = torch.as_tensor(sequences.items, device=device).long()
-        self.texts = texts_on(sequences, device)
-        self.left = left_padding(cell)
+    def __init__(self, feed: Feed, stage: Stage, cell: Cell) -> None:
+        self.feed = feed
+        sequences, device = feed.sequences, feed.device
         self.samples = evaluation_samples(sequences, stage, cell.settings.max_length)
-        self.targets = self.items[torch.as_tensor(sequences.target_positions(stage), device=device)]
-        self.sequences = sequences
+        self.targets = feed.items[torch.as_tensor(sequences.target_positions(stage), device=device)]
         begin, end = history_bounds(sequences, stage)
         self.history_length = end - begin
         users, seen = _history(sequences, begin, end, sequences.target_positions(stage))
@@ -102,12 +100,8 @@ class Scorer:
             noise item scores below a genuine one, None without known noise or scores.
         """
         columns: dict[str, list[npt.NDArray[np.generic]]] = {}
-        flags = self.sequences.noise
-        tally = Tally(
-            self.sequences.n_items,
-            None if flags is None else torch.as_tensor(flags, device=self.items.device),
-            self.items.device,
-        )
+        sequences = self.feed.sequences
+        tally = Tally(sequences.n_items, self.feed.noise, self.feed.device)
         first = model.table.first
         scored: list[npt.NDArray[np.float64]] = []
         noisy: list[npt.NDArray[np.bool_]] = []
@@ -122,16 +116,16 @@ class Scorer:
                     columns.setdefault(c.top_column(ranking), []).append(tops[ranking])
             if encoded.keep is not None:
                 tally.add(*(part[batch.valid] for part in (batch.items, encoded.keep, positions)))
-            if encoded.score is not None and self.sequences.noise is not None:
+            if encoded.score is not None and sequences.noise is not None:
                 scored.append(encoded.score[batch.valid].double().cpu().numpy())
-                noisy.append(self.sequences.noise[positions[batch.valid].cpu().numpy()])
+                noisy.append(sequences.noise[positions[batch.valid].cpu().numpy()])
         joined = {name: np.concatenate(parts) for name, parts in columns.items()}
         targets = self.targets.cpu().numpy()
         table = pd.DataFrame(
             {
-                c.USER: self.sequences.users.astype(object),
+                c.USER: sequences.users.astype(object),
                 c.TARGET: targets.astype(np.int32),
-                c.TARGET_TRAIN_COUNT: self.sequences.train_counts()[targets].astype(np.int32),
+                c.TARGET_TRAIN_COUNT: sequences.train_counts()[targets].astype(np.int32),
                 c.HISTORY_LENGTH: self.history_length.astype(np.int32),
                 **{name: list(values) if values.ndim == 2 else values for name, values in joined.items()},
             }
@@ -146,7 +140,7 @@ class Scorer:
         model.eval()
         with torch.inference_mode():
             for chosen in batches(self.samples, _BLOCK, None):
-                batch, positions = gather(self.items, self.samples, chosen, self.left, self.texts)
+                batch, positions = self.feed.gather(self.samples, chosen)
                 vectors, encoded = model.represent(batch, noise)
                 yield chosen, vectors, (batch, positions, encoded)
 

@@ -26,8 +26,9 @@ from iadsr.core.errors import IadsrError, is_out_of_memory, one_line
 from iadsr.core.files import check_writable, file_digest, reading, value_digest, write_csv
 from iadsr.core.seeding import derive
 from iadsr.methods.method import Context, Untrainable
-from iadsr.sequences.split import Sequences, hide_test, load_sequences
+from iadsr.sequences.split import hide_test, load_sequences
 from iadsr.sequences.variants import inject_noise, shuffle_ties
+from iadsr.training.feed import Feed, left_padding
 from iadsr.training.loop import Diverged, train
 from iadsr.training.recommender import build_recommender
 from iadsr.training.run import input_files, load_context, load_text, set_up_torch, train_alone
@@ -65,9 +66,8 @@ class Result:
 class Data:
     """What every trial of a search trains on. No test item is in it."""
 
-    sequences: Sequences
+    feed: Feed
     context: Context
-    device: torch.device
 
 
 def run_search(run: RunConfig, folder: Path, cell: Cell, trials: int) -> pd.DataFrame:
@@ -133,7 +133,7 @@ def load_data(cell: Cell, inputs: dict[str, Path], device: torch.device) -> Data
     if cell.encoder is not None:
         sequences, vectors = load_text(cell, inputs, sequences)
     hidden = inject_noise(hide_test(sequences), cell.settings.injected_noise)
-    return Data(hidden, load_context(cell, inputs, vectors, device), device)
+    return Data(Feed(hidden, device, left_padding(cell)), load_context(cell, inputs, vectors, device))
 
 
 def open_study(path: Path, identity: str) -> optuna.Study:
@@ -221,10 +221,10 @@ def train_once(cell: Cell, data: Data, observe: Observe) -> tuple[str, float | N
         The state, the best validation NDCG@10 and its epoch.
     """
     try:
-        model = build_recommender(cell, data.sequences.n_items, len(data.sequences.users), data.context)
+        model = build_recommender(cell, data.feed.sequences.n_items, len(data.feed.sequences.users), data.context)
         if cell.warm_start:
-            train_alone(model, data.sequences, cell, data.device)
-        outcome = train(model, data.sequences, cell, data.device, observe=observe)
+            train_alone(model, data.feed, cell)
+        outcome = train(model, data.feed, cell, observe=observe)
     except (Untrainable, Diverged):
         return DIVERGED, None, 0
     except (IadsrError, OSError, optuna.TrialPruned, torch.AcceleratorError):

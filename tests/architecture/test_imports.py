@@ -63,19 +63,20 @@ CHOICES = {
 }
 
 
+def test_a_choice_takes_along_what_it_imports() -> None:
+    names = {str(path.relative_to(PACKAGE)) for path in sources("training", models="gru4rec", methods="iadsr")}
+    assert {"methods/iadsr.py", "methods/iadsr_choices.py", "methods/defects.py"} <= names
+    assert "methods/random_drop.py" not in names
+
+
 @pytest.mark.parametrize("room", SHARED)
 def test_an_edit_of_one_choice_leaves_the_others_alone(room: str) -> None:
-    paths = [path for path in (PACKAGE / room).glob("*.py") if not path.stem.endswith("_options")]
-    modules = {path.stem.removesuffix("_encoder") for path in paths}
-    shared = {path.removesuffix("_encoder") for path in SHARED[room]}
-    assert modules == set(CHOICES[room]) | shared
-    for choice in CHOICES[room]:
-        reached = {path.stem.removesuffix("_encoder") for path in sources(room, **{room: choice})}
-        assert reached & modules == {choice} | shared
-    for path in (PACKAGE / room).glob("*.py"):
-        if path.stem.removesuffix("_encoder") in CHOICES[room]:  # one choice never imports another
-            own = {name.split(".")[2] for name in imported(path) if name.startswith(f"iadsr.{room}.")}
-            assert own <= set(SHARED[room])
+    reached = {choice: {path.stem for path in sources(room, **{room: choice})} for choice in CHOICES[room]}
+    modules = {path.stem for path in (PACKAGE / room).glob("*.py") if not path.stem.endswith("_options")}
+    assert modules <= set().union(*reached.values()), "every module serves something"
+    for choice, names in reached.items():
+        others = {name for other in CHOICES[room] if other != choice for name in (other, f"{other}_encoder")}
+        assert not names & others
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,10 @@ from iadsr.config.cell import Cell
 from iadsr.config.options import known_backbones, known_methods
 from iadsr.sequences.samples import training_samples
 from iadsr.sequences.variants import inject_noise
-from iadsr.training.data import training_step
 from iadsr.training.loop import train
 from iadsr.training.recommender import Recommender, build_recommender, state_width
-from tests.helpers import N_ITEMS, USERS, context, joined_sequences, small_cell, small_sequences
-from tests.leaks import CPU, memory_leak, padding_leak, target_leak
+from tests.helpers import N_ITEMS, USERS, context, feed_of, joined_sequences, small_cell, small_sequences
+from tests.leaks import memory_leak, padding_leak, target_leak
 
 GRID = list(itertools.product(known_backbones(), known_methods(), ["last", "prefix", "all"]))
 # A few short histories: every sample and place of theirs is tried.
@@ -145,7 +144,7 @@ def test_training_never_reads_a_held_out_item(held_out: str) -> None:
     cell = small_cell("gru4rec", "iadsr", "all", {"theta": -2.0}, epochs=1)
     for sequences in (whole, replace(whole, items=items)):
         model = build_recommender(cell, N_ITEMS, USERS, context())
-        outcome = train(model, sequences, cell, CPU)
+        outcome = train(model, feed_of(sequences), cell)
         outcomes.append((outcome.curve[0].loss, model.state_dict()))
     assert outcomes[0][0] == outcomes[1][0]
     assert all(torch.equal(outcomes[0][1][name], value) for name, value in outcomes[1][1].items())
@@ -155,14 +154,13 @@ def test_training_never_reads_a_held_out_item(held_out: str) -> None:
 def test_padding_that_a_network_encodes_is_never_dropped(backbone: str) -> None:
     """The release pads on the left and masks nothing: a method drops items, not padding."""
     sequences = small_sequences()
-    items = torch.as_tensor(sequences.items).long()
     for kind in ("iadsr", "random_drop"):
         options = {"alignment": 1.0, "reconstruction": 1.0, "theta": -2.0} if kind == "iadsr" else {}
         cell = small_cell(backbone, kind, "last", options, networks="released")
         model = build_recommender(cell, N_ITEMS, USERS, context(128)).eval()
         model.method.begin_epoch(2)
         samples = training_samples(sequences, "last", 8, np.random.default_rng(0))
-        batch = training_step(items, samples, np.arange(12), 8).batch
+        batch = feed_of(sequences, cell).step(samples, np.arange(12)).batch
         encoded = model.method.denoise(model.table, model.backbone, batch, torch.Generator().manual_seed(0))
         assert encoded.keep is not None
         assert not batch.valid.all()

@@ -12,9 +12,9 @@ import torch
 
 from iadsr.config.options import known_backbones
 from iadsr.sequences.samples import training_samples
-from iadsr.training.data import Step, training_step
+from iadsr.training.feed import Step
 from iadsr.training.recommender import Recommender, build_recommender
-from tests.helpers import N_ITEMS, USERS, context, small_cell, small_sequences
+from tests.helpers import N_ITEMS, USERS, context, feed_of, small_cell, small_sequences
 
 OBJECTIVES = {"none": "all", "iadsr": "all", "random_drop": "prefix"}
 
@@ -25,7 +25,7 @@ def model_and_step(backbone: str, kind: str) -> tuple[Recommender, Step, torch.T
     model = build_recommender(cell, N_ITEMS, USERS, context())
     sequences = small_sequences()
     samples = training_samples(sequences, cell.settings.objective, 8, np.random.default_rng(0))
-    step = training_step(torch.as_tensor(sequences.items).long(), samples, np.arange(6))
+    step = feed_of(sequences).step(samples, np.arange(6))
     return model, step, torch.ones(step.slots.shape)
 
 

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from iadsr.config.cell import Cell
-from iadsr.methods.method import Batch, Encoded, Method
+from iadsr.methods.method import Asked, Batch, Encoded, Method, TrainingBatch
 from iadsr.models import caser, sasrec
 from iadsr.sequences.samples import Samples
-from iadsr.training import data
+from iadsr.training.feed import Feed
 from iadsr.training.recommender import Recommender, build_recommender
 from tests import leaks
 from tests.helpers import N_ITEMS, USERS, context, small_sequences
@@ -136,15 +136,15 @@ def test_a_mean_over_the_whole_input_under_all_is_caught() -> None:
 
 def test_a_target_told_while_scoring_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """The data path itself: inputs that reach one item too far."""
-    real = data.gather
+    real = Feed.gather
 
-    def longer(items: Tensor, samples, chosen, left=None, texts=None):  # type: ignore[no-untyped-def]
-        batch, positions = real(items, samples, chosen, left, texts)
+    def longer(self, samples, chosen):  # type: ignore[no-untyped-def]
+        batch, positions = real(self, samples, chosen)
         ends = batch.items.clone()
-        ends[:, 0] = items[torch.as_tensor(samples.start[chosen] + samples.length[chosen])]
+        ends[:, 0] = self.items[torch.as_tensor(samples.start[chosen] + samples.length[chosen])]
         return Batch(ends, batch.lengths, batch.valid, batch.inside, batch.users), positions
 
-    monkeypatch.setattr(data, "gather", longer)
+    monkeypatch.setattr(Feed, "gather", longer)
     for objective in ("last", "prefix"):
         assert caught(*model_of("gru4rec", "none", objective)) is not None
 
@@ -185,14 +185,14 @@ def test_places_counted_from_a_rows_end_are_caught() -> None:
 class TargetInLoss(Method):
     """States and masks are fair; an auxiliary loss is told the target."""
 
-    sees_target = True
+    asks_for: frozenset[Asked] = frozenset({"following"})
 
     def forward(
-        self, table: nn.Module, backbone: nn.Module, batch: Batch, keep: Tensor, noise: torch.Generator
+        self, table: nn.Module, backbone: nn.Module, batch: TrainingBatch, keep: Tensor, noise: torch.Generator
     ) -> Encoded:
         states = super().forward(table, backbone, batch, keep, noise).states
-        assert batch.target_text is not None
-        return Encoded(states, {"hint": batch.target_text.float().mean() * states.square().mean()})
+        assert batch.following is not None
+        return Encoded(states, {"hint": batch.following[:, -1].float().mean() * states.square().mean()})
 
 
 @pytest.mark.parametrize("objective", ["last", "prefix"])
@@ -204,14 +204,12 @@ def test_a_loss_that_is_told_the_target_is_caught(objective: str) -> None:
 
 def test_a_gate_that_reads_the_target_is_caught() -> None:
     class Gate(Method):
-        sees_target = True
+        asks_for: frozenset[Asked] = frozenset({"following"})
 
         def forward(self, *parts: Any) -> Encoded:
-            batch: Batch = parts[2]
-            assert batch.target_text is not None
-            return replace(
-                super().forward(*parts), gate=(batch.target_text % 2 == 0).unsqueeze(1).expand_as(batch.items)
-            )
+            batch: TrainingBatch = parts[2]
+            assert batch.following is not None
+            return replace(super().forward(*parts), gate=batch.following % 2 == 0)
 
     model, cell = model_of("gru4rec", "none", "last")
     model.method = Gate()

@@ -32,7 +32,7 @@ from iadsr.training.loop import evaluation_noise, train
 from iadsr.training.recommender import build_recommender, state_width
 from iadsr.training.run import run_cell
 from iadsr.training.score import Scorer
-from tests.helpers import context, small_cell, small_sequences
+from tests.helpers import context, feed_of, small_cell, small_sequences
 
 FOLDER = Path(__file__).resolve().parents[2] / "workflow" / "config"
 
@@ -133,10 +133,10 @@ def test_every_setting_reaches_the_run(run: Callable[[Cell], dict[str, Any]], na
 def fit(cell: Cell, sequences: Sequences, told: Context) -> dict[str, Any]:
     """Train a cell in memory: its curve, ranks and number of parameters."""
     model = build_recommender(cell, sequences.n_items, len(sequences.users), told)
-    device = torch.device("cpu")
-    outcome = train(model, sequences, cell, device)
+    device, feed = torch.device("cpu"), feed_of(sequences, cell)
+    outcome = train(model, feed, cell)
     assert outcome.diverged is None
-    ranks, *_ = Scorer(sequences, "test", cell, device).ranks(model.eval(), evaluation_noise(cell, device))
+    ranks, *_ = Scorer(feed, "test", cell).ranks(model.eval(), evaluation_noise(cell, device))
     rows = [{name: value for name, value in epoch.flat().items() if name != "seconds"} for epoch in outcome.curve]
     return {
         "curve": rows,

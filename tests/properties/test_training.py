@@ -16,18 +16,18 @@ from iadsr.training import loop
 from iadsr.training.loop import Outcome, evaluation_noise, train
 from iadsr.training.recommender import Recommender, build_recommender
 from iadsr.training.score import Scorer
-from tests.helpers import N_ITEMS, USERS, context, diverging, small_cell, small_sequences
+from tests.helpers import N_ITEMS, USERS, context, diverging, feed_of, small_cell, small_sequences
 
 CPU = torch.device("cpu")
 
 
 def run(cell: Cell, made_of: Context | None = None, checkpoint: Path | None = None) -> tuple[Recommender, Outcome]:
     model = build_recommender(cell, N_ITEMS, USERS, made_of or context())
-    return model, train(model, small_sequences(), cell, CPU, checkpoint)
+    return model, train(model, feed_of(small_sequences(), cell), cell, checkpoint)
 
 
 def ranks(model: Recommender, cell: Cell) -> pd.DataFrame:
-    scorer = Scorer(small_sequences(), "test", cell, CPU)
+    scorer = Scorer(feed_of(small_sequences(), cell), "test", cell)
     return scorer.ranks(model, evaluation_noise(cell, CPU))[0]
 
 
@@ -232,7 +232,7 @@ def test_weight_decay_is_apart_from_the_gradient_or_part_of_it(optimiser: str) -
     before = build_recommender(cell, N_ITEMS + 1, USERS, Context(8, 8))
     absent = before.table.embedding.weight[-1].detach().clone()  # type: ignore[union-attr,index]
     model = build_recommender(cell, N_ITEMS + 1, USERS, Context(8, 8))
-    train(model, replace(sequences, n_items=N_ITEMS + 1), cell, CPU)
+    train(model, feed_of(replace(sequences, n_items=N_ITEMS + 1)), cell)
     after = model.table.embedding.weight[-1].detach()  # type: ignore[union-attr,index]
     alone = torch.nn.Parameter(absent)
     kinds = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
@@ -266,6 +266,7 @@ def test_it_learns_the_ring(backbone: str, objective: str) -> None:
     )
     sequences = small_sequences(users=120)
     model = build_recommender(cell, N_ITEMS, USERS, Context(16, 16))
-    train(model, sequences, cell, CPU)
-    table = Scorer(sequences, "test", cell, CPU).ranks(model, evaluation_noise(cell, CPU))[0]
+    feed = feed_of(sequences)
+    train(model, feed, cell)
+    table = Scorer(feed, "test", cell).ranks(model, evaluation_noise(cell, CPU))[0]
     assert (table["rank_kept"] <= 2).mean() > 0.6

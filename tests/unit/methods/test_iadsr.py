@@ -11,9 +11,10 @@ from torch import nn
 
 from iadsr.config.options import CELL_OPTIONS
 from iadsr.config.settings import Settings
-from iadsr.methods.iadsr import IADSR, _recent_mean, build, project_texts
+from iadsr.methods.iadsr import IADSR, project_texts
+from iadsr.methods.iadsr_choices import RandomMask, build, recent_mean
 from iadsr.methods.iadsr_options import IADSROptions
-from iadsr.methods.method import Batch, Context
+from iadsr.methods.method import Batch, Context, TrainingBatch
 from iadsr.models.backbone import ItemTable
 
 TEXT = torch.cat((torch.zeros(1, 5), torch.randn(7, 5, generator=torch.Generator().manual_seed(3))))
@@ -36,7 +37,7 @@ def method_of(context: Context, **options: object) -> IADSR:
         objective="last", max_length=4, ranking="kept", dropout=0, batch_size=3, learning_rate=1, steps=1
     )
     given, _ = IADSROptions(**options).settle(settings, "caser", "iadsr")
-    return build(context, **{name: value for name, value in given.items() if name not in CELL_OPTIONS})
+    return build(context, IADSROptions(**{name: value for name, value in given.items() if name not in CELL_OPTIONS}))
 
 
 def make(
@@ -167,8 +168,9 @@ def test_relative_reconstruction_is_the_same_at_any_scale() -> None:
     small, large = table(batch.items), 10 * table(batch.items)
     ours = method.reconstruct(kept, small, inside), method.reconstruct(10 * kept, large, inside)
     torch.testing.assert_close(ours[0], ours[1])
-    method.relative = False
-    assert not torch.isclose(method.reconstruct(kept, small, inside), method.reconstruct(10 * kept, large, inside))
+    plain, *_ = make(reconstruction_error="squared")
+    nn.init.zeros_(plain.decode.bias)
+    assert not torch.isclose(plain.reconstruct(kept, small, inside), plain.reconstruct(10 * kept, large, inside))
 
 
 @pytest.mark.parametrize("positions", [0, 1, 2])
@@ -185,7 +187,7 @@ def test_a_mask_of_chance_keeps_at_the_rate_of_the_samples_that_the_method_would
     """Scores of 2 at every position: a hard sample keeps with probability sigmoid(2), at any temperature."""
     for temperature in (0.3, 3.0):
         method, *_ = make(mask="random", theta=-2.0, temperature=temperature)
-        assert method.chance is not None
+        assert isinstance(method, RandomMask)
         valid, noise = torch.ones(200, 50, dtype=torch.bool), torch.Generator().manual_seed(0)
         method.begin_epoch(1)
         assert method.chance.draw(valid, noise).mean() == 1, "nothing is dropped in the first epoch"
@@ -198,7 +200,7 @@ def test_a_mask_of_chance_keeps_at_the_rate_of_the_samples_that_the_method_would
 
 def test_a_mask_of_chance_counts_every_input_once_and_has_no_gradient() -> None:
     method, table, backbone, batch = make(mask="random", theta=-2.0)
-    assert method.chance is not None
+    assert isinstance(method, RandomMask)
     assert not method.remembers
     encoded = method(table, backbone, batch, torch.zeros(3, 4), torch.Generator().manual_seed(0))
     assert encoded.mask is None, "no gradient chooses what is dropped"
@@ -211,7 +213,7 @@ def test_a_mask_of_chance_counts_every_input_once_and_has_no_gradient() -> None:
 def test_in_scoring_each_row_loses_as_many_inputs_by_chance_as_by_choice() -> None:
     """On average; under scope `causal` at the rate of the row so far."""
     method, *_ = make(mask="random")
-    assert method.chance is not None
+    assert isinstance(method, RandomMask)
     valid = torch.arange(20) < torch.tensor([[20], [7], [1]])
     wanted = torch.ones(3, 20)
     wanted[0, :5] = wanted[1, 2:4] = wanted[2, 5:] = 0  # the last row's are padding
@@ -230,7 +232,7 @@ def test_in_scoring_each_row_loses_as_many_inputs_by_chance_as_by_choice() -> No
 
 def test_a_mask_of_chance_may_copy_another_run_s_rates() -> None:
     method, *_ = make(mask="random", match="other", keep_rates=np.array([0.6, 0.4]), test_keep_rate=0.95)
-    assert method.chance is not None
+    assert isinstance(method, RandomMask)
     valid, noise = torch.ones(200, 50, dtype=torch.bool), torch.Generator().manual_seed(0)
     for epoch, rate in ((1, 1.0), (2, 0.6), (3, 0.4), (9, 0.4)):
         method.begin_epoch(epoch)
@@ -329,7 +331,7 @@ def test_other_ways_to_a_semantic_interest(scope: str) -> None:
 def test_a_window_forgets_what_is_older_than_five_items() -> None:
     ones = torch.ones(1, 8, dtype=torch.bool)
     x = torch.arange(8.0).view(1, 8, 1)
-    found = _recent_mean(x, ones).flatten().tolist()
+    found = recent_mean(x, ones).flatten().tolist()
     assert found == [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0]
 
 
@@ -414,12 +416,18 @@ def test_joined_texts_are_interests_as_they_stand() -> None:
                 torch.testing.assert_close(found.semantic_long[row, place], long_map @ TEXT[rows[row, end]])
 
 
+def told_of(batch: Batch, target: torch.Tensor) -> TrainingBatch:
+    """The batch in training, with a text (B,) after each row's last input."""
+    following = torch.zeros_like(batch.items).scatter(1, (batch.lengths - 1).unsqueeze(1), target.unsqueeze(1))
+    return TrainingBatch(**vars(batch), following_texts=following)
+
+
 @pytest.mark.parametrize("interest_text", ["items", "prefixes"])
 def test_r11_puts_the_target_into_the_long_text_of_training_alone(interest_text: str) -> None:
     method, table, backbone, batch = make(interest_text=interest_text, defects=["R11"])
     target = torch.tensor([5, 7, 3])
     told = method.interests(
-        backbone, table(batch.items), backbone(table(batch.items), None, None), replace(batch, target_text=target)
+        backbone, table(batch.items), backbone(table(batch.items), None, None), told_of(batch, target)
     )
     long_map = method.project.weight.chunk(2)[1]
     assert told.semantic_long is not None
@@ -428,7 +436,7 @@ def test_r11_puts_the_target_into_the_long_text_of_training_alone(interest_text:
         expected = texts.mean(0) if interest_text == "items" else texts[-1]
         torch.testing.assert_close(told.semantic_long[row, 0], long_map @ expected)
     fair, *_ = make(interest_text=interest_text)
-    assert method.sees_target and not fair.sees_target
+    assert method.asks_for == {"following"} and not fair.asks_for
     scored, plain = (m.denoise(table, backbone, batch, torch.Generator()) for m in (method, fair))
     assert torch.equal(scored.states, plain.states), "no target is told when scoring"
 
@@ -437,7 +445,7 @@ def test_long_interests_are_pooled_with_the_target_of_r11_by_maximum_too() -> No
     method, table, backbone, batch = make(long="max", defects=["R11"])
     target = torch.tensor([5, 7, 3])
     told = method.interests(
-        backbone, table(batch.items), backbone(table(batch.items), None, None), replace(batch, target_text=target)
+        backbone, table(batch.items), backbone(table(batch.items), None, None), told_of(batch, target)
     )
     long_map = method.project.weight.chunk(2)[1]
     texts = TEXT[[*batch.items[1, :2].tolist(), 7]] @ long_map.T

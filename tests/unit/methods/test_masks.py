@@ -10,9 +10,8 @@ from torch import Tensor
 from iadsr.config.fields import Objective
 from iadsr.methods.masks import encode_kept, gumbel_noise, harden, info_nce, logistic_noise, soft_sample
 from iadsr.sequences.samples import training_samples
-from iadsr.training.data import training_step
 from iadsr.training.recommender import build_recommender
-from tests.helpers import N_ITEMS, USERS, context, small_cell, small_sequences
+from tests.helpers import N_ITEMS, USERS, context, feed_of, small_cell, small_sequences
 
 
 def stream(seed: int = 0) -> torch.Generator:
@@ -76,7 +75,7 @@ def test_packing_equals_a_loop_over_positions(backbone: str, options: dict[str, 
         torch.nn.init.normal_(weight, std=0.5)
     sequences = small_sequences()
     samples = training_samples(sequences, objective, 8, np.random.default_rng(0))
-    batch = training_step(torch.as_tensor(sequences.items).long(), samples, np.arange(3, 8)).batch
+    batch = feed_of(sequences).step(samples, np.arange(3, 8)).batch
     keep = torch.rand(batch.items.shape).gt(0.5)
     keep[1] = False  # of whom nothing is left
 

@@ -5,9 +5,8 @@ import torch
 
 from iadsr.config.options import known_backbones
 from iadsr.sequences.samples import training_samples
-from iadsr.training.data import training_step
 from iadsr.training.recommender import build_recommender
-from tests.helpers import N_ITEMS, USERS, context, small_cell, small_sequences
+from tests.helpers import N_ITEMS, USERS, context, feed_of, small_cell, small_sequences
 from tests.oracle import slow_losses
 
 
@@ -22,7 +21,7 @@ def test_losses_and_gradients_equal_those_of_the_loops(backbone: str, theta: flo
         torch.nn.init.normal_(weight, std=0.3)
     sequences = small_sequences()
     samples = training_samples(sequences, "last", cell.settings.max_length, None)  # type: ignore[arg-type]
-    step = training_step(torch.as_tensor(sequences.items).long(), samples, torch.arange(6).numpy())
+    step = feed_of(sequences).step(samples, torch.arange(6).numpy())
     keep = torch.rand(step.slots.shape).gt(0.3).float()
     results = []
     for compute in (lambda noise: model(step, keep, noise)[0], lambda noise: slow_losses(model, step, keep, noise)):

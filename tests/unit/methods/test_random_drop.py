@@ -1,12 +1,15 @@
 """The control drops as much as it was told to, an epoch late, and nothing at a rate of one."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from iadsr.methods.method import Batch, Context
-from iadsr.methods.random_drop import build
+from iadsr.methods.random_drop import RandomDrop
+from iadsr.methods.random_drop_options import RandomDropOptions
 from iadsr.models.backbone import ItemTable
 
 
@@ -15,12 +18,16 @@ class Same(nn.Module):
         return embedded
 
 
+def made(context: Context, **options: Any) -> RandomDrop:
+    return RandomDrop(context, RandomDropOptions(**options))
+
+
 ITEMS = torch.ones(200, 50, dtype=torch.long)
 BATCH = Batch(ITEMS, torch.full((200,), 50), ITEMS > 0, torch.arange(ITEMS.numel()), torch.arange(200))
 
 
 def test_rates_follow_the_matched_run_one_epoch_late() -> None:
-    control = build(Context(4, 4, keep_rates=np.array([0.9, 0.5]), test_keep_rate=1.0), match="iadsr", remove="zero")
+    control = made(Context(4, 4, keep_rates=np.array([0.9, 0.5]), test_keep_rate=1.0))
     table = ItemTable(3, 4)
     shares = []
     for epoch in (1, 2, 3, 9):
@@ -37,12 +44,12 @@ def test_rates_follow_the_matched_run_one_epoch_late() -> None:
 
 def test_it_needs_rates() -> None:
     with pytest.raises(ValueError, match="keep rates"):
-        build(Context(4, 4), match="iadsr", remove="zero")
+        made(Context(4, 4))
 
 
 def test_it_packs_what_it_keeps() -> None:
     """States of the kept inputs move up; at a dropped one stands the state of the last kept one before it."""
-    control = build(Context(4, 4, keep_rates=np.array([0.5]), test_keep_rate=0.5), match="iadsr", remove="pack")
+    control = made(Context(4, 4, keep_rates=np.array([0.5]), test_keep_rate=0.5), remove="pack")
     items = torch.arange(1, 6).repeat(8, 1)
     batch = Batch(items, torch.full((8,), 5), items > 0, torch.arange(40), torch.arange(8))
     table = ItemTable(5, 4)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,11 +11,12 @@ import torch
 from torch import Tensor
 
 from iadsr.config.options import known_backbones
+from iadsr.methods import defects as released
 from iadsr.methods.method import Encoded, Untrainable
 from iadsr.sequences.samples import evaluation_samples, training_samples
-from iadsr.training.data import Step, gather, left_padding, training_step
+from iadsr.training.feed import Feed, Step
 from iadsr.training.recommender import Recommender, build_recommender
-from tests.helpers import N_ITEMS, USERS, context, small_cell, small_sequences
+from tests.helpers import N_ITEMS, USERS, context, feed_of, small_cell, small_sequences
 from tests.released_oracle import Person, released_losses
 
 SEQUENCES = small_sequences()
@@ -59,8 +59,7 @@ def built(
         torch.nn.init.normal_(weight, std=0.3)
     samples = training_samples(SEQUENCES, "last", cell.settings.max_length, np.random.default_rng(0))
     chosen = np.array([int(np.flatnonzero(samples.user == user)[0]) for user in BATCHES[users]])
-    items = torch.as_tensor(SEQUENCES.items).long()
-    step = training_step(items, samples, chosen, left_padding(cell), model.method.mispairs)
+    step = feed_of(SEQUENCES, cell).step(samples, chosen, model.method.asks_for)
     draws = torch.rand(step.slots.shape, generator=torch.Generator().manual_seed(2))
     return model, step, torch.where(step.batch.valid & (draws < 0.3), 0.0, 1.0).double()
 
@@ -181,7 +180,7 @@ def test_r2_changes_test_time_alone(backbone: str, networks: str) -> None:
             losses, _ = model(step, keep, stream())
             samples = evaluation_samples(SEQUENCES, "test", LONGEST)
             left = LONGEST if networks == "released" else None
-            batch, _ = gather(torch.as_tensor(SEQUENCES.items).long(), samples, np.arange(USERS), left)
+            batch, _ = Feed(SEQUENCES, torch.device("cpu"), left).gather(samples, np.arange(USERS))
             vectors, encoded = model.represent(batch, stream())
             raw = model.backbone(model.table(batch.items), batch.lengths, batch.users)
         results[defects] = ({name: float(loss) for name, loss in losses.items()}, vectors, encoded, batch, raw)
@@ -252,15 +251,12 @@ def test_r5_changes_alignment_and_reconstruction_where_a_history_is_longer_than_
         assert same(own.states, others.states) and same(own.gate, others.gate)
 
 
-def test_r5_takes_the_place_of_text_alone() -> None:
+def test_r5_takes_the_place_of_text_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     model, step, keep = built("gru4rec", "released", {"defects": ["R5"], "theta": OPEN})
-    batch = step.batch
-    assert batch.paired is not None
-    assert batch.judged is not None
-    own = replace(batch, paired=batch.items.flatten()[batch.inside], judged=batch.items)
     mended, _, _ = outcome("gru4rec", "released", options={"theta": OPEN})
+    monkeypatch.setattr(released, "mispair", lambda batch: (batch.items.flatten()[batch.inside], batch.items))
     with torch.no_grad():
-        losses, _ = model(replace(step, batch=own), keep, stream())
+        losses, _ = model(step, keep, stream())
     assert not changed(mended, {name: float(loss) for name, loss in losses.items()})
 
 

@@ -4,15 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from iadsr.config.fields import Objective
 from iadsr.core.errors import DataError
 from iadsr.sequences.samples import evaluation_samples, history_bounds, ranges, training_samples
 from iadsr.sequences.split import HELD_OUT, Sequences
 from iadsr.sequences.variants import inject_noise, shuffle_ties
-from iadsr.training.data import training_step
-from tests.helpers import N_ITEMS, small_sequences
+from tests.helpers import N_ITEMS, feed_of, small_sequences
 
 
 def tied() -> Sequences:
@@ -58,7 +56,7 @@ def genuine_sequences() -> Sequences:
 def trained_items(sequences: Sequences, objective: Objective) -> list[int]:
     """Every target of an epoch, as training is handed them, which are never injected ones."""
     samples = training_samples(sequences, objective, 8, np.random.default_rng(0))
-    step = training_step(torch.as_tensor(sequences.items).long(), samples, np.arange(len(samples)))
+    step = feed_of(sequences).step(samples, np.arange(len(samples)))
     positions = step.positions.flatten()[step.supervised] + 1
     assert sequences.injected is None or not sequences.injected[positions].any()
     assert (step.supervised // step.batch.items.shape[1]).unique().tolist() == list(range(len(samples)))

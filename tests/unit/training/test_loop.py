@@ -13,7 +13,7 @@ from torch import nn
 from iadsr.methods.method import Batch, Encoded, Method
 from iadsr.training.loop import AdamW, average_of, copy_buffers, follow, train
 from iadsr.training.recommender import build_recommender
-from tests.helpers import N_ITEMS, USERS, context, small_cell, small_sequences
+from tests.helpers import N_ITEMS, USERS, context, feed_of, small_cell, small_sequences
 
 
 def _steps(kind: type[torch.optim.AdamW]) -> list[torch.Tensor]:
@@ -101,7 +101,7 @@ def test_what_is_scored_is_in_the_epoch_of_its_weights(average: float, monkeypat
         return Method.denoise(self, *parts)
 
     monkeypatch.setattr(Stepwise, "denoise", denoise)
-    outcome = train(model, small_sequences(), cell, torch.device("cpu"))
+    outcome = train(model, feed_of(small_sequences()), cell)
     assert scored == [(epoch, 3 * epoch) for epoch in range(1, 9)]
     assert outcome.best_epoch < 8, "the case must go back to test anything"
     assert (method.epoch, int(method.steps)) == (outcome.best_epoch, 3 * outcome.best_epoch)
@@ -147,8 +147,8 @@ def test_a_method_cannot_call_its_figures_as_the_loop_calls_its_own() -> None:
         model = build_recommender(cell, N_ITEMS, USERS, context())
         model.method = Named(loss, figure)
         with pytest.raises(ValueError, match=loss if figure == "mine" else figure):
-            train(model, small_sequences(), cell, torch.device("cpu"))
+            train(model, feed_of(small_sequences()), cell)
     model.method = Named("mine", "other")
-    (row,) = train(model, small_sequences(), cell, torch.device("cpu")).curve
+    (row,) = train(model, feed_of(small_sequences()), cell).curve
     pulls = {f"gradient_{loss}_{part}" for loss in ("recommendation", "mine") for part in ("table", "backbone")}
     assert set(row.figures) == {"loss_recommendation", "loss_mine", "guessing_loss", "other"} | pulls

@@ -8,7 +8,7 @@ import torch
 from iadsr.training.loop import Epoch, Outcome, train
 from iadsr.training.recommender import build_recommender
 from iadsr.training.untrained import why_untrained
-from tests.helpers import N_ITEMS, USERS, context, small_cell, small_sequences
+from tests.helpers import N_ITEMS, USERS, context, feed_of, small_cell, small_sequences
 
 
 def outcome(losses: list[float], best: int, guessing: float = 5.0, unvalidated: tuple[int, ...] = ()) -> Outcome:
@@ -83,6 +83,6 @@ def test_guessing_is_measured_for_every_loss(changes: dict[str, object], expecte
     cell = small_cell("gru4rec", "none", "last", **{"epochs": 1, "dropout": 0.0, "learning_rate": 1e-9, **changes})
     model = build_recommender(cell, N_ITEMS, USERS, context())
     torch.nn.init.zeros_(model.table.embedding.weight)
-    (row,) = train(model, small_sequences(), cell, torch.device("cpu")).curve
+    (row,) = train(model, feed_of(small_sequences()), cell).curve
     assert row.figures["guessing_loss"] == pytest.approx(expected, rel=1e-6)
     assert row.figures["loss_recommendation"] == pytest.approx(expected, rel=1e-4)

@@ -19,11 +19,12 @@ from iadsr.core.errors import ConfigError, DataError
 from iadsr.core.files import write_parquet
 from iadsr.embeddings.store import embed
 from iadsr.sequences.split import Sequences, hide_test, save_sequences
+from iadsr.training.feed import Feed
 from iadsr.tuning import search
 from iadsr.tuning.adopt import adopt_searches, merge_trials
 from iadsr.tuning.search import run_search
 from iadsr.tuning.trials import JOURNAL, TRIALS, choose_values, read_trials
-from tests.helpers import N_ITEMS, small_sequences
+from tests.helpers import N_ITEMS, feed_of, small_sequences
 
 FOLDER = Path(__file__).resolve().parents[3] / "workflow" / "config"
 TRIALS_RUN = 7  # two beyond those that are never pruned
@@ -115,11 +116,11 @@ def test_a_search_cannot_see_a_test_item(tmp_path: Path, monkeypatch: pytest.Mon
     pd.testing.assert_frame_equal(searched(tmp_path / "a"), searched(tmp_path / "b", sequences=other_tests()))
     plain = search.train
 
-    def peeping(model: Any, sequences: Sequences, *given: Any, **named: Any) -> Any:
+    def peeping(model: Any, feed: Feed, *given: Any, **named: Any) -> Any:
         """Trains on the test item in place of the last training item."""
-        items = sequences.items.copy()
+        sequences, items = feed.sequences, feed.sequences.items.copy()
         items[sequences.target_positions("validation") - 1] = items[sequences.target_positions("test")]
-        return plain(model, replace(sequences, items=items), *given, **named)
+        return plain(model, feed_of(replace(sequences, items=items)), *given, **named)
 
     monkeypatch.setattr(search, "train", peeping)
     pd.testing.assert_frame_equal(searched(tmp_path / "c", 2), searched(tmp_path / "d", 2, other_tests()))
