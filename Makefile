@@ -1,6 +1,6 @@
 # `make help` lists the targets. Each sets up what it needs.
 PYTHON ?= python3
-CORES ?= $(shell $(PYTHON) iadsr/core/cpus.py)
+CORES ?= $(shell $(PYTHON) iadsr/machine/cpus.py)
 BIN := .venv/bin
 LLM2VEC := .venv-llm2vec
 PEERS := .venv-peers

@@ -19,7 +19,8 @@ from iadsr.config.fields import Texts
 from iadsr.config.protocol import budget_pairs, load_protocol, load_tuned, resolve_settings
 from iadsr.config.run import TUNING_SEED, Experiment, RunConfig, distinct, known_datasets, load_run, pick
 from iadsr.core.columns import BACKBONE, DATASET, ITEM, METHOD, PROTOCOL, TEXT, TIMESTAMP, USER
-from iadsr.core.errors import ConfigError, IadsrError, explain, is_out_of_memory, one_line, suggest
+from iadsr.core.errors import ConfigError, IadsrError, one_line, suggest
+from iadsr.machine.faults import explain, is_out_of_memory
 from iadsr.plan import plan
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -87,12 +88,12 @@ def prefixes(
     config: ConfigOption = DEFAULT,
 ) -> None:
     """Encode the joined names of every history's beginning, for methods with `interest_text: prefixes`."""
-    from iadsr.core.files import check_writable, texts_digest
+    from iadsr.core.files import check_writable
     from iadsr.embeddings.encoder import make_encoder
     from iadsr.embeddings.prefixes import distinct_prefixes
     from iadsr.embeddings.store import embed_with
     from iadsr.embeddings.texts import vary_texts
-    from iadsr.formats.embeddings import describe_source
+    from iadsr.formats.embeddings import describe_source, texts_digest
     from iadsr.sequences.split import load_sequences
     from iadsr.sequences.texts import save_text_rows
 
@@ -113,7 +114,8 @@ def prefixes(
 @app.command()
 def sequences(dataset: DatasetOption, config: ConfigOption = DEFAULT) -> None:
     """Sort interactions into one sequence a user."""
-    from iadsr.core.files import read_catalogue, read_parquet, reading
+    from iadsr.core.files import reading
+    from iadsr.formats.tables import read_catalogue, read_parquet
     from iadsr.sequences.split import build_sequences, save_sequences
 
     root = Path(_read(config).results)
@@ -170,9 +172,9 @@ def adopt(
 @app.command()
 def evaluate(config: ConfigOption = DEFAULT) -> None:
     """Turn every run's ranks into metrics, and find those of the most popular items."""
-    from iadsr.core.files import read_catalogue
     from iadsr.evaluation.collect import collect
     from iadsr.evaluation.popularity import write_popularity
+    from iadsr.formats.tables import read_catalogue
 
     run = _read(config)
     root = Path(run.results)
@@ -245,7 +247,7 @@ def _to_embed(run: RunConfig, dataset: str, name: str) -> tuple[str, EncoderSpec
     Raises:
         ConfigError: no method of the run reads it.
     """
-    from iadsr.core.files import read_catalogue
+    from iadsr.formats.tables import read_catalogue
 
     read = {cell.embeddings: (cell.encoder, cell.texts) for cell in distinct(plan(run, CONFIG_FOLDER)) if cell.encoder}
     wanted = name or embeddings_name(parse_encoder(run.encoder).options())

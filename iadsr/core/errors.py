@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import errno
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -42,30 +40,3 @@ def one_line(error: BaseException) -> str:
     text = " ".join(str(error).split())
     text = f"{type(error).__name__} {text}".strip() if isinstance(error, LookupError) or not text else text
     return text if len(text) <= 200 else f"{text[:200]}..."
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error, of Python, pyarrow or torch, says that memory ran out; torch has no type for it on a CPU."""
-    return (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
-    )
-
-
-_REMEDIES = {
-    errno.ENOSPC: "free some space and repeat the command: it goes on where it stopped",
-    errno.EDQUOT: "free some of your quota and repeat the command: it goes on where it stopped",
-    errno.EISDIR: "a folder stands where a file belongs: delete it and repeat the command",
-    **dict.fromkeys(
-        (errno.EROFS, errno.EACCES, errno.EPERM),
-        "give yourself access to it, or name another folder under `results` in the run file",
-    ),
-}
-
-
-def explain(error: OSError) -> str:
-    """An error of the operating system in one line: the path, what is wrong, and how to mend it."""
-    number = error.errno or 0
-    names = [str(name) for name in (error.filename, error.filename2) if name is not None]
-    return ": ".join([*names, "; ".join(filter(None, (os.strerror(number), _REMEDIES.get(number))))])

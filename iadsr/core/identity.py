@@ -20,23 +20,26 @@ from iadsr.core.files import value_digest
 
 PACKAGE = Path(__file__).resolve().parent.parent
 
+_BASE = ("core", "machine", "config", "formats")
 ALLOWED: dict[str, tuple[str, ...]] = {
     "core": (),
+    "machine": ("core",),
     "config": ("core",),
     "formats": ("core", "config"),
-    "datasets": ("core", "config"),
-    "embeddings": ("core", "config", "formats"),
-    "sequences": ("core", "config"),
-    "models": ("core", "config"),
-    "methods": ("core", "config", "models"),
-    "training": ("core", "config", "formats", "sequences", "models", "methods"),
-    "tuning": ("core", "config", "formats", "sequences", "models", "methods", "training"),
-    "evaluation": ("core", "config", "sequences"),
-    "statistics": ("core", "sequences", "evaluation"),
-    "reporting": ("core", "config"),
+    "datasets": _BASE,
+    "embeddings": _BASE,
+    "sequences": _BASE,
+    "models": _BASE,
+    "methods": (*_BASE, "models"),
+    "training": (*_BASE, "sequences", "models", "methods"),
+    "tuning": (*_BASE, "sequences", "models", "methods", "training"),
+    "evaluation": (*_BASE, "sequences"),
+    "statistics": (*_BASE, "sequences", "evaluation"),
+    "reporting": _BASE,
 }
-DECISIVE = ("columns", "seeding")  # modules of core that decide outcomes; the rest only reads and writes
-UNCOUNTED = ("config", "formats")  # the first counts through the digests of what it resolves, the other as most of core
+# Of the rooms below all others these modules alone decide outcomes. Configuration counts through the digests of what it
+# resolves; the rest only reads and writes.
+DECISIVE = {"core": ("columns", "seeding")}
 # Modules of these rooms that every choice uses; any other module serves one format of data, one encoder, backbone or
 # method, whose jobs alone an edit repeats.
 SHARED = {
@@ -59,8 +62,8 @@ def sources(room: str, **choices: str) -> tuple[Path, ...]:
         choice = choices.get(name, ":")
         # options count as `config` does
         modules = {path.stem: path for path in (PACKAGE / name).glob("*.py") if not path.stem.endswith("_options")}
-        chosen = {*DECISIVE} if name == "core" else _reach(name, choice, modules)
-        files += () if name in UNCOUNTED else [modules[module] for module in chosen]
+        chosen = DECISIVE.get(name, ()) if name in _BASE else _reach(name, choice, modules)
+        files += [modules[module] for module in chosen]
     files += [module_file(choice.partition(":")[0]) for choice in choices.values() if ":" in choice]
     return tuple(sorted(files))
 

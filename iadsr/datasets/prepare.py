@@ -13,11 +13,12 @@ import pandas as pd
 from iadsr.config.datasets import DatasetSpec, Expected
 from iadsr.core.columns import HAS_TITLE, ITEM, NOISE, TEXT, TIMESTAMP, USER
 from iadsr.core.errors import DataError
-from iadsr.core.files import check_writable, set_aside, write_json, write_parquet
+from iadsr.core.files import check_writable, set_aside, write_json
 from iadsr.datasets import amazon, planted, table
 from iadsr.datasets.download import Obtained, accept, obtain
 from iadsr.datasets.filter import check_core, k_core
 from iadsr.datasets.raw import REMEDY
+from iadsr.formats.tables import write_parquet
 
 log = logging.getLogger("iadsr.datasets")
 

@@ -14,10 +14,10 @@ from tqdm import tqdm
 from iadsr.config.encoders import EncoderSpec
 from iadsr.config.fields import Texts
 from iadsr.core.errors import DataError, IadsrError
-from iadsr.core.files import atomic_path, texts_digest, value_digest
+from iadsr.core.files import atomic_path, value_digest
 from iadsr.embeddings.encoder import Encoder, make_encoder
 from iadsr.embeddings.texts import vary_texts
-from iadsr.formats.embeddings import DIGEST, TENSOR, Vectors, describe_source, vectors_digest
+from iadsr.formats.embeddings import DIGEST, TENSOR, Vectors, describe_source, texts_digest, vectors_digest
 
 CHUNK = 1024  # texts: seconds of MiniLM, minutes of an 8B model
 

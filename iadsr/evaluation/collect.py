@@ -13,9 +13,10 @@ import pandas as pd
 from iadsr.config.encoders import embeddings_name
 from iadsr.core import columns as c
 from iadsr.core.errors import DataError
-from iadsr.core.files import check_types, check_unchanged, read_numbers, reading, remake, write_parquet
+from iadsr.core.files import check_types, reading, remake
 from iadsr.evaluation.metrics import summarise
 from iadsr.evaluation.runs import Run, read_ranks, read_runs, run_file
+from iadsr.formats.tables import check_unchanged, read_numbers, write_parquet
 
 METRICS_FILE, RUNS_FILE, CURVES_FILE, KEEP_FILE = "metrics.parquet", "runs.parquet", "curves.parquet", "keep.parquet"
 CURVE_COLUMNS = ("epoch", "loss", "validation", "seconds")  # of every curve

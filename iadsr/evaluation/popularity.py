@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from iadsr.core import columns as c
-from iadsr.core.files import write_parquet
 from iadsr.evaluation.metrics import per_user
+from iadsr.formats.tables import write_parquet
 from iadsr.sequences.split import HELD_OUT, Sequences, load_sequences
 
 POPULARITY_FILE = "popularity.parquet"

@@ -13,7 +13,8 @@ import pandas as pd
 
 from iadsr.core import columns as c
 from iadsr.core.errors import DataError
-from iadsr.core.files import check_unchanged, read_json, read_parquet, reading, remake
+from iadsr.core.files import read_json, reading, remake
+from iadsr.formats.tables import check_unchanged, read_parquet
 
 RANK_COLUMNS = (
     c.USER,

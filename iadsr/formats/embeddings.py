@@ -14,7 +14,7 @@ from safetensors import safe_open
 
 from iadsr.config.encoders import EncoderSpec
 from iadsr.core.errors import DataError
-from iadsr.core.files import reading, remake, texts_digest, value_digest
+from iadsr.core.files import reading, remake, value_digest
 
 Vectors = NDArray[np.float32]
 
@@ -87,6 +87,16 @@ def load_vectors(path: str | Path, rows: int) -> Vectors:
         if vectors_digest(vectors) != metadata[DIGEST]:
             raise ValueError("its vectors are not those that were written")
     return vectors
+
+
+def texts_digest(texts: Iterable[str]) -> str:
+    """SHA-256 of a list of texts, order and boundaries included."""
+    digest = hashlib.sha256()
+    for text in texts:
+        data = text.encode()
+        digest.update(len(data).to_bytes(8, "little"))
+        digest.update(data)
+    return digest.hexdigest()
 
 
 def vectors_digest(vectors: Vectors) -> str:

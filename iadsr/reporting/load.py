@@ -31,7 +31,8 @@ from iadsr.core.columns import (
     VALUE,
 )
 from iadsr.core.errors import ConfigError
-from iadsr.core.files import check_types, read_json, read_parquet, reading
+from iadsr.core.files import check_types, read_json, reading
+from iadsr.formats.tables import read_parquet
 
 Address = tuple[str, str, str, str, int]
 MISSING = "missing"  # a run without a record

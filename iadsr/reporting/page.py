@@ -16,7 +16,8 @@ from markupsafe import Markup
 
 from iadsr.core.columns import ADDRESS, DATASET, PROTOCOL, SEED
 from iadsr.core.errors import DataError
-from iadsr.core.files import visible, write_csv, write_text
+from iadsr.core.files import write_text
+from iadsr.formats.tables import visible, write_csv
 from iadsr.reporting import diagnostics, figures, tables
 from iadsr.reporting.answer import Answer, Comparisons, answer, untrained_warnings
 from iadsr.reporting.budgets import budget_warnings

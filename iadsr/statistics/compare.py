@@ -28,9 +28,9 @@ from numpy.typing import NDArray
 
 from iadsr.core import columns as c
 from iadsr.core.errors import DataError
-from iadsr.core.files import write_parquet
 from iadsr.evaluation.metrics import USER_METRICS, per_user
 from iadsr.evaluation.runs import Address, Run, read_ranks, read_runs
+from iadsr.formats.tables import write_parquet
 from iadsr.statistics import bootstrap, paired
 
 Floats = NDArray[np.float64]

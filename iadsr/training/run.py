@@ -18,23 +18,9 @@ import torch
 from iadsr.config.cell import Cell
 from iadsr.config.encoders import parse_encoder
 from iadsr.core import columns as c
-from iadsr.core.errors import DataError, IadsrError, is_out_of_memory
-from iadsr.core.files import (
-    check_unchanged,
-    check_writable,
-    file_digest,
-    read_catalogue,
-    read_json,
-    read_numbers,
-    reading,
-    remake,
-    value_digest,
-    write_csv,
-    write_json,
-    write_parquet,
-)
+from iadsr.core.errors import DataError, IadsrError
+from iadsr.core.files import check_writable, file_digest, read_json, reading, remake, value_digest, write_json
 from iadsr.core.identity import source_digest, sources
-from iadsr.core.provenance import commit, machine, peak_memory_mb, versions
 from iadsr.formats.embeddings import (
     Vectors,
     check_source,
@@ -43,6 +29,9 @@ from iadsr.formats.embeddings import (
     load_vectors,
     read_metadata,
 )
+from iadsr.formats.tables import check_unchanged, read_catalogue, read_numbers, write_csv, write_parquet
+from iadsr.machine.faults import is_out_of_memory
+from iadsr.machine.provenance import commit, machine, peak_memory_mb, versions
 from iadsr.methods.method import Context, Method, Untrainable
 from iadsr.sequences.split import Sequences, load_sequences
 from iadsr.sequences.texts import with_text_rows

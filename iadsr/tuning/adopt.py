@@ -13,7 +13,8 @@ import yaml
 from iadsr.config.protocol import load_protocol, tuned_path
 from iadsr.config.run import RunConfig
 from iadsr.core.errors import ConfigError
-from iadsr.core.files import write_csv, write_text
+from iadsr.core.files import write_text
+from iadsr.formats.tables import write_csv
 from iadsr.tuning.trials import FIXED, TRIALS, choose_values, read_trials
 
 logger = logging.getLogger("iadsr.tuning")

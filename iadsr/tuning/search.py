@@ -22,9 +22,11 @@ from tqdm import tqdm
 
 from iadsr.config.cell import Cell
 from iadsr.config.run import RunConfig, backbone_alone
-from iadsr.core.errors import IadsrError, is_out_of_memory, one_line
-from iadsr.core.files import check_writable, file_digest, reading, value_digest, write_csv
+from iadsr.core.errors import IadsrError, one_line
+from iadsr.core.files import check_writable, file_digest, reading, value_digest
 from iadsr.core.seeding import derive
+from iadsr.formats.tables import write_csv
+from iadsr.machine.faults import is_out_of_memory
 from iadsr.methods.method import Context, Untrainable
 from iadsr.sequences.split import hide_test, load_sequences
 from iadsr.sequences.variants import inject_noise, shuffle_ties

@@ -93,7 +93,7 @@ def test_scripts_stay_thin() -> None:
     assert len((PACKAGE.parent / "workflow" / "rules" / "common.smk").read_text().splitlines()) < 150
 
 
-@pytest.mark.parametrize("module", ["core.files", "core.identity", "core.provenance"])
+@pytest.mark.parametrize("module", ["core.files", "core.identity", "machine.provenance"])
 def test_the_workflow_needs_no_table_library(module: str) -> None:
     """A Snakemake of the user's own, without pandas, must be able to read the workflow."""
     code = f"import sys, iadsr.{module}; sys.exit('pandas' in sys.modules)"

@@ -17,8 +17,8 @@ def checkout(tmp_path: Path) -> Path:
     """What `make setup` reads, without an environment."""
     folder = tmp_path / "checkout"
     shutil.copytree(ROOT / "envs", folder / "envs")
-    (folder / "iadsr" / "core").mkdir(parents=True)
-    for name in ("Makefile", "pyproject.toml", "iadsr/core/cpus.py"):
+    (folder / "iadsr" / "machine").mkdir(parents=True)
+    for name in ("Makefile", "pyproject.toml", "iadsr/machine/cpus.py"):
         shutil.copy2(ROOT / name, folder / name)
     return folder
 

@@ -17,10 +17,11 @@ sys.path.append(os.getcwd())
 try:
     from iadsr.config.cell import Cell
     from iadsr.config.run import backbone_alone, distinct, load_run
-    from iadsr.core.errors import IadsrError, explain
+    from iadsr.core.errors import IadsrError
+    from iadsr.machine.faults import explain
     from iadsr.core.files import value_digest, write_json
     from iadsr.core.identity import source_digest, sources
-    from iadsr.core.locks import release_stale_lock
+    from iadsr.machine.locks import release_stale_lock
     from iadsr.plan import announcement, check_folders, plan, shell_prefix
 except ModuleNotFoundError as error:
     raise WorkflowError(

@@ -277,7 +277,7 @@ BAD_FILES = {
         ]
     },
     "wrong dataset": (
-        {"datasets/movielens-100k.yaml": "name: movielens-100k\ntitle: t\nformat: movielens\ntext_note: t\n"},
+        {"datasets/movielens-100k.yaml": "name: movielens-100k\ntitle: t\nformat: amazon\ntext_note: t\n"},
         "needs files of roles",
     ),
     "unknown key of a dataset": (

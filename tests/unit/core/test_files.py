@@ -1,7 +1,6 @@
 """A reader sees a whole file or none."""
 
 import contextlib
-import csv
 import errno
 import os
 import resource
@@ -21,17 +20,15 @@ from iadsr.core.files import (
     check_writable,
     file_digest,
     read_json,
-    read_parquet,
     reading,
-    texts_digest,
     value_digest,
-    write_csv,
     write_json,
-    write_parquet,
     write_text,
 )
 from iadsr.embeddings.encoder import make_encoder
 from iadsr.embeddings.store import embed_with
+from iadsr.formats.embeddings import texts_digest
+from iadsr.formats.tables import write_csv, write_parquet
 from iadsr.sequences.split import Sequences, save_sequences
 from iadsr.training.checkpoint import save_checkpoint
 
@@ -49,16 +46,6 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path) -> Non
         fail()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_changed_value_in_a_table_is_noticed(tmp_path: Path) -> None:
-    path = tmp_path / "t.parquet"
-    write_parquet(path, pd.DataFrame({"x": np.random.default_rng(0).integers(2**62, size=1000)}))
-    content = bytearray(path.read_bytes())
-    content[4000] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(DataError, match=r"t\.parquet is damaged \(.*checksum"):
-        read_parquet(path)
 
 
 def test_digests_know_boundaries_and_order(tmp_path: Path) -> None:
@@ -181,29 +168,3 @@ def test_an_error_about_another_file_keeps_its_name(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="c") as refused:
         write_text(tmp_path / "c" / "d", "x")
     assert refused.value.filename == str(tmp_path / "c")
-
-
-def test_no_control_character_reaches_a_csv(tmp_path: Path) -> None:
-    write_csv(tmp_path / "t.csv", pd.DataFrame({"x": ["a\0b\x07\tc\nd"]}))
-    assert (tmp_path / "t.csv").read_text() == 'x\n"a\ufffdb\ufffd\tc\nd"\n'
-
-
-def test_a_spreadsheet_takes_no_text_of_a_csv_for_a_formula(tmp_path: Path) -> None:
-    numbers = ["-0.5", "+3", "-1e-9", "-inf"]
-    texts = ["=cmd|'/c calc'!A1", "+1+cmd", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\uff1d1", "-"]
-    plain = ["iadsr", "a=b", "1-2", "", None]
-    cells = [*numbers, *texts, *plain]
-    table = pd.DataFrame({"=name": cells, "value": np.linspace(-1, 1, len(cells)), "flag": [True] * len(cells)})
-    write_csv(tmp_path / "t.csv", table)
-    with (tmp_path / "t.csv").open(newline="") as stream:
-        header, *rows = csv.reader(stream)
-    assert header == ["'=name", "value", "flag"]
-    assert [row[0] for row in rows] == [*numbers, *("'" + text.replace("\r", "\n") for text in texts), *plain[:-1], ""]
-    assert [float(row[1]) for row in rows] == table["value"].tolist()
-    assert table.columns[0] == "=name" and table["=name"][4] == texts[0], "the table itself is as it was"
-
-
-def test_columns_of_the_same_name_are_kept(tmp_path: Path) -> None:
-    table = pd.DataFrame([["=a", "=b"]], columns=["x", "x"])
-    write_csv(tmp_path / "t.csv", table)
-    assert (tmp_path / "t.csv").read_text() == "x,x\n'=a,'=b\n"

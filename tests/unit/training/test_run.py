@@ -20,12 +20,12 @@ from iadsr.config.encoders import embeddings_name, parse_encoder
 from iadsr.config.fields import Texts
 from iadsr.core import columns as c
 from iadsr.core.errors import DataError, IadsrError
-from iadsr.core.files import write_parquet
 from iadsr.embeddings.encoder import make_encoder
 from iadsr.embeddings.store import embed, embed_with
 from iadsr.evaluation.collect import collect
 from iadsr.evaluation.runs import read_run
 from iadsr.formats.embeddings import describe_source, read_metadata
+from iadsr.formats.tables import write_parquet
 from iadsr.methods.method import Method
 from iadsr.sequences.split import save_sequences
 from iadsr.sequences.texts import save_text_rows

@@ -16,8 +16,8 @@ from iadsr.config.parse import parse
 from iadsr.config.run import RunConfig
 from iadsr.core import columns as c
 from iadsr.core.errors import ConfigError, DataError
-from iadsr.core.files import write_parquet
 from iadsr.embeddings.store import embed
+from iadsr.formats.tables import write_parquet
 from iadsr.sequences.split import Sequences, hide_test, save_sequences
 from iadsr.training.feed import Feed
 from iadsr.tuning import search

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from iadsr.core import locks
 from iadsr.core.identity import PACKAGE
+from iadsr.machine import locks
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from iadsr.core.locks import release_stale_lock
+from iadsr.machine.locks import release_stale_lock
 folder = Path(sys.argv[1])
 release_stale_lock(folder)
 (folder / "locks").mkdir(exist_ok=True)
@@ -38,7 +38,7 @@ def release(folder: Path) -> bool:
     code = """
 import sys
 from pathlib import Path
-from iadsr.core.locks import release_stale_lock
+from iadsr.machine.locks import release_stale_lock
 sys.exit(release_stale_lock(Path(sys.argv[1])))
 """
     return bool(subprocess.run([sys.executable, "-c", code, str(folder)], cwd=PACKAGE.parent, check=False).returncode)

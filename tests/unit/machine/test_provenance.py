@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from iadsr.core.provenance import commit
+from iadsr.machine.provenance import commit
 
 NOWHERE = {"hash": None, "dirty": None}
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from iadsr.core import cpus
-from iadsr.core.cpus import allotted_cpus
+from iadsr.machine import cpus
+from iadsr.machine.cpus import allotted_cpus
 
 
 @pytest.fixture(autouse=True)
