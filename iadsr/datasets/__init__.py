@@ -1,1 +1,1 @@
-"""Data sets: fetch the published files, read them, check them, and write one table form for all."""
+"""Fetches the published datasets, checks them, and writes them all as the same tables."""

@@ -1,4 +1,4 @@
-"""Amazon product data of 2014 (McAuley et al.): gzipped JSON reviews and Python-literal metadata, by line."""
+"""Reads Amazon product data of 2014 (McAuley et al.): gzipped lines of JSON (reviews) or Python literals (metadata)."""
 
 from __future__ import annotations
 
@@ -27,11 +27,15 @@ _DAMAGED = (gzip.BadGzipFile, EOFError, zlib.error, ValueError)
 
 
 def read_reviews(path: Path) -> pd.DataFrame:
-    """Interactions of a `reviews_*.json.gz` file, in its order: user(str), item(str), timestamp(int64,
-    seconds).
+    """Read the interactions of a `reviews_*.json.gz` file in its order.
 
-    Only these three fields are parsed (three to five times faster than `json.loads` a line). Raises DataError for a
-    damaged file and for a line without one of the fields.
+    Only three fields are parsed, which is three to five times faster than `json.loads` per line.
+
+    Returns:
+        user(str), item(str), timestamp(int64, seconds).
+
+    Raises:
+        DataError: the file is damaged, or a line lacks a field.
     """
     limit = most_bytes(path)
     with reading(path, REMEDY), pa.input_stream(str(path), compression="gzip") as stream:
@@ -53,11 +57,19 @@ def read_reviews(path: Path) -> pd.DataFrame:
 
 
 def read_titles(path: Path, wanted: Container[str] | None = None) -> dict[str, str]:
-    """Titles of a `meta_*.json.gz` file: item id to title, HTML entities and runs of blanks resolved.
+    """Read the titles of a `meta_*.json.gz` file, with HTML entities and runs of blanks resolved.
 
-    Items without a title are absent. With `wanted`, lines of other items are skipped unparsed: upstream's
-    files hold some twenty times the items of the 5-core. Lines are literals, never code: nothing is
-    evaluated. Raises DataError for a damaged file, naming the line.
+    Lines are literals, never code: nothing is evaluated.
+
+    Args:
+        wanted: items to read; lines of others are skipped unparsed, since upstream's files hold some twenty times the
+            items of the 5-core. None: all.
+
+    Returns:
+        Item id to title; items without a title are absent.
+
+    Raises:
+        DataError: the file is damaged; the line is named.
     """
     titles: dict[str, str] = {}
     number = 0
@@ -82,7 +94,7 @@ def read_titles(path: Path, wanted: Container[str] | None = None) -> dict[str, s
 
 
 def _bounded_lines(stream: gzip.GzipFile, limit: int) -> Iterator[str]:
-    """Lines of a compressed file. Raises ValueError if one does not end, or all are longer than `limit` bytes."""
+    """Yield a compressed file's lines. Raises ValueError if one does not end, or all exceed `limit` bytes."""
     total = 0
     while line := stream.readline(_BLOCK_BYTES):
         total += len(line)
@@ -92,12 +104,12 @@ def _bounded_lines(stream: gzip.GzipFile, limit: int) -> Iterator[str]:
 
 
 def clean_title(title: Any) -> str:
-    """A title with HTML entities resolved and blanks collapsed; empty when there is none."""
+    """Resolve a title's HTML entities and collapse its blanks; empty if it is no text."""
     return " ".join(html.unescape(title).split()) if isinstance(title, str) else ""
 
 
 def _entry(line: str) -> tuple[str, str]:
-    """Id and title in one line of metadata. Raises ValueError if the line is not a literal with an id."""
+    """Parse id and title in a line of metadata. Raises ValueError if the line is not a literal with an id."""
     try:
         record = ast.literal_eval(line.strip())
     except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError) as error:

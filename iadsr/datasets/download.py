@@ -34,7 +34,12 @@ _TIMEOUT = (3.05, 30.0)  # to connect, to read; seconds
 
 @dataclass(frozen=True)
 class Obtained:
-    """A raw file. `published`: its digest is upstream's. `enforced`: it could have no other digest."""
+    """A raw file on disk.
+
+    Attributes:
+        published: it has the digest that upstream publishes.
+        enforced: its digest was known before; with another one it would have been refused.
+    """
 
     path: Path
     origin: Origin

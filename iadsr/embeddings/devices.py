@@ -1,4 +1,4 @@
-"""Where encoders run: device and CPU threads."""
+"""Chooses the device and the CPU threads of encoders."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from iadsr.core.errors import ConfigError
 
 
 def resolve_device(name: str) -> str:
-    """The torch device for `name`: "auto" is the GPU where there is one, else the processor.
+    """Return the torch device for `name`; "auto" is the GPU if there is one, else the CPU.
 
     Raises:
-        ConfigError: if the name is no such device, or a GPU is asked for and torch sees none.
+        ConfigError: the name is no device, or names a GPU that torch does not see.
     """
     import torch
 
@@ -32,7 +32,7 @@ def resolve_device(name: str) -> str:
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Limit the numerical libraries loaded so far to one CPU thread: with more, sums have another order and digits."""
+    """Limit the numerical libraries loaded so far to one CPU thread; more would change the order of sums."""
     from threadpoolctl import threadpool_limits
 
     torch = sys.modules.get("torch")

@@ -1,4 +1,4 @@
-"""The interface that every encoder keeps, and the way from a spec to an encoder."""
+"""The interface of encoders, and the choice of one."""
 
 from __future__ import annotations
 
@@ -10,29 +10,34 @@ from iadsr.formats.embeddings import Vectors
 
 
 class Encoder(Protocol):
-    """Texts in, one float32 vector a text out. Equal input gives equal output on one machine."""
+    """Encodes texts as vectors; equal texts give equal vectors on one machine.
+
+    Attributes:
+        corpus_wide: a text's vector depends on the other texts, so that all must come in one call.
+    """
+
+    corpus_wide: bool
 
     @property
     def identity(self) -> dict[str, str]:
-        """`encoder`, `model`, `revision` and `pooling`: what a reader must know to name the vectors. It
-        holds no path of a machine and may be read without loading any weights."""
+        """Name the vectors for a reader: `encoder`, `model`, `revision` and `pooling`.
 
-    @property
-    def corpus_wide(self) -> bool:
-        """True where a text's vector depends on the other texts: all of them must come in one call."""
+        Holds no path of a machine, and loads no weights.
+        """
 
     def encode(self, texts: Sequence[str]) -> Vectors:
-        """float32 (len(texts), d), row i for text i. Weights are loaded on the first call."""
+        """Encode texts: float32 (len(texts), d), row i for text i. Loads the weights on the first call."""
 
     def reads(self, texts: Sequence[str]) -> Sequence[Hashable]:
-        """What is left of each text when the encoder has cut it: texts that it reads alike have equal vectors."""
+        """Return what the encoder reads of each text, once cut: texts that are equal then have equal vectors."""
+        return texts
 
 
 def make_encoder(spec: EncoderSpec, device: str = "auto") -> Encoder:
-    """The encoder that `spec` describes. Neural ones run on `device` ("auto", "cpu", "cuda", "cuda:1").
+    """Make the encoder that `spec` describes; neural ones run on `device` ("auto", "cpu", "cuda", "cuda:1").
 
     Raises:
-        IadsrError: if a package or a device that the encoder needs is missing.
+        IadsrError: a package or a device that the encoder needs is missing.
     """
     # each kind is imported when asked for: torch and scikit-learn are slow to load and not always there
     if spec.kind == "minilm":

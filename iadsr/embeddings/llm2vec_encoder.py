@@ -1,7 +1,7 @@
-"""Any LLM2Vec checkpoint (BehnamGhader et al., COLM 2024) through the llm2vec package (own environment).
+"""LLM2Vec checkpoints (BehnamGhader et al., COLM 2024) through the llm2vec package, in an environment of its own.
 
-Layout and dimension are the model's. The package resolves `revision` for weights alone and leaves tokenizer
-and adapter at whatever the hub holds today; here every hub name becomes a local snapshot of one commit first.
+The package applies `revision` to the weights alone and takes tokenizer and adapter as the hub holds them today, so
+every hub name is first resolved to a local snapshot of one commit.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _UNUSED = ["original/*", "*.pth", "*.gguf", "*.h5", "*.msgpack"]  # other format
 
 
 def _llm2vec() -> Any:
-    """The class of the llm2vec package, which only its own environment has."""
+    """Import the llm2vec package's class, which only its own environment has."""
     try:
         from llm2vec import LLM2Vec
     except ImportError as error:
@@ -41,7 +41,7 @@ def _llm2vec() -> Any:
 
 @dataclass(frozen=True)
 class _Checkpoint:
-    """A checkpoint on this machine. `name` and `revision` say what it is without saying where."""
+    """A checkpoint on this machine; `name` and `revision` hold no path."""
 
     folder: Path
     name: str
@@ -49,7 +49,7 @@ class _Checkpoint:
 
 
 def _folder_digest(folder: Path) -> str:
-    """The start of a SHA-256 over a checkpoint's files and their names."""
+    """Digest a checkpoint's files and their names: the first 16 digits."""
     files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
     return value_digest([[path.name, file_digest(path)] for path in files])[:16]
 
@@ -62,7 +62,7 @@ def _hub_error(name: str, error: Exception) -> IadsrError:
 
 
 def _checkpoint(name: str, revision: str | None, option: str) -> _Checkpoint:
-    """The folder `name`, or the hub's snapshot of that name at `revision`."""
+    """Find a checkpoint: the folder `name`, else the hub's snapshot of that name at `revision`."""
     folder = Path(name)
     if folder.is_dir():
         if revision is not None:
@@ -78,16 +78,16 @@ def _checkpoint(name: str, revision: str | None, option: str) -> _Checkpoint:
 
 
 def _base_of(checkpoint: _Checkpoint, revision: str | None) -> tuple[str, str] | None:
-    """Name and commit of the base model that an adapter-only checkpoint stands on; None for a whole model.
+    """Return name and commit of the base model of an adapter-only checkpoint; None for a whole model.
 
     The adapter's own file may name a folder; a folder's revision is its digest.
     """
-    described = checkpoint.folder / "adapter_config.json"
-    if not described.is_file():
+    description = checkpoint.folder / "adapter_config.json"
+    if not description.is_file():
         if revision is not None:
             raise ConfigError(f"encoder.base_revision: '{checkpoint.name}' is a whole model, without a base")
         return None
-    name = str(read_json(described)["base_model_name_or_path"])
+    name = str(read_json(description)["base_model_name_or_path"])
     if Path(name).is_dir():
         base = _checkpoint(name, revision, "base_revision")
         return base.name, base.revision
@@ -100,7 +100,7 @@ def _base_of(checkpoint: _Checkpoint, revision: str | None) -> tuple[str, str] |
 
 
 class Llm2Vec:
-    """A large language model made bidirectional. Vectors keep their length unless the spec says `normalise`."""
+    """A large language model made bidirectional; vectors have unit length only with the option `normalise`."""
 
     corpus_wide = False
 
@@ -129,7 +129,7 @@ class Llm2Vec:
 
     @cached_property
     def _network(self) -> Any:
-        """The package's model, loaded, on the device, in evaluation mode."""
+        """Load the package's model on the device, in evaluation mode."""
         import torch
 
         # the base is all that transformers still has to look up, unless it is a folder, which has no commit
@@ -150,12 +150,12 @@ class Llm2Vec:
         return network.to(self._device).eval()
 
     def encode(self, texts: Sequence[str]) -> Vectors:
-        """float32 (len(texts), d) with the model's own d, in the order of `texts`.
+        """Encode texts: (len(texts), d), d being the model's.
 
-        The package's `encode` would take every GPU that it sees, whatever the device; the batches are ours.
+        Batches are made here, since the package's `encode` would take every GPU that it sees.
 
         Raises:
-            DataError: if a text holds no token: its mean would be one over the padding.
+            DataError: a text holds no token, so that its mean would be over the padding.
         """
         import torch
 
@@ -176,11 +176,11 @@ class Llm2Vec:
         return unit_rows(vectors) if self._spec.normalise else vectors
 
     def reads(self, texts: Sequence[str]) -> list[str]:
-        """Each text as the package cuts it."""
+        """Cut each text as the package does."""
         return [self._marked(text) for text in texts]
 
     def _marked(self, text: str) -> str:
-        """`text` as the package expects it: cut, behind its instruction, in the model's chat format."""
+        """Format a text as the package expects it: cut, behind its instruction, in the model's chat format."""
         # the mark inside a title would end the text there
         clean = text.replace(_SEPARATOR, " ")
         network = self._network

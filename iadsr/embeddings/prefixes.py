@@ -1,8 +1,8 @@
-"""Joined names: for each interaction, the names of everything that its user had so far, as one text.
+"""Joins the names of every beginning of a history to one text.
 
 A script recovered from a third-party copy of the release makes semantic interests so: the short one at t embeds the
-first t names joined by ", ", the long one all names up to the last input. Both are prefixes of a history, so one vector
-per interaction serves for both. An encoder cuts a long text; prefixes that it reads alike are encoded once.
+first t names joined by ", ", the long one all names up to the last input. Both are beginnings of a history, so one
+vector per interaction serves for both. An encoder cuts long texts; those that it cuts to the same are encoded once.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SEPARATOR = ", "
 def distinct_prefixes(
     names: Sequence[str], items: NDArray[Any], offsets: NDArray[Any], encoder: Encoder
 ) -> tuple[list[str], NDArray[np.int32]]:
-    """Every text that some history's beginning makes.
+    """Join the names of every beginning of every history.
 
     Args:
         names: text of each item; item index i has `names[i - 1]`.
@@ -31,8 +31,8 @@ def distinct_prefixes(
         offsets: (U + 1,) where each user's items begin.
 
     Returns:
-        The distinct texts in order of appearance, one (the shortest) for those that the encoder reads alike; and (N,)
-        the index of the text that ends with each interaction.
+        The distinct texts in order of appearance, the shortest of those that the encoder reads alike; and (N,) the
+        index of the text that ends with each interaction.
     """
     row_of: dict[Hashable, int] = {}
     texts: list[str] = []
@@ -40,17 +40,17 @@ def distinct_prefixes(
     with tqdm(total=len(items), desc="joining names", unit="text", disable=None) as bar:
         for begin, end in pairwise(offsets.tolist()):
             joined = list(joined_names(names[item - 1] for item in items[begin:end]))
-            for place, (text, read) in enumerate(zip(joined, encoder.reads(joined), strict=True), start=begin):
+            for position, (text, read) in enumerate(zip(joined, encoder.reads(joined), strict=True), start=begin):
                 if read not in row_of:
                     row_of[read] = len(texts)
                     texts.append(text)
-                rows[place] = row_of[read]
+                rows[position] = row_of[read]
             bar.update(len(joined))
     return texts, rows
 
 
 def joined_names(names: Iterable[str]) -> Iterator[str]:
-    """Each name joined to all before it."""
+    """Yield each name joined to all before it."""
     text = ""
     for number, name in enumerate(names):
         text = f"{text}{SEPARATOR}{name}" if number else name

@@ -1,7 +1,7 @@
-"""Random directions: the control without any meaning. Equal texts share one, and nothing else is shared.
+"""Random directions: a control without meaning, in which equal texts have equal vectors.
 
-A text's numbers come from a SplitMix64 stream (Steele, Lea and Flood, OOPSLA 2014) that the text and the seed
-start, so that a vector depends on no other text and on no library's generator.
+A text's numbers come from a SplitMix64 stream (Steele, Lea and Flood, OOPSLA 2014) that is seeded by the text and
+the seed, so that a vector depends on no other text and on no library's generator.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iadsr.config.encoders import EncoderSpec
+from iadsr.embeddings.encoder import Encoder
 from iadsr.embeddings.vectors import unit_rows
 from iadsr.formats.embeddings import Vectors
 
@@ -22,13 +23,13 @@ _MIX2 = np.uint64(0x94D049BB133111EB)
 
 
 def _start(text: str, seed: int) -> int:
-    """Where the stream of `text` starts: 64 bits."""
+    """Seed the stream of `text`: 64 bits."""
     digest = hashlib.blake2b(text.encode(), digest_size=8, key=seed.to_bytes(8, "little"))
     return int.from_bytes(digest.digest(), "little")
 
 
 def _uniforms(starts: NDArray[np.uint64], count: int) -> NDArray[np.float64]:
-    """(n, count) numbers strictly between 0 and 1, one stream a row."""
+    """Draw (n, count) numbers strictly between 0 and 1, one stream per row."""
     steps = np.arange(1, count + 1, dtype=np.uint64) * _GAMMA
     z = starts[:, None] + steps
     z = (z ^ (z >> np.uint64(30))) * _MIX1
@@ -38,8 +39,8 @@ def _uniforms(starts: NDArray[np.uint64], count: int) -> NDArray[np.float64]:
     return (bits + 0.5) * 2.0**-53
 
 
-class RandomDirections:
-    """Directions drawn evenly from the unit sphere."""
+class RandomDirections(Encoder):
+    """Encodes texts as directions drawn uniformly from the unit sphere."""
 
     corpus_wide = False
 
@@ -58,12 +59,8 @@ class RandomDirections:
             "pooling": "none",
         }
 
-    def reads(self, texts: Sequence[str]) -> Sequence[str]:
-        """The texts: nothing is cut."""
-        return texts
-
     def encode(self, texts: Sequence[str]) -> Vectors:
-        """float32 (len(texts), dimension), unit rows."""
+        """Encode texts: (len(texts), dimension), unit rows."""
         from scipy.special import ndtri
 
         starts = np.array([_start(text, self._seed) for text in texts], dtype=np.uint64)

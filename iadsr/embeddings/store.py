@@ -1,4 +1,4 @@
-"""Vectors on disk: encoded in chunks that survive a kill, stored in one safetensors file."""
+"""Encodes texts in chunks that survive a kill, and stores their vectors in one safetensors file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CHUNK = 1024  # texts: seconds of MiniLM, minutes of an 8B model
 def embed(
     names: Sequence[str], spec: EncoderSpec, out_path: str | Path, device: str = "auto", variant: Texts = "names"
 ) -> dict[str, str]:
-    """Encode a catalogue's item names, or the `variant` of them, as `spec` says and store the vectors at `out_path`.
+    """Encode a catalogue's item names, or a `variant` of them, and store the vectors at `out_path`.
 
     A killed call goes on where it stopped when it is repeated with the same texts, spec and device.
 
@@ -33,8 +33,8 @@ def embed(
         The metadata stored with the vectors.
 
     Raises:
-        DataError: if there are no texts, or a vector holds NaN or infinity.
-        IadsrError: if a package, a checkpoint or a device is missing.
+        DataError: there are no texts, or a vector holds NaN or infinity.
+        IadsrError: a package, a checkpoint or a device is missing.
     """
     encoder = make_encoder(spec, device)
     source = describe_source(spec, names, variant)
@@ -50,43 +50,44 @@ def embed_with(
     device: str = "cpu",
     chunk: int = CHUNK,
 ) -> dict[str, str]:
-    """`embed` with an encoder that is already made, and texts that are already varied or joined.
+    """Encode texts and store their vectors, as `embed` does, with a given encoder.
 
-    `source`, from `describe_source`, is stored as metadata; with the encoder's identity, the texts and the device it
-    keys the saved chunks.
+    Args:
+        source: metadata from `describe_source`. Chunks are keyed by it, the encoder's identity, texts and device.
+        chunk: texts per saved chunk.
     """
     if not texts:
         raise DataError("there are no texts to embed")
     out_path = Path(out_path)
     size = len(texts) if encoder.corpus_wide else chunk
-    named = {**source, **encoder.identity, "text_digest": texts_digest(texts)}
-    parts = parts_folder(out_path, value_digest([named, device, size]))
+    metadata = {**source, **encoder.identity, "text_digest": texts_digest(texts)}
+    parts = parts_folder(out_path, value_digest([metadata, device, size]))
     vectors = _encode_chunks(texts, encoder, parts, size)
-    metadata = named | {"dimension": str(vectors.shape[1]), DIGEST: vectors_digest(vectors)}
+    metadata |= {"dimension": str(vectors.shape[1]), DIGEST: vectors_digest(vectors)}
     _save(out_path, vectors, metadata)
     shutil.rmtree(parts)
     return metadata
 
 
 def parts_folder(out_path: Path, key: str) -> Path:
-    """Where the chunks of one key wait beside their file."""
+    """Return the folder of the chunks of one key, beside their file."""
     return out_path.parent / f".{out_path.name}.parts-{key[:16]}"
 
 
 def _encode_chunks(texts: Sequence[str], encoder: Encoder, parts: Path, size: int) -> Vectors:
-    """Vectors (len(texts), d), each chunk read back if a former call saved it."""
+    """Encode texts in chunks, (len(texts), d); a chunk that an earlier call saved is read."""
     chunks: list[Vectors] = []
     with tqdm(total=len(texts), desc="embedding", unit="text", disable=None) as bar:
         for number, start in enumerate(range(0, len(texts), size)):
-            some = texts[start : start + size]
-            place = parts / f"{number:06d}.safetensors"
-            vectors = _read_part(place, len(some))
+            chunk = texts[start : start + size]
+            path = parts / f"{number:06d}.safetensors"
+            vectors = _read_part(path, len(chunk))
             if vectors is None:
-                vectors = np.ascontiguousarray(encoder.encode(some), dtype=np.float32)
-                _check(vectors, some, start, encoder.identity["encoder"])
-                _save(place, vectors, {DIGEST: vectors_digest(vectors)})
+                vectors = np.ascontiguousarray(encoder.encode(chunk), dtype=np.float32)
+                _check(vectors, chunk, start, encoder.identity["encoder"])
+                _save(path, vectors, {DIGEST: vectors_digest(vectors)})
             chunks.append(vectors)
-            bar.update(len(some))
+            bar.update(len(chunk))
     widths = {vectors.shape[1] for vectors in chunks}
     if len(widths) > 1:
         raise IadsrError(f"the encoder gave vectors of several lengths: {sorted(widths)}")
@@ -94,7 +95,7 @@ def _encode_chunks(texts: Sequence[str], encoder: Encoder, parts: Path, size: in
 
 
 def _check(vectors: Vectors, texts: Sequence[str], start: int, name: str) -> None:
-    """Refuse what must never be stored: a wrong shape, NaN or infinity."""
+    """Refuse vectors of a wrong shape, and NaN or infinity."""
     if vectors.ndim != 2 or len(vectors) != len(texts):
         raise IadsrError(f"encoder '{name}' gave shape {vectors.shape} for {len(texts)} texts")
     bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
@@ -107,7 +108,7 @@ def _check(vectors: Vectors, texts: Sequence[str], start: int, name: str) -> Non
 
 
 def _read_part(path: Path, rows: int) -> Vectors | None:
-    """A saved chunk, or None where there is none that can be used."""
+    """Read a saved chunk; None if there is no usable one."""
     if not path.is_file():
         return None
     try:
@@ -121,7 +122,7 @@ def _read_part(path: Path, rows: int) -> Vectors | None:
 
 
 def _header(vectors: Vectors, metadata: dict[str, str]) -> bytes:
-    """The head of a safetensors file: length (8 bytes, little-endian), then JSON, padded to a multiple of 8.
+    """Format the header of a safetensors file: length (8 bytes, little-endian), then JSON, padded to a multiple of 8.
 
     The library writes metadata in an order that changes from call to call; a run's identity holds this file's
     digest, so equal vectors must give equal bytes.
@@ -134,7 +135,7 @@ def _header(vectors: Vectors, metadata: dict[str, str]) -> bytes:
 
 
 def _save(path: Path, vectors: Vectors, metadata: dict[str, str]) -> None:
-    """Write a safetensors file with one float32 tensor, atomically, the same bytes for the same content."""
+    """Write a safetensors file with one float32 tensor, atomically; the same content gives the same bytes."""
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
         stream.write(_header(vectors, metadata))
         stream.write(np.ascontiguousarray(vectors, dtype="<f4").tobytes())

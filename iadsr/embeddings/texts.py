@@ -1,4 +1,4 @@
-"""What the encoder reads in place of item names, to see how much of a result is theirs."""
+"""Text controls: what the encoder reads in place of item names."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from iadsr.core.seeding import generator
 
 
 def vary_texts(texts: Sequence[str], variant: Texts) -> list[str]:
-    """The texts of a catalogue as `variant` says; the same texts always give the same.
+    """Replace the texts of a catalogue; the same texts always give the same.
 
-    `shuffled`: every text is some other item's, so that the texts as a whole stay what they are. `random`: as many
-    words as before, each drawn from all words that the catalogue uses. `empty`: nothing.
+    `shuffled`: every item gets another item's text, so that the texts as a whole stay the same. `random`: as many
+    words as before, each drawn from all words of the catalogue. `empty`: no text.
 
     Raises:
-        DataError: random words of a catalogue without any.
+        DataError: random words are asked for, and the catalogue has none.
     """
     if variant == "names":
         return list(texts)

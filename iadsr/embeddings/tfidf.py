@@ -1,4 +1,4 @@
-"""TF-IDF weights reduced by a truncated SVD: what word overlap alone can do, without any language model."""
+"""TF-IDF and truncated SVD: a control that knows word overlap alone, without a language model."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import numpy as np
 from iadsr.config.encoders import EncoderSpec
 from iadsr.core.errors import DataError
 from iadsr.embeddings.devices import one_thread
+from iadsr.embeddings.encoder import Encoder
 from iadsr.embeddings.vectors import unit_rows
 from iadsr.formats.embeddings import Vectors
 
 
-class TfidfSvd:
-    """Latent semantic analysis fitted on the very texts that it encodes."""
+class TfidfSvd(Encoder):
+    """Latent semantic analysis, fitted on the texts that it encodes."""
 
     corpus_wide = True
 
@@ -35,16 +36,13 @@ class TfidfSvd:
             "pooling": "none",
         }
 
-    def reads(self, texts: Sequence[str]) -> Sequence[str]:
-        """The texts: nothing is cut."""
-        return texts
-
     def encode(self, texts: Sequence[str]) -> Vectors:
-        """float32 (len(texts), dimension), unit rows; a text without any word of two letters gets zeros. With
-        fewer words or texts than `dimension` the surplus columns are zero.
+        """Encode texts: (len(texts), dimension), unit rows, zeros for a text without a word of two letters.
+
+        With fewer words or texts than `dimension` the surplus columns are zero.
 
         Raises:
-            DataError: if no text holds a word.
+            DataError: no text holds a word.
         """
         from sklearn.decomposition import TruncatedSVD
         from sklearn.feature_extraction.text import TfidfVectorizer

@@ -1,1 +1,1 @@
-"""Interaction tables become per-user item sequences, samples and batches."""
+"""Turns interaction tables into item sequences per user, samples and batches."""

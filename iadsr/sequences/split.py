@@ -22,7 +22,7 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Sequences:
-    """All users' interactions in one flat array, user by user, in time order.
+    """The interactions of all users in one flat array, user by user, in time order.
 
     Attributes:
         items: (N,) item indices 1..n_items; 0 is left for padding.
@@ -30,9 +30,9 @@ class Sequences:
         users: (U,) user ids.
         n_items: size of the catalogue.
         noise: (N,) flags of known noise, planted in the data or injected; None where none is known.
-        injected: (N,) flags of items that are inputs and nothing else: never a target, in no count. None: no such item.
-        times: (N,) when each interaction happened, or None if that is unknown.
-        texts: (N,) which row of a text table belongs to each interaction (1 is the first), or None: that of its item.
+        injected: (N,) flags of injected items, inputs that are never a target and in no count; None if there are none.
+        times: (N,) time of each interaction, or None if unknown.
+        texts: (N,) row of each interaction in a table of joined names (from 1); None: each has its item's text.
     """
 
     items: npt.NDArray[np.int32]
@@ -46,22 +46,22 @@ class Sequences:
 
     @property
     def lengths(self) -> Ints:
-        """(U,) interactions of each user, injected ones included."""
+        """Number of interactions per user, (U,), injected ones included."""
         return np.diff(self.offsets)
 
     def target_positions(self, stage: Stage) -> Ints:
-        """(U,) flat position of each user's target in a stage."""
+        """Return the flat position of each user's target in a stage, (U,)."""
         return self.from_end(HELD_OUT[stage])
 
     def from_end(self, number: int) -> Ints:
-        """(U,) flat position of each user's `number`-th last interaction, injected ones not counted."""
+        """Return the flat position of each user's `number`-th last interaction, (U,); injected ones do not count."""
         if self.injected is None:
             return self.offsets[1:] - number
         genuine = np.flatnonzero(~self.injected)
         return genuine[np.searchsorted(genuine, self.offsets[1:]) - number]
 
     def train_counts(self) -> Ints:
-        """(n_items + 1,) training interactions of each item: what the user did before the validation target."""
+        """Count each item's training interactions, (n_items + 1,): those before the validation target."""
         in_training = np.ones(len(self.items), dtype=bool) if self.injected is None else ~self.injected
         in_training[self.target_positions("validation")] = False
         in_training[self.target_positions("test")] = False
@@ -76,8 +76,8 @@ def build_sequences(interactions: pd.DataFrame, items: pd.DataFrame) -> Sequence
         items: the catalogue; row i becomes item index i + 1.
 
     Raises:
-        DataError: a user with fewer than three interactions, who has no training item left.
-        ValueError: the tables are not what `datasets` writes, or are not of one version.
+        DataError: a user has fewer than three interactions, so that no training item is left.
+        ValueError: the tables are not those that `datasets` writes, or not of one version.
     """
     _check_tables(interactions, items)
     index = pd.Series(np.arange(1, len(items) + 1, dtype=np.int32), index=items[c.ITEM])
@@ -103,7 +103,7 @@ def build_sequences(interactions: pd.DataFrame, items: pd.DataFrame) -> Sequence
 
 
 def _check_tables(interactions: pd.DataFrame, items: pd.DataFrame) -> None:
-    """Raise ValueError unless interactions are complete, with whole numbers for times and items of the catalogue."""
+    """Raise ValueError unless interactions are complete, their times whole numbers, their items in the catalogue."""
     if interactions.empty:
         raise ValueError("it holds no interaction")
     if interactions[[c.USER, c.ITEM, c.TIMESTAMP]].isna().any(axis=None):
@@ -117,9 +117,9 @@ def _check_tables(interactions: pd.DataFrame, items: pd.DataFrame) -> None:
 
 
 def hide_test(sequences: Sequences) -> Sequences:
-    """The sequences with each test item, its text and its noise flag overwritten by those before the validation target.
+    """Overwrite each test item, its text and its noise flag by those before the validation target.
 
-    Whoever chooses by validation alone is given these.
+    For code that may choose by validation alone.
     """
     test, source = sequences.target_positions("test"), sequences.target_positions("validation") - 1
     hidden: dict[str, Any] = {}
@@ -132,7 +132,7 @@ def hide_test(sequences: Sequences) -> Sequences:
 
 
 def save_sequences(path: Path, sequences: Sequences) -> None:
-    """Write as .npz, atomically."""
+    """Write sequences as .npz, atomically."""
     arrays: dict[str, npt.NDArray[Any]] = {
         "items": sequences.items,
         "offsets": sequences.offsets,
@@ -148,7 +148,7 @@ def save_sequences(path: Path, sequences: Sequences) -> None:
 
 
 def load_sequences(path: Path) -> Sequences:
-    """Read what `save_sequences` wrote.
+    """Read the file that `save_sequences` wrote.
 
     Raises:
         DataError: the file is missing, damaged, or does not hold sequences.

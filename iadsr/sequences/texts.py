@@ -1,4 +1,4 @@
-"""Which text of a table belongs to each interaction, where texts are joined names and not those of single items."""
+"""Assigns a row in a table of joined names to each interaction."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from iadsr.sequences.split import Sequences
 
 
 def save_text_rows(path: Path, rows: npt.NDArray[np.int32], sequences: Sequences, text_digest: str) -> None:
-    """Write (N,) rows of a table of texts, with the digests of the histories and of the texts that they belong to."""
+    """Write the row of each interaction, (N,), with the digests of the histories and of the texts."""
     histories, texts = np.array(histories_digest(sequences)), np.array(text_digest)
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
         np.savez_compressed(stream, rows=rows, histories=histories, texts=texts)
 
 
 def with_text_rows(sequences: Sequences, path: Path, text_digest: str) -> Sequences:
-    """The sequences with `texts` filled in from what `save_text_rows` wrote.
+    """Fill in `texts` from the file that `save_text_rows` wrote.
 
     Args:
-        text_digest: that of the texts whose vectors are in use.
+        text_digest: digest of the texts that the vectors in use encode.
 
     Raises:
         DataError: the file is damaged, or belongs to other histories or other texts.
     """
     with reading(path), np.load(path, allow_pickle=False) as stored:
         rows, histories, texts = stored["rows"], str(stored["histories"]), str(stored["texts"])
-    for found, wanted, of in ((histories, histories_digest(sequences), "histories"), (texts, text_digest, "texts")):
-        if found != wanted:
-            raise DataError(f"{path} was made from other {of}; {remake(path)}")
+    for name, digest, wanted in (("histories", histories, histories_digest(sequences)), ("texts", texts, text_digest)):
+        if digest != wanted:
+            raise DataError(f"{path} was made from other {name}; {remake(path)}")
     with reading(path):
         if rows.shape != sequences.items.shape or rows.dtype != np.int32 or rows.min() < 0:
             raise ValueError("it lacks one row number per interaction")
@@ -42,7 +42,7 @@ def with_text_rows(sequences: Sequences, path: Path, text_digest: str) -> Sequen
 
 
 def histories_digest(sequences: Sequences) -> str:
-    """SHA-256 of whose items come in which order."""
+    """Digest the items of each user in their order (SHA-256)."""
     digest = hashlib.sha256(sequences.offsets.astype("<i8").tobytes())
     digest.update(sequences.items.astype("<i8").tobytes())
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""What else the data could have been: tied interactions in another order, histories with random items put in."""
+"""Perturbs data for sensitivity checks: reordered ties, injected random items."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from iadsr.sequences.split import Sequences
 
 
 def shuffle_ties(sequences: Sequences, number: int) -> Sequences:
-    """Interactions of one user at one time in the `number`-th random order; 0 keeps the source's.
+    """Put interactions of one user and one time into the `number`-th random order; 0 keeps the source's.
 
     Raises:
-        DataError: the sequences do not say when anything happened.
+        DataError: the sequences have no times.
     """
     if not number:
         return sequences
@@ -29,19 +29,18 @@ def shuffle_ties(sequences: Sequences, number: int) -> Sequences:
 
 
 def inject_noise(sequences: Sequences, share: float) -> Sequences:
-    """Put random items into every user's inputs, flagged as injected and as noise.
+    """Inject random items into every user's inputs, flagged as injected and as noise.
 
-    They are inputs alone: training, validation and test targets stay what they were (see `samples`). Behind every
-    genuine item but the test target come so many random ones that each further place is injected with probability
-    `share`, independently of the others. So inputs in training, validation and test are alike: `share` of them is
-    injected, and `share` of the last ones before a target. A history begins with a genuine item, which is no target
-    with or without injected ones. Noise that a dataset was generated with is another matter: there it is an
-    interaction like any other, and in training a target as well.
+    They are inputs alone: training, validation and test targets stay the same (see `samples`). Behind every genuine
+    item but the test target, each further position is injected with probability `share`, independently of the others.
+    So inputs in training, validation and test are alike: `share` of them is injected, and `share` of the last ones
+    before a target. A history begins with a genuine item, which is no target with or without injected ones. (Planted
+    noise of a generated dataset differs: it is an interaction like any other, and in training a target as well.)
 
-    Injected items are drawn evenly from the catalogue without those that the user has: a target that was also injected
-    would be excluded from its own ranking. They are part of the history that is excluded from a ranking, since a
-    recommender could not tell them from the rest, but of no item's training count. The draw depends on nothing but the
-    sequences and the share.
+    Injected items are drawn uniformly from the items that the user does not have: a target that was also injected
+    would be excluded from its own ranking. They belong to the history that is excluded from a ranking, since a
+    recommender could not tell them from the rest, but to no item's training count. The draw depends on the sequences
+    and the share alone.
 
     Raises:
         DataError: a user has the whole catalogue.
@@ -52,21 +51,21 @@ def inject_noise(sequences: Sequences, share: float) -> Sequences:
     lengths = sequences.lengths
     behind = rng.geometric(1 - share, len(sequences.items)) - 1  # injected items behind each interaction
     behind[sequences.target_positions("test")] = 0
-    place = np.repeat(np.arange(1, len(behind) + 1), behind)
+    positions = np.repeat(np.arange(1, len(behind) + 1), behind)
     user = np.repeat(np.repeat(np.arange(len(lengths)), lengths), behind)
     genuine = np.zeros(len(sequences.items), bool)
     return replace(
         sequences,
-        items=np.insert(sequences.items, place, _unseen(sequences, user, rng)),
-        noise=np.insert(genuine if sequences.noise is None else sequences.noise, place, True),
-        injected=np.insert(genuine, place, True),
+        items=np.insert(sequences.items, positions, _unseen(sequences, user, rng)),
+        noise=np.insert(genuine if sequences.noise is None else sequences.noise, positions, True),
+        injected=np.insert(genuine, positions, True),
         times=None,
         offsets=np.concatenate(([0], np.cumsum(lengths + np.bincount(user, minlength=len(lengths))))),
     )
 
 
 def _unseen(sequences: Sequences, user: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """An item for each entry of `user` that this user does not have: drawn again until it is so."""
+    """Draw an item for each entry of `user` that this user does not have; owned ones are drawn again."""
     width = sequences.n_items + 1
     owner = np.repeat(np.arange(len(sequences.lengths)), sequences.lengths)
     owned = np.unique(owner * width + sequences.items)
