@@ -95,7 +95,7 @@ def prefixes(
     from iadsr.embeddings.texts import vary_texts
     from iadsr.formats.embeddings import describe_source, texts_digest
     from iadsr.sequences.split import load_sequences
-    from iadsr.sequences.texts import save_text_rows
+    from iadsr.sequences.text_rows import save_text_rows
 
     run = _read(config)
     root = Path(run.results)

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Hashable, Sequence
 from typing import Protocol
 
-from iadsr.config.encoders import EncoderSpec
+from iadsr.config.encoders import EncoderSpec, Kind
 from iadsr.formats.embeddings import Vectors
+
+# imported when asked for: torch and scikit-learn are slow to load and not always there
+_CLASSES: dict[Kind, str] = {
+    "minilm": "minilm:MiniLM",
+    "tfidf": "tfidf:TfidfSvd",
+    "random": "random:RandomDirections",
+    "llm2vec": "llm2vec_encoder:Llm2Vec",
+}
 
 
 class Encoder(Protocol):
@@ -39,19 +48,6 @@ def make_encoder(spec: EncoderSpec, device: str = "auto") -> Encoder:
     Raises:
         IadsrError: a package or a device that the encoder needs is missing.
     """
-    # each kind is imported when asked for: torch and scikit-learn are slow to load and not always there
-    if spec.kind == "minilm":
-        from iadsr.embeddings.minilm import MiniLM
-
-        return MiniLM(spec, device)
-    if spec.kind == "tfidf":
-        from iadsr.embeddings.tfidf import TfidfSvd
-
-        return TfidfSvd(spec)
-    if spec.kind == "random":
-        from iadsr.embeddings.random import RandomDirections
-
-        return RandomDirections(spec)
-    from iadsr.embeddings.llm2vec_encoder import Llm2Vec
-
-    return Llm2Vec(spec, device)
+    module, name = _CLASSES[spec.kind].split(":")
+    encoder: Encoder = getattr(importlib.import_module(f"iadsr.embeddings.{module}"), name)(spec, device)
+    return encoder

@@ -44,7 +44,7 @@ class RandomDirections(Encoder):
 
     corpus_wide = False
 
-    def __init__(self, spec: EncoderSpec) -> None:
+    def __init__(self, spec: EncoderSpec, _device: str = "cpu") -> None:
         assert spec.kind == "random" and spec.dimension is not None and spec.seed is not None
         self._dimension = spec.dimension
         self._seed = spec.seed

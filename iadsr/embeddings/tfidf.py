@@ -20,7 +20,7 @@ class TfidfSvd(Encoder):
 
     corpus_wide = True
 
-    def __init__(self, spec: EncoderSpec) -> None:
+    def __init__(self, spec: EncoderSpec, _device: str = "cpu") -> None:
         assert spec.kind == "tfidf" and spec.dimension is not None and spec.seed is not None
         self._dimension = spec.dimension
         self._seed = spec.seed

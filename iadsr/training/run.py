@@ -33,9 +33,9 @@ from iadsr.formats.tables import check_unchanged, read_catalogue, read_numbers, 
 from iadsr.machine.faults import is_out_of_memory
 from iadsr.machine.provenance import commit, machine, peak_memory_mb, versions
 from iadsr.methods.method import Context, Method, Untrainable
+from iadsr.sequences.perturb import inject_noise, shuffle_ties
 from iadsr.sequences.split import Sequences, load_sequences
-from iadsr.sequences.texts import with_text_rows
-from iadsr.sequences.variants import inject_noise, shuffle_ties
+from iadsr.sequences.text_rows import with_text_rows
 from iadsr.training.checkpoint import checkpoint_path
 from iadsr.training.denoised_target import denoised_target
 from iadsr.training.feed import Feed, left_padding

@@ -28,8 +28,8 @@ from iadsr.core.seeding import derive
 from iadsr.formats.tables import write_csv
 from iadsr.machine.faults import is_out_of_memory
 from iadsr.methods.method import Context, Untrainable
+from iadsr.sequences.perturb import inject_noise, shuffle_ties
 from iadsr.sequences.split import hide_test, load_sequences
-from iadsr.sequences.variants import inject_noise, shuffle_ties
 from iadsr.training.feed import Feed, left_padding
 from iadsr.training.loop import Diverged, train
 from iadsr.training.recommender import build_recommender

@@ -12,8 +12,8 @@ import torch
 
 from iadsr.config.cell import Cell
 from iadsr.config.options import known_backbones, known_methods
+from iadsr.sequences.perturb import inject_noise
 from iadsr.sequences.samples import training_samples
-from iadsr.sequences.variants import inject_noise
 from iadsr.training.loop import train
 from iadsr.training.recommender import Recommender, build_recommender, state_width
 from tests.helpers import N_ITEMS, USERS, context, feed_of, joined_sequences, small_cell, small_sequences

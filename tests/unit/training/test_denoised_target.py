@@ -4,7 +4,7 @@ import torch
 
 from iadsr.core.seeding import derive
 from iadsr.methods.method import Batch
-from iadsr.sequences.variants import inject_noise
+from iadsr.sequences.perturb import inject_noise
 from iadsr.training.denoised_target import denoised_target, split_kept
 from iadsr.training.recommender import build_recommender
 from tests.helpers import N_ITEMS, USERS, context, feed_of, small_cell, small_sequences

@@ -28,7 +28,7 @@ from iadsr.formats.embeddings import describe_source, read_metadata
 from iadsr.formats.tables import write_parquet
 from iadsr.methods.method import Method
 from iadsr.sequences.split import save_sequences
-from iadsr.sequences.texts import save_text_rows
+from iadsr.sequences.text_rows import save_text_rows
 from iadsr.statistics.compare import read_scores
 from iadsr.training import recommender, run
 from iadsr.training.loop import Outcome

@@ -7,9 +7,9 @@ import pytest
 
 from iadsr.config.fields import Objective
 from iadsr.core.errors import DataError
+from iadsr.sequences.perturb import inject_noise, shuffle_ties
 from iadsr.sequences.samples import evaluation_samples, history_bounds, ranges, training_samples
 from iadsr.sequences.split import HELD_OUT, Sequences
-from iadsr.sequences.variants import inject_noise, shuffle_ties
 from tests.helpers import N_ITEMS, feed_of, small_sequences
 
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pytest
 
 from iadsr.core.errors import DataError
-from iadsr.sequences.texts import save_text_rows, with_text_rows
+from iadsr.sequences.text_rows import save_text_rows, with_text_rows
 from tests.helpers import small_sequences
 
 SEQUENCES = small_sequences()
