@@ -13,7 +13,7 @@ import torch
 from iadsr.config.cell import Cell
 from iadsr.config.fields import Objective
 from iadsr.config.run import RunConfig, pick
-from iadsr.methods.method import Context
+from iadsr.methods.method import MethodInputs
 from iadsr.sequences.samples import Samples, batches, training_samples
 from iadsr.sequences.split import Ints, Sequences
 from iadsr.training.feed import Feed, Step
@@ -85,7 +85,7 @@ class Training:
         settings = cell.settings
         text = torch.randn(size.items + 1, TEXT_WIDTH)
         self.model: Recommender = build_recommender(
-            cell, size.items, size.users, Context(settings.dimension, settings.dimension, text)
+            cell, MethodInputs(size.items, size.users, *[settings.dimension] * 2, settings.max_length, text)
         ).train()
         self.average, self.decay = copy.deepcopy(self.model), settings.average
         self.optimiser = AdamW(self.model.parameters(), settings.learning_rate, fused=True)

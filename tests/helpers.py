@@ -11,7 +11,8 @@ import torch
 from iadsr.config.cell import Cell
 from iadsr.config.options import CELL_OPTIONS, known_backbones, known_methods
 from iadsr.config.settings import Settings
-from iadsr.methods.method import Context
+from iadsr.methods.method import Histories, MethodInputs
+from iadsr.sequences.samples import training_histories
 from iadsr.sequences.split import Sequences
 from iadsr.training.feed import Feed, left_padding
 
@@ -90,7 +91,13 @@ def diverging(made: Cell) -> Cell:
     return made.model_copy(update={"settings": made.settings.model_copy(update={"learning_rate": 1e30})})
 
 
-def context(width: int = 8) -> Context:
-    """Text, and the keep rates of an imaginary run; states of `width`."""
+def inputs_of(
+    sequences: Sequences | None = None, dimension: int = 8, width: int | None = None, **changes: Any
+) -> MethodInputs:
+    """Sizes and training histories of the sequences, with text and the keep rates of an imaginary run."""
     text = torch.randn(N_ITEMS, 6, generator=torch.Generator().manual_seed(7))
-    return Context(8, width, torch.cat((torch.zeros(1, 6), text)), np.array([0.7, 0.6]), 0.8)
+    given = {"text": torch.cat((torch.zeros(1, 6), text)), "keep_rates": np.array([0.7, 0.6]), "test_keep_rate": 0.8}
+    data = small_sequences() if sequences is None else sequences
+    histories = Histories(*training_histories(data))
+    sizes = data.n_items, len(data.users), dimension, width or dimension, 8
+    return MethodInputs(*sizes, histories=histories, **{**given, **changes})

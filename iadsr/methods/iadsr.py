@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from iadsr.methods.iadsr_options import IADSROptions
 from iadsr.methods.masks import harden, info_nce, logistic_noise, soft_sample
-from iadsr.methods.method import Batch, Context, Encoded, Method, TrainingBatch
+from iadsr.methods.method import Batch, Encoded, Method, MethodInputs, TrainingBatch
 from iadsr.models.backbone import last_states
 
 _NEVER = -1e9  # below every state: a padded position never wins a maximum
@@ -57,26 +57,26 @@ class IADSR(Method):
     projections = 2  # of the text: for short interests, and for long ones
     text: Tensor
 
-    def __init__(self, context: Context, options: IADSROptions) -> None:
+    def __init__(self, inputs: MethodInputs, options: IADSROptions) -> None:
         super().__init__()
         self.theta, self.temperature = options.theta, options.temperature
         self.alignment, self.alignment_temperature = options.alignment, options.alignment_temperature
         self.alignment_rows, self.equal_negatives = options.alignment_rows, options.equal_negatives
         self.reconstruction = options.reconstruction
         self.causal = options.scope == "causal"
-        self.prepare_text(context)
-        self.decode = nn.Linear(context.width, context.dimension)
+        self.prepare_text(inputs)
+        self.decode = nn.Linear(inputs.width, inputs.dimension)
 
-    def prepare_text(self, context: Context) -> None:
+    def prepare_text(self, inputs: MethodInputs) -> None:
         """Store the text embeddings (section 3.2) and create their projections, short and long side by side.
 
         Raises:
             ValueError: there are no text embeddings.
         """
-        if context.text is None:
+        if inputs.text is None:
             raise ValueError("iadsr needs text embeddings")
-        self.register_buffer("text", context.text, persistent=False)
-        self.project = nn.Linear(context.text.shape[1], self.projections * context.width, bias=False)
+        self.register_buffer("text", inputs.text, persistent=False)
+        self.project = nn.Linear(inputs.text.shape[1], self.projections * inputs.width, bias=False)
 
     def forward(
         self, table: nn.Module, backbone: nn.Module, batch: TrainingBatch, keep: Tensor, noise: torch.Generator

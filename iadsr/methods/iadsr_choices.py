@@ -15,7 +15,7 @@ from iadsr.methods.defects import DEFECTS
 from iadsr.methods.iadsr import IADSR, Interests, Texts, max_over
 from iadsr.methods.iadsr_options import IADSROptions
 from iadsr.methods.masks import bernoulli, encode_packed, previous_rate
-from iadsr.methods.method import Batch, Context, Encoded, TrainingBatch
+from iadsr.methods.method import Batch, Encoded, MethodInputs, TrainingBatch
 from iadsr.models.backbone import last_states
 
 _RECENT = 5  # items in a window
@@ -66,12 +66,12 @@ class RandomMask(IADSR):
 
     remembers = False
 
-    def __init__(self, context: Context, options: IADSROptions) -> None:
-        super().__init__(context, options)
+    def __init__(self, inputs: MethodInputs, options: IADSROptions) -> None:
+        super().__init__(inputs, options)
         copied = None
         if options.match:
-            assert context.keep_rates is not None
-            copied = context.keep_rates, context.test_keep_rate
+            assert inputs.keep_rates is not None
+            copied = inputs.keep_rates, inputs.test_keep_rate
         self.chance = ChanceMask(copied)
 
     def begin_epoch(self, epoch: int) -> None:
@@ -145,12 +145,12 @@ class ChanceMask(nn.Module):
         """(B, T) 1 or 0 at the copied rate, else at the rate of `wanted` (B, T) in the row; causal: so far."""
         if self.copied is not None:
             return bernoulli(torch.as_tensor(self.copied[1], device=valid.device), valid, noise)
-        kept, inputs = wanted * valid, valid.to(wanted.dtype)
+        kept, seen = wanted * valid, valid.to(wanted.dtype)
         if causal:
-            kept, inputs = kept.cumsum(1), inputs.cumsum(1)
+            kept, seen = kept.cumsum(1), seen.cumsum(1)
         else:
-            kept, inputs = kept.sum(1, keepdim=True), inputs.sum(1, keepdim=True)
-        return bernoulli(kept / inputs.clamp(min=1), valid, noise)
+            kept, seen = kept.sum(1, keepdim=True), seen.sum(1, keepdim=True)
+        return bernoulli(kept / seen.clamp(min=1), valid, noise)
 
 
 class Packed(IADSR):
@@ -164,7 +164,7 @@ class Packed(IADSR):
 class WithoutText(IADSR):
     """`semantic: false`: the score is the cosine of the two collaborative interests, and nothing is aligned."""
 
-    def prepare_text(self, context: Context) -> None:
+    def prepare_text(self, inputs: MethodInputs) -> None:
         """Switch the alignment off."""
         self.alignment = 0.0
 
@@ -199,8 +199,8 @@ class QuantileThreshold(IADSR):
     The quantile is one of the scores, so that short inputs lose no position.
     """
 
-    def __init__(self, context: Context, options: IADSROptions) -> None:
-        super().__init__(context, options)
+    def __init__(self, inputs: MethodInputs, options: IADSROptions) -> None:
+        super().__init__(inputs, options)
         self.quantile = options.quantile
 
     def threshold(self, score: Tensor, valid: Tensor) -> Tensor:
@@ -217,8 +217,8 @@ class QuantileThreshold(IADSR):
 class LearnedThreshold(IADSR):
     """`threshold: learned`: a bias."""
 
-    def __init__(self, context: Context, options: IADSROptions) -> None:
-        super().__init__(context, options)
+    def __init__(self, inputs: MethodInputs, options: IADSROptions) -> None:
+        super().__init__(inputs, options)
         self.bias = nn.Parameter(torch.zeros(()))
 
     def threshold(self, score: Tensor, valid: Tensor) -> Tensor:
@@ -308,13 +308,13 @@ CHOICES: dict[tuple[str, Any], type[IADSR]] = {
 }
 
 
-def build(context: Context, options: IADSROptions) -> IADSR:
+def build(inputs: MethodInputs, options: IADSROptions) -> IADSR:
     """IADSR with the options' choices, over their defects, over the paper's method."""
     chosen = [part for (name, value), part in CHOICES.items() if getattr(options, name) == value]
     parts = [*chosen, *(DEFECTS[name] for name in options.defects)]
     asked = frozenset(name for part in parts for name in part.asks_for)
     kind: type[IADSR] = type("IADSR", (*parts, IADSR), {"asks_for": asked})
-    return kind(context, options)
+    return kind(inputs, options)
 
 
 @torch.no_grad()

@@ -92,15 +92,28 @@ def encode_kept(backbone: nn.Module, embedded: Tensor, keep: Tensor, batch: Batc
 
 
 def encode_packed(backbone: nn.Module, embedded: Tensor, keep: Tensor, batch: Batch) -> Tensor:
-    """See `encode_kept`, whose `pack` this is. Equal to the plain backbone, bit for bit, where nothing is dropped."""
+    """`encode_kept` with `pack`. Equal to the plain backbone, bit for bit, where nothing is dropped."""
     kept = (keep > 0.5) & batch.valid
-    order = torch.argsort((~kept).byte(), dim=1, stable=True)
-    packed = embedded.gather(1, order.unsqueeze(-1).expand_as(embedded))
-    states: Tensor = backbone(packed, kept.sum(1).clamp(min=1), batch.users)
-    place = kept.cumsum(1) - 1
-    gathered = states.gather(1, place.clamp(min=0).unsqueeze(-1).expand(-1, -1, states.shape[-1]))
-    nothing = (place < 0) & batch.valid
+    packed, counts = pack(embedded, kept)
+    states = unpack(backbone(packed, counts.clamp(min=1), batch.users), kept)
+    nothing = (kept.cumsum(1) == 0) & batch.valid
     if bool(nothing.any()):
         empty = backbone(torch.zeros_like(embedded[:, :1]), torch.ones_like(batch.lengths), batch.users)
-        gathered = torch.where(nothing.unsqueeze(-1), empty, gathered)
-    return gathered
+        states = torch.where(nothing.unsqueeze(-1), empty, states)
+    return states
+
+
+def pack(x: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
+    """Move the kept (B, T) positions of x (B, T, ...) to the beginning, in order; the others follow, in order.
+
+    Returns:
+        The packed x; how many are kept (B,).
+    """
+    order = torch.argsort((~kept).byte(), dim=1, stable=True)
+    return x.gather(1, order.view(*order.shape, *[1] * (x.dim() - 2)).expand_as(x)), kept.sum(1)
+
+
+def unpack(states: Tensor, kept: Tensor) -> Tensor:
+    """(B, T, W) at each position the packed state of the last kept position up to it; undefined where there is none."""
+    last = (kept.cumsum(1) - 1).clamp(min=0)
+    return states.gather(1, last.unsqueeze(-1).expand(-1, -1, states.shape[-1]))

@@ -6,8 +6,9 @@ denoiser with nothing to drop run the very same computation on the same random s
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -93,8 +94,9 @@ class Encoded:
     """What a method makes of a batch.
 
     Attributes:
-        states: (B, T, D) states; the one at t scores what follows position t.
-        losses: weighted auxiliary terms by name, which is not `recommendation`.
+        states: (B, T, W) states; the one at t scores the item after position t. In training also None: then `losses`
+            holds the method's own `recommendation`.
+        losses: weighted auxiliary terms, by any other name.
         keep: (B, T) 1 where an input is kept and 0 where it is dropped, something between if the mask is soft, or None
             if the method drops nothing.
         gate: (B, T) 1 where the gate lets the method act, or None if it has no gate.
@@ -103,7 +105,7 @@ class Encoded:
         traced: further figures worth a curve, by a name that no column of `iadsr.training.loop.Epoch` has.
     """
 
-    states: Tensor
+    states: Tensor | None
     losses: dict[str, Tensor] = field(default_factory=dict)
     keep: Tensor | None = None
     gate: Tensor | None = None
@@ -112,24 +114,44 @@ class Encoded:
     traced: dict[str, Tensor] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Context:
-    """What a method may be built from.
+class Histories(NamedTuple):
+    """Interactions of all users before their two held-out items, with injected ones.
 
     Attributes:
-        dimension: width of item embeddings.
-        width: width of states.
-        text: (rows + 1, E) text embeddings with a zero row 0 for padding, or None. A row per item, or per joined text
-            where `Sequences.texts` says which one belongs to an interaction.
-        keep_rates: training keep rate of the matched run by epoch, for controls.
-        test_keep_rate: keep rate of the matched run at test time.
+        items: (N,) user by user, in time order.
+        offsets: (U + 1,) user u owns `items[offsets[u]:offsets[u + 1]]`.
     """
 
+    items: npt.NDArray[np.int32]
+    offsets: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class MethodInputs:
+    """Sizes and data from which a method is built.
+
+    Attributes:
+        n_items: items 1..n_items; 0 pads.
+        n_users: users 0..n_users - 1.
+        dimension: width of item embeddings.
+        width: width of states.
+        max_length: most positions of a batch.
+        text: (rows + 1, E) text embeddings with a zero row 0 for padding, or None. A row per item, or per joined text
+            where `Sequences.texts` names the row of an interaction.
+        keep_rates: training keep rate of the matched run by epoch, for controls.
+        test_keep_rate: keep rate of the matched run at test time.
+        histories: see `Histories`.
+    """
+
+    n_items: int
+    n_users: int
     dimension: int
     width: int
+    max_length: int
     text: Tensor | None = None
-    keep_rates: np.ndarray[Any, np.dtype[np.float64]] | None = None
+    keep_rates: npt.NDArray[np.float64] | None = None
     test_keep_rate: float = 1.0
+    histories: Histories | None = None
 
 
 class Method(nn.Module):
@@ -159,6 +181,15 @@ class Method(nn.Module):
     def denoise(self, table: nn.Module, backbone: nn.Module, batch: Batch, noise: torch.Generator) -> Encoded:
         """States for scoring: no target, no auxiliary loss, no sampling that a method can do without."""
         return Encoded(backbone(table(batch.items), batch.lengths, batch.users))
+
+    def weigh_targets(self, encoded: Encoded, losses: Callable[[], Tensor]) -> Tensor | None:
+        """Weights (M,) >= 0 of a training step's targets in the recommendation loss; None: equal ones.
+
+        Args:
+            encoded: the result of `forward`, to which figures may be added in `traced`.
+            losses: computes each target's cross-entropy (M,), without gradient.
+        """
+        return None
 
     def sample_mask(self, table: nn.Module, backbone: nn.Module, batch: Batch, noise: torch.Generator) -> Tensor:
         """Draw (B, T) masks as in training, for inputs of any stage."""

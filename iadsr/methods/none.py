@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from iadsr.methods.method import Context, Method
+from iadsr.methods.method import Method, MethodInputs
 from iadsr.methods.none_options import NoneOptions
 
 
-def build(context: Context, options: NoneOptions) -> Method:
+def build(inputs: MethodInputs, options: NoneOptions) -> Method:
     """The base class is this method."""
     return Method()

@@ -9,18 +9,18 @@ import torch
 from torch import Tensor, nn
 
 from iadsr.methods.masks import bernoulli, encode_kept, previous_rate
-from iadsr.methods.method import Batch, Context, Encoded, Method, TrainingBatch
+from iadsr.methods.method import Batch, Encoded, Method, MethodInputs, TrainingBatch
 from iadsr.methods.random_drop_options import RandomDropOptions
 
 
 class RandomDrop(Method):
     """Bernoulli masks on the inputs at the matched run's keep rates, one epoch late as there."""
 
-    def __init__(self, context: Context, options: RandomDropOptions) -> None:
+    def __init__(self, inputs: MethodInputs, options: RandomDropOptions) -> None:
         super().__init__()
-        if context.keep_rates is None:
+        if inputs.keep_rates is None:
             raise ValueError("random_drop needs the keep rates of the run that it matches")
-        self.rates, self.test_rate = context.keep_rates, context.test_keep_rate
+        self.rates, self.test_rate = inputs.keep_rates, inputs.test_keep_rate
         self.remove = options.remove
         self.rate = 1.0
 

@@ -20,10 +20,20 @@ class _Blocked(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, states: Tensor, candidates: Tensor, targets: Tensor, excluded: Tensor | None) -> Tensor:
+    def forward(
+        ctx: Any,
+        states: Tensor,
+        candidates: Tensor,
+        targets: Tensor,
+        excluded: Tensor | None,
+        weights: Tensor | None,
+    ) -> Tensor:
         """Sum of log-sum-exps less the targets' scores; see `softmax_loss`."""
-        wanted = candidates[targets]
-        to_states, to_candidates = -wanted, torch.zeros_like(candidates).index_add_(0, targets, states, alpha=-1)
+        wanted, weighted = candidates[targets], states
+        if weights is not None:
+            weights = weights.unsqueeze(1)
+            wanted, weighted = wanted * weights, states * weights
+        to_states, to_candidates = -wanted, torch.zeros_like(candidates).index_add_(0, targets, weighted, alpha=-1)
         total = -(states * wanted).sum()
         block = states.new_empty(min(_ROWS, len(states)), len(candidates))
         for low in range(0, len(states), _ROWS):
@@ -34,21 +44,31 @@ class _Blocked(torch.autograd.Function):
             highest = scores.amax(1, keepdim=True)
             scores.sub_(highest).exp_()
             mass = scores.sum(1, keepdim=True)
-            total += (highest + mass.log()).sum()
+            logarithm = highest + mass.log()
+            if weights is not None:
+                share = weights[low : low + _ROWS]
+                logarithm, mass = logarithm * share, mass / share  # a weight of 0 makes the mass infinite
+            total += logarithm.sum()
             to_states[low : low + _ROWS].addcdiv_(scores @ candidates, mass)
             to_candidates.addmm_(scores.t(), part / mass)
         ctx.save_for_backward(to_states, to_candidates)
         return total / len(states)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         """Scale what the forward pass computed."""
         to_states, to_candidates = ctx.saved_tensors
         scale = gradients[0] / len(to_states)
-        return to_states * scale, to_candidates * scale, None, None
+        return to_states * scale, to_candidates * scale, None, None, None
 
 
-def softmax_loss(states: Tensor, candidates: Tensor, targets: Tensor, excluded: Tensor | None = None) -> Tensor:
+def softmax_loss(
+    states: Tensor,
+    candidates: Tensor,
+    targets: Tensor,
+    excluded: Tensor | None = None,
+    weights: Tensor | None = None,
+) -> Tensor:
     """Mean cross-entropy of inner products with every candidate: all items, or a batch's own for a contrastive loss.
 
     Args:
@@ -56,11 +76,20 @@ def softmax_loss(states: Tensor, candidates: Tensor, targets: Tensor, excluded: 
         candidates: (V, D).
         targets: (M,) rows of `candidates`.
         excluded: (M, V) True for candidates that a row leaves out, never its target; None leaves out none.
+        weights: (M,) of the rows, with a mean of 1; None: all 1.
     """
     if states.device.type == "cpu":
-        loss: Tensor = _Blocked.apply(states, candidates, targets, excluded)  # type: ignore[no-untyped-call]
+        loss: Tensor = _Blocked.apply(states, candidates, targets, excluded, weights)  # type: ignore[no-untyped-call]
         return loss
-    if excluded is not None:
-        return F.cross_entropy((states @ candidates.t()).masked_fill(excluded, -torch.inf), targets)
+    if excluded is not None or weights is not None:
+        scores = states @ candidates.t()
+        return weighted_loss(scores if excluded is None else scores.masked_fill(excluded, -torch.inf), targets, weights)
     chunked = states.device.type != "meta" and len(states) > _ROWS
     return F.linear_cross_entropy(states, candidates, targets, options=_TORCH if chunked else None)
+
+
+def weighted_loss(scores: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
+    """Mean cross-entropy of scores (M, V), with weights as in `softmax_loss`."""
+    if weights is None:
+        return F.cross_entropy(scores, targets)
+    return (F.cross_entropy(scores, targets, reduction="none") * weights).mean()

@@ -95,6 +95,13 @@ def whole_samples(sequences: Sequences, max_length: int) -> Samples:
     return Samples(start, ends - start, start, len(sequences.items), np.arange(len(ends)), first, every_position=False)
 
 
+def training_histories(sequences: Sequences) -> tuple[npt.NDArray[np.int32], Ints]:
+    """Each user's items before the two held-out ones, one user after another, and (U + 1,) offsets in them."""
+    begin = sequences.offsets[:-1]
+    count = sequences.target_positions("validation") - begin
+    return sequences.items[ranges(begin, count)], np.concatenate(([0], np.cumsum(count)))
+
+
 def history_bounds(sequences: Sequences, stage: Stage) -> tuple[Ints, Ints]:
     """(U,) begin and end of everything a user did before the stage's target, however long."""
     return sequences.offsets[:-1], sequences.target_positions(stage)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from iadsr.config.cell import Cell
+from iadsr.methods.masks import pack
 from iadsr.methods.method import Batch
 from iadsr.models.backbone import last_states
 from iadsr.sequences.samples import batches, whole_samples
@@ -64,8 +65,7 @@ def split_kept(batch: Batch, kept: Tensor, left: int | None) -> tuple[Batch, Ten
     """
     few = kept.sum(1, keepdim=True) < 2
     kept = torch.where(few, batch.valid, kept)
-    packed = batch.items.gather(1, torch.argsort(~kept, dim=1, stable=True))  # kept items first, in order
-    count = kept.sum(1)
+    packed, count = pack(batch.items, kept)
     targets = packed.gather(1, (count - 1).unsqueeze(1)).squeeze(1)
     steps = torch.arange(packed.shape[1], device=packed.device)
     begin = torch.zeros_like(count) if left is None else left - (count - 1)

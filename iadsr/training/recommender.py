@@ -12,13 +12,15 @@ from torch.nn import functional as F
 from iadsr.config.cell import Cell
 from iadsr.config.options import find_method
 from iadsr.core.seeding import derive
-from iadsr.methods.method import Batch, Context, Encoded, Method
+from iadsr.methods.method import Batch, Encoded, Method, MethodInputs
 from iadsr.models.backbone import ItemTable, build_backbone, last_states
-from iadsr.models.loss import softmax_loss
+from iadsr.models.loss import softmax_loss, weighted_loss
 from iadsr.training.feed import Step
 
 if TYPE_CHECKING:
     from iadsr.models.released import ReleasedTable
+
+_ROWS = 512  # scores of so many targets are held at once
 
 
 class Recommender(nn.Module):
@@ -39,13 +41,37 @@ class Recommender(nn.Module):
     def forward(self, step: Step, keep: Tensor, noise: torch.Generator) -> tuple[dict[str, Tensor], Encoded]:
         """Loss terms of a training step, `recommendation` first; their sum is what is minimised."""
         encoded = self.method(self.table, self.backbone, step.batch, keep, noise)
-        if "recommendation" in encoded.losses:
-            raise ValueError("a method's loss is named 'recommendation', which is the model's own")
+        if ("recommendation" in encoded.losses) != (encoded.states is None):
+            raise ValueError("a method returns either states or its own loss 'recommendation'")
+        if encoded.states is None:
+            return {"recommendation": encoded.losses["recommendation"], **encoded.losses}, encoded
         states = encoded.states.flatten(0, 1).index_select(0, step.supervised)
-        return {"recommendation": self.recommendation(states, step.targets), **encoded.losses}, encoded
+        weights = self.method.weigh_targets(encoded, lambda: self.target_losses(states, step.targets))
+        return {"recommendation": self.recommendation(states, step.targets, weights), **encoded.losses}, encoded
 
-    def recommendation(self, states: Tensor, targets: Tensor) -> Tensor:
-        """Mean cross-entropy of (M, W) states among all candidates, or among the batch's targets as released.
+    def recommendation(self, states: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Mean cross-entropy of (M, W) states, weighted by `weights` (M,) if given."""
+        candidates, bias, right = self._candidates(targets)
+        if weights is not None:
+            weights = weights / weights.mean()
+        if bias is None and not self.bounded:
+            return softmax_loss(states, candidates, right, weights=weights)
+        return weighted_loss(self._bound(F.linear(states, candidates, bias)), right, weights)
+
+    @torch.no_grad()
+    def target_losses(self, states: Tensor, targets: Tensor) -> Tensor:
+        """Cross-entropy of each of (M, W) states."""
+        candidates, bias, right = self._candidates(targets)
+        parts = zip(torch.split(states, _ROWS), torch.split(right, _ROWS), strict=True)
+        return torch.cat(
+            [
+                F.cross_entropy(self._bound(F.linear(part, candidates, bias)), wanted, reduction="none")
+                for part, wanted in parts
+            ]
+        )
+
+    def _candidates(self, targets: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Vectors and bias of all candidates, or of the batch's targets as released; the targets' (M,) rows in them.
 
         In a batch, a target that occurs twice counts once as the right answer and once as a wrong one.
         """
@@ -53,9 +79,7 @@ class Recommender(nn.Module):
         if self.in_batch:
             candidates, bias = candidates[right], None if bias is None else bias[right]
             right = torch.arange(len(targets), device=targets.device)
-        if bias is None and not self.bounded:
-            return softmax_loss(states, candidates, right)
-        return F.cross_entropy(self._bound(F.linear(states, candidates, bias)), right)
+        return candidates, bias, right
 
     def count_candidates(self, rows: int) -> int:
         """Count the candidates among which the recommendation loss of a step with `rows` targets chooses."""
@@ -64,6 +88,7 @@ class Recommender(nn.Module):
     def represent(self, batch: Batch, noise: torch.Generator) -> tuple[Tensor, Encoded]:
         """(B, W) vectors that score the item after each row's last input, with what the method decided."""
         encoded = self.method.denoise(self.table, self.backbone, batch, noise)
+        assert encoded.states is not None, "a method returns states for scoring"
         return last_states(encoded.states, batch.lengths), encoded
 
     def scores(self, vectors: Tensor) -> Tensor:
@@ -75,7 +100,7 @@ class Recommender(nn.Module):
         return scores.tanh() if self.bounded else scores
 
 
-def build_recommender(cell: Cell, n_items: int, n_users: int, context: Context) -> Recommender:
+def build_recommender(cell: Cell, inputs: MethodInputs) -> Recommender:
     """A fresh model. Table and backbone get the same first weights whatever the method is.
 
     That makes a comparison of methods a comparison of methods, and a method with its gate closed exactly `none`.
@@ -86,17 +111,17 @@ def build_recommender(cell: Cell, n_items: int, n_users: int, context: Context) 
         torch.manual_seed(derive(cell.seed, "backbone"))
         if settings.networks == "released":
             released = importlib.import_module("iadsr.models.released")
-            table = released.ReleasedTable(n_items, settings.dimension, context.width, settings.rank_padding)
+            table = released.ReleasedTable(inputs.n_items, settings.dimension, inputs.width, settings.rank_padding)
             backbone = released.build(
-                cell.backbone, n_users, settings.dimension, settings.max_length, settings.dropout, options
+                cell.backbone, inputs.n_users, settings.dimension, settings.max_length, settings.dropout, options
             )
         else:
-            table = ItemTable(n_items, settings.dimension, settings.rank_padding)
+            table = ItemTable(inputs.n_items, settings.dimension, settings.rank_padding)
             backbone = build_backbone(
-                cell.backbone, n_users, settings.dimension, settings.max_length, settings.dropout, options
+                cell.backbone, inputs.n_users, settings.dimension, settings.max_length, settings.dropout, options
             )
         torch.manual_seed(derive(cell.seed, "method"))
-        method = build_method(cell, context)
+        method = build_method(cell, inputs)
         model = Recommender(table, backbone, method, settings.bounded, settings.loss == "in_batch")
         if settings.networks == "released" and cell.backbone == "sasrec":
             torch.manual_seed(derive(cell.seed, "backbone"))
@@ -104,11 +129,11 @@ def build_recommender(cell: Cell, n_items: int, n_users: int, context: Context) 
     return model
 
 
-def build_method(cell: Cell, context: Context) -> Method:
+def build_method(cell: Cell, inputs: MethodInputs) -> Method:
     """The cell's method, with fresh parameters."""
     options = find_method(cell.kind, cell.address)
     module, _, name = options.implementation.partition(":")
-    method: Method = getattr(importlib.import_module(module), name)(context, options(**cell.method_options))
+    method: Method = getattr(importlib.import_module(module), name)(inputs, options(**cell.method_options))
     return method
 
 

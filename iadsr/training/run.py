@@ -32,8 +32,9 @@ from iadsr.formats.embeddings import (
 from iadsr.formats.tables import check_unchanged, read_catalogue, read_numbers, write_csv, write_parquet
 from iadsr.machine.faults import is_out_of_memory
 from iadsr.machine.provenance import commit, machine, peak_memory_mb, versions
-from iadsr.methods.method import Context, Method, Untrainable
+from iadsr.methods.method import Histories, Method, MethodInputs, Untrainable
 from iadsr.sequences.perturb import inject_noise, shuffle_ties
+from iadsr.sequences.samples import training_histories
 from iadsr.sequences.split import Sequences, load_sequences
 from iadsr.sequences.text_rows import with_text_rows
 from iadsr.training.checkpoint import checkpoint_path
@@ -105,8 +106,7 @@ def run_cell(cell: Cell, root: Path, device_name: str, threads: int) -> None:
         vectors = None
         if cell.encoder is not None:
             sequences, vectors = load_text(cell, inputs, sequences)
-        context = load_context(cell, inputs, vectors, device)
-        model = build_recommender(cell, sequences.n_items, len(sequences.users), context)
+        model = build_recommender(cell, method_inputs(cell, sequences, inputs, vectors, device))
         parameters = sum(weight.numel() for weight in model.parameters())
         feed = Feed(sequences, device, left_padding(cell))
         scorer = Scorer(feed, "test", cell)
@@ -253,8 +253,10 @@ def load_text(cell: Cell, inputs: dict[str, Path], sequences: Sequences) -> tupl
     return sequences, load_vectors(path, rows)
 
 
-def load_context(cell: Cell, inputs: dict[str, Path], vectors: Vectors | None, device: torch.device) -> Context:
-    """What the cell's method is built from.
+def method_inputs(
+    cell: Cell, sequences: Sequences, inputs: dict[str, Path], vectors: Vectors | None, device: torch.device
+) -> MethodInputs:
+    """Sizes and data for the cell's method.
 
     Raises:
         Unmatched: the matched run has no keep rate to copy, or it learned nothing: a control at the rate of a run that
@@ -276,7 +278,17 @@ def load_context(cell: Cell, inputs: dict[str, Path], vectors: Vectors | None, d
             raise Unmatched(f"the run whose keep rates it copies has none: {cell.matched} ({record['reason']})")
         with reading(inputs["matched_record"]):
             test_rate = float(rate)
-    return Context(cell.settings.dimension, state_width(cell), text, rates, test_rate)
+    return MethodInputs(
+        sequences.n_items,
+        len(sequences.users),
+        cell.settings.dimension,
+        state_width(cell),
+        cell.settings.max_length,
+        text,
+        rates,
+        test_rate,
+        Histories(*training_histories(sequences)),
+    )
 
 
 def curve_table(curve: Sequence[Epoch]) -> pd.DataFrame:

@@ -27,13 +27,13 @@ from iadsr.core.files import check_writable, file_digest, reading, value_digest
 from iadsr.core.seeding import derive
 from iadsr.formats.tables import write_csv
 from iadsr.machine.faults import is_out_of_memory
-from iadsr.methods.method import Context, Untrainable
+from iadsr.methods.method import MethodInputs, Untrainable
 from iadsr.sequences.perturb import inject_noise, shuffle_ties
 from iadsr.sequences.split import hide_test, load_sequences
 from iadsr.training.feed import Feed, left_padding
 from iadsr.training.loop import Diverged, train
 from iadsr.training.recommender import build_recommender
-from iadsr.training.run import input_files, load_context, load_text, set_up_torch, train_alone
+from iadsr.training.run import input_files, load_text, method_inputs, set_up_torch, train_alone
 from iadsr.tuning.space import Space, make_space
 from iadsr.tuning.trials import COMPLETE, DIVERGED, FAILED, JOURNAL, PRUNED, TRIALS, choose_values, read_trials
 
@@ -69,7 +69,7 @@ class Data:
     """What every trial of a search trains on. No test item is in it."""
 
     feed: Feed
-    context: Context
+    inputs: MethodInputs
 
 
 def run_search(run: RunConfig, folder: Path, cell: Cell, trials: int) -> pd.DataFrame:
@@ -135,7 +135,7 @@ def load_data(cell: Cell, inputs: dict[str, Path], device: torch.device) -> Data
     if cell.encoder is not None:
         sequences, vectors = load_text(cell, inputs, sequences)
     hidden = inject_noise(hide_test(sequences), cell.settings.injected_noise)
-    return Data(Feed(hidden, device, left_padding(cell)), load_context(cell, inputs, vectors, device))
+    return Data(Feed(hidden, device, left_padding(cell)), method_inputs(cell, hidden, inputs, vectors, device))
 
 
 def open_study(path: Path, identity: str) -> optuna.Study:
@@ -223,7 +223,7 @@ def train_once(cell: Cell, data: Data, observe: Observe) -> tuple[str, float | N
         The state, the best validation NDCG@10 and its epoch.
     """
     try:
-        model = build_recommender(cell, data.feed.sequences.n_items, len(data.feed.sequences.users), data.context)
+        model = build_recommender(cell, data.inputs)
         if cell.warm_start:
             train_alone(model, data.feed, cell)
         outcome = train(model, data.feed, cell, observe=observe)

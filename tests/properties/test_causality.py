@@ -16,7 +16,7 @@ from iadsr.sequences.perturb import inject_noise
 from iadsr.sequences.samples import training_samples
 from iadsr.training.loop import train
 from iadsr.training.recommender import Recommender, build_recommender, state_width
-from tests.helpers import N_ITEMS, USERS, context, feed_of, joined_sequences, small_cell, small_sequences
+from tests.helpers import N_ITEMS, feed_of, inputs_of, joined_sequences, small_cell, small_sequences
 from tests.leaks import memory_leak, padding_leak, target_leak
 
 GRID = list(itertools.product(known_backbones(), known_methods(), ["last", "prefix", "all"]))
@@ -35,7 +35,7 @@ def model_of(
     opened = {"theta": -2.0} if kind == "iadsr" else {}
     given = {**opened, **(options or {})}
     cell = small_cell(backbone, kind, objective, given, SMALL.get(backbone), max_length=4)
-    model = build_recommender(cell, N_ITEMS, USERS, context())
+    model = build_recommender(cell, inputs_of())
     model.method.begin_epoch(2)
     return model, cell
 
@@ -101,7 +101,7 @@ def test_no_mask_that_is_remembered_leaks(objective: str) -> None:
 def test_the_released_networks_see_no_target(backbone: str, objective: str) -> None:
     """They encode padding, on the left; a target is no input of theirs either."""
     cell = small_cell(backbone, "iadsr", objective, {"theta": -2.0}, networks="released", max_length=4)
-    model = build_recommender(cell, N_ITEMS, USERS, context(state_width(cell)))
+    model = build_recommender(cell, inputs_of(width=state_width(cell)))
     for mode in ("train", "score"):
         assert target_leak(model, cell, SEQUENCES, mode) is None
 
@@ -126,7 +126,7 @@ def test_packing_leaks_nothing_with_any_backbone(backbone: str, kind: str) -> No
 def test_published_blocks_leak_nothing(options: dict[str, object]) -> None:
     backbone = "caser" if "user_embedding" in options else "sasrec"
     cell = small_cell(backbone, "none", "all", backbone_options={**SMALL.get(backbone, {}), **options})
-    model = build_recommender(cell, N_ITEMS, USERS, context())
+    model = build_recommender(cell, inputs_of())
     for mode in ("train", "score"):
         assert target_leak(model, cell, SEQUENCES, mode) is None
         assert padding_leak(model, cell, SEQUENCES, mode) is None
@@ -143,7 +143,7 @@ def test_training_never_reads_a_held_out_item(held_out: str) -> None:
     # validation decides which epoch is kept and nothing else: with one epoch there is no choice
     cell = small_cell("gru4rec", "iadsr", "all", {"theta": -2.0}, epochs=1)
     for sequences in (whole, replace(whole, items=items)):
-        model = build_recommender(cell, N_ITEMS, USERS, context())
+        model = build_recommender(cell, inputs_of())
         outcome = train(model, feed_of(sequences), cell)
         outcomes.append((outcome.curve[0].loss, model.state_dict()))
     assert outcomes[0][0] == outcomes[1][0]
@@ -157,7 +157,7 @@ def test_padding_that_a_network_encodes_is_never_dropped(backbone: str) -> None:
     for kind in ("iadsr", "random_drop"):
         options = {"alignment": 1.0, "reconstruction": 1.0, "theta": -2.0} if kind == "iadsr" else {}
         cell = small_cell(backbone, kind, "last", options, networks="released")
-        model = build_recommender(cell, N_ITEMS, USERS, context(128)).eval()
+        model = build_recommender(cell, inputs_of(width=128)).eval()
         model.method.begin_epoch(2)
         samples = training_samples(sequences, "last", 8, np.random.default_rng(0))
         batch = feed_of(sequences, cell).step(samples, np.arange(12)).batch

@@ -14,7 +14,7 @@ from iadsr.config.options import known_backbones
 from iadsr.sequences.samples import training_samples
 from iadsr.training.feed import Step
 from iadsr.training.recommender import Recommender, build_recommender
-from tests.helpers import N_ITEMS, USERS, context, feed_of, small_cell, small_sequences
+from tests.helpers import feed_of, inputs_of, small_cell, small_sequences
 
 OBJECTIVES = {"none": "all", "iadsr": "all", "random_drop": "prefix"}
 
@@ -22,7 +22,7 @@ OBJECTIVES = {"none": "all", "iadsr": "all", "random_drop": "prefix"}
 def model_and_step(backbone: str, kind: str) -> tuple[Recommender, Step, torch.Tensor]:
     cell = small_cell(backbone, kind, OBJECTIVES[kind], dropout=0.0)
     torch.manual_seed(0)
-    model = build_recommender(cell, N_ITEMS, USERS, context())
+    model = build_recommender(cell, inputs_of())
     sequences = small_sequences()
     samples = training_samples(sequences, cell.settings.objective, 8, np.random.default_rng(0))
     step = feed_of(sequences).step(samples, np.arange(6))

@@ -18,7 +18,7 @@ from iadsr.sequences.samples import Samples
 from iadsr.training.feed import Feed
 from iadsr.training.recommender import Recommender, build_recommender
 from tests import leaks
-from tests.helpers import N_ITEMS, USERS, context, small_sequences
+from tests.helpers import inputs_of, small_sequences
 from tests.leaks import memory_leak, padding_leak, target_leak
 from tests.properties.test_causality import JOINED, SEQUENCES, model_of
 
@@ -130,7 +130,7 @@ def test_a_mean_over_the_whole_input_under_all_is_caught() -> None:
     model, cell = model_of("gru4rec", "iadsr", "all")
     assert caught(model, cell) is None
     options = {**cell.method_options, "scope": "sequence"}  # what the configuration refuses
-    mutant = build_recommender(cell.model_copy(update={"method_options": options}), N_ITEMS, USERS, context())
+    mutant = build_recommender(cell.model_copy(update={"method_options": options}), inputs_of())
     assert caught(mutant, cell) is not None
 
 
@@ -233,7 +233,7 @@ def test_texts_paired_across_a_batch_are_caught(objective: str) -> None:
     """R5, on histories longer than the inputs; the configuration refuses it where its mask would reach an input."""
     model, cell = model_of("gru4rec", "iadsr", objective)
     options = {**cell.method_options, "defects": ["R5"]}
-    mutant = build_recommender(cell.model_copy(update={"method_options": options}), N_ITEMS, USERS, context())
+    mutant = build_recommender(cell.model_copy(update={"method_options": options}), inputs_of())
     long = small_sequences(users=3, longest=14, seed=1)
     assert target_leak(model, cell, long, "train") is None
     assert target_leak(mutant, cell, long, "train") is not None

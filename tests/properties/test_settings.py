@@ -25,14 +25,14 @@ from iadsr.config.parse import parse
 from iadsr.config.run import RunConfig
 from iadsr.config.settings import Settings
 from iadsr.methods.iadsr_options import IADSROptions
-from iadsr.methods.method import Context
+from iadsr.methods.method import MethodInputs
 from iadsr.methods.random_drop_options import RandomDropOptions
 from iadsr.sequences.split import Sequences, save_sequences
 from iadsr.training.loop import evaluation_noise, train
 from iadsr.training.recommender import build_recommender, state_width
 from iadsr.training.run import run_cell
 from iadsr.training.score import Scorer
-from tests.helpers import context, feed_of, small_cell, small_sequences
+from tests.helpers import feed_of, inputs_of, small_cell, small_sequences
 
 FOLDER = Path(__file__).resolve().parents[2] / "workflow" / "config"
 
@@ -130,9 +130,9 @@ def test_every_setting_reaches_the_run(run: Callable[[Cell], dict[str, Any]], na
     check(case, *(run(cell) for cell in cells))
 
 
-def fit(cell: Cell, sequences: Sequences, told: Context) -> dict[str, Any]:
+def fit(cell: Cell, sequences: Sequences, told: MethodInputs) -> dict[str, Any]:
     """Train a cell in memory: its curve, ranks and number of parameters."""
-    model = build_recommender(cell, sequences.n_items, len(sequences.users), told)
+    model = build_recommender(cell, told)
     device, feed = torch.device("cpu"), feed_of(sequences, cell)
     outcome = train(model, feed, cell)
     assert outcome.diverged is None
@@ -182,7 +182,7 @@ def test_every_option_of_a_backbone_reaches_the_run(networks: str, backbone: str
 
     def results(**options: Any) -> dict[str, Any]:
         cell = small_cell(backbone, "none", "last", backbone_options=options, networks=networks, epochs=1)
-        return fit(cell, small_sequences(), context(state_width(cell)))
+        return fit(cell, small_sequences(), inputs_of(width=state_width(cell)))
 
     check(case, results(**case.base), results(**case.base, **{name: case.value}))
 
@@ -231,7 +231,7 @@ def with_method(kind: str, options: dict[str, Any]) -> dict[str, Any]:
     """Train a method whose text table is not one of items."""
     sequences = sequences_with_texts()
     rows = torch.randn(len(sequences.items) + 1, 6, generator=torch.Generator().manual_seed(1))
-    told = replace(context(), text=rows)
+    told = replace(inputs_of(), text=rows)
     return fit(small_cell("gru4rec", kind, "last", options, epochs=2), sequences, told)
 
 

@@ -11,18 +11,18 @@ import torch
 
 from iadsr.config.cell import Cell
 from iadsr.config.options import known_backbones
-from iadsr.methods.method import Context
+from iadsr.methods.method import MethodInputs
 from iadsr.training import loop
 from iadsr.training.loop import Outcome, evaluation_noise, train
 from iadsr.training.recommender import Recommender, build_recommender
 from iadsr.training.score import Scorer
-from tests.helpers import N_ITEMS, USERS, context, diverging, feed_of, small_cell, small_sequences
+from tests.helpers import N_ITEMS, diverging, feed_of, inputs_of, small_cell, small_sequences
 
 CPU = torch.device("cpu")
 
 
-def run(cell: Cell, made_of: Context | None = None, checkpoint: Path | None = None) -> tuple[Recommender, Outcome]:
-    model = build_recommender(cell, N_ITEMS, USERS, made_of or context())
+def run(cell: Cell, made_of: MethodInputs | None = None, checkpoint: Path | None = None) -> tuple[Recommender, Outcome]:
+    model = build_recommender(cell, made_of or inputs_of())
     return model, train(model, feed_of(small_sequences(), cell), cell, checkpoint)
 
 
@@ -186,7 +186,7 @@ def test_a_checkpoint_that_cannot_be_read_now_is_left_alone(tmp_path: Path, monk
 def test_the_average_of_the_weights_is_what_is_scored_and_kept() -> None:
     """An average that hardly moves stays at the initial weights, while the training loss falls as it does without."""
     slow, plain = (run(small_cell("gru4rec", "none", "all", epochs=3, average=decay)) for decay in (1 - 1e-9, 0.0))
-    initial = build_recommender(small_cell("gru4rec", "none", "all"), N_ITEMS, USERS, Context(16, 16))
+    initial = build_recommender(small_cell("gru4rec", "none", "all"), inputs_of(dimension=16))
     assert [row.loss for row in slow[1].curve] == [row.loss for row in plain[1].curve]
     for name, value in slow[0].state_dict().items():
         torch.testing.assert_close(value, initial.state_dict()[name])
@@ -228,11 +228,11 @@ def test_weight_decay_is_apart_from_the_gradient_or_part_of_it(optimiser: str) -
         optimiser=optimiser,
         loss="in_batch",
     )
-    sequences = small_sequences()
-    before = build_recommender(cell, N_ITEMS + 1, USERS, Context(8, 8))
+    larger = replace(small_sequences(), n_items=N_ITEMS + 1)
+    before = build_recommender(cell, inputs_of(larger))
     absent = before.table.embedding.weight[-1].detach().clone()  # type: ignore[union-attr,index]
-    model = build_recommender(cell, N_ITEMS + 1, USERS, Context(8, 8))
-    train(model, feed_of(replace(sequences, n_items=N_ITEMS + 1)), cell)
+    model = build_recommender(cell, inputs_of(larger))
+    train(model, feed_of(larger), cell)
     after = model.table.embedding.weight[-1].detach()  # type: ignore[union-attr,index]
     alone = torch.nn.Parameter(absent)
     kinds = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
@@ -265,7 +265,7 @@ def test_it_learns_the_ring(backbone: str, objective: str) -> None:
         learning_rate=0.01,
     )
     sequences = small_sequences(users=120)
-    model = build_recommender(cell, N_ITEMS, USERS, Context(16, 16))
+    model = build_recommender(cell, inputs_of(dimension=16))
     feed = feed_of(sequences)
     train(model, feed, cell)
     table = Scorer(feed, "test", cell).ranks(model, evaluation_noise(cell, CPU))[0]

@@ -14,7 +14,7 @@ from iadsr.config.settings import Settings
 from iadsr.methods.iadsr import IADSR, project_texts
 from iadsr.methods.iadsr_choices import RandomMask, build, recent_mean
 from iadsr.methods.iadsr_options import IADSROptions
-from iadsr.methods.method import Batch, Context, TrainingBatch
+from iadsr.methods.method import Batch, MethodInputs, TrainingBatch
 from iadsr.models.backbone import ItemTable
 
 TEXT = torch.cat((torch.zeros(1, 5), torch.randn(7, 5, generator=torch.Generator().manual_seed(3))))
@@ -32,19 +32,23 @@ class Shift(nn.Module):
         return states
 
 
-def method_of(context: Context, **options: object) -> IADSR:
+def sized(*told: Any) -> MethodInputs:
+    return MethodInputs(7, 3, 4, 4, 4, *told)
+
+
+def method_of(inputs: MethodInputs, **options: object) -> IADSR:
     settings = Settings(
         objective="last", max_length=4, ranking="kept", dropout=0, batch_size=3, learning_rate=1, steps=1
     )
     given, _ = IADSROptions(**options).settle(settings, "caser", "iadsr")
-    return build(context, IADSROptions(**{name: value for name, value in given.items() if name not in CELL_OPTIONS}))
+    return build(inputs, IADSROptions(**{name: value for name, value in given.items() if name not in CELL_OPTIONS}))
 
 
 def make(
     scope: str = "sequence", keep_rates: Any = None, test_keep_rate: float = 1.0, **options: object
 ) -> tuple[IADSR, ItemTable, Shift, Batch]:
     torch.manual_seed(0)
-    method = method_of(Context(4, 4, TEXT, keep_rates, test_keep_rate), scope=scope, **options)
+    method = method_of(sized(TEXT, keep_rates, test_keep_rate), scope=scope, **options)
     items = torch.tensor([[1, 2, 3, 4], [5, 6, 0, 0], [7, 1, 2, 0]])
     lengths = torch.tensor([4, 2, 3])
     batch = Batch(items, lengths, items > 0, torch.tensor([0, 1, 2, 3, 4, 5, 8, 9, 10]), torch.arange(3))
@@ -252,7 +256,7 @@ def test_gradient_reaches_the_mask_through_reconstruction() -> None:
 
 def test_text_is_required() -> None:
     with pytest.raises(ValueError, match="text"):
-        method_of(Context(4, 4))
+        method_of(sized())
 
 
 def judged(scope: str = "sequence", **options: object) -> tuple[torch.Tensor, torch.Tensor, Batch]:
@@ -292,7 +296,7 @@ def test_a_learned_threshold_starts_at_zero_and_gets_a_gradient() -> None:
 
 
 def test_without_text_the_score_is_collaborative_and_nothing_is_aligned() -> None:
-    method = method_of(Context(4, 4), semantic=False)
+    method = method_of(sized(), semantic=False)
     _, table, backbone, batch = make()
     embedded = table(batch.items)
     states = backbone(embedded, batch.lengths, batch.users)

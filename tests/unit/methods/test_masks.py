@@ -11,7 +11,7 @@ from iadsr.config.fields import Objective
 from iadsr.methods.masks import encode_kept, gumbel_noise, harden, info_nce, logistic_noise, soft_sample
 from iadsr.sequences.samples import training_samples
 from iadsr.training.recommender import build_recommender
-from tests.helpers import N_ITEMS, USERS, context, feed_of, small_cell, small_sequences
+from tests.helpers import feed_of, inputs_of, small_cell, small_sequences
 
 
 def stream(seed: int = 0) -> torch.Generator:
@@ -66,9 +66,7 @@ def test_info_nce_by_hand() -> None:
 def test_packing_equals_a_loop_over_positions(backbone: str, options: dict[str, object], objective: Objective) -> None:
     """Each state is the last one of the kept inputs alone, of a zero vector if there is none, its user's own; gradients
     too."""
-    model = build_recommender(
-        small_cell(backbone, "none", objective, {}, options, dropout=0.0), N_ITEMS, USERS, context()
-    )
+    model = build_recommender(small_cell(backbone, "none", objective, {}, options, dropout=0.0), inputs_of())
     model.double()
     torch.manual_seed(0)
     for weight in model.parameters():

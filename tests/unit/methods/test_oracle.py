@@ -6,7 +6,7 @@ import torch
 from iadsr.config.options import known_backbones
 from iadsr.sequences.samples import training_samples
 from iadsr.training.recommender import build_recommender
-from tests.helpers import N_ITEMS, USERS, context, feed_of, small_cell, small_sequences
+from tests.helpers import feed_of, inputs_of, small_cell, small_sequences
 from tests.oracle import slow_losses
 
 
@@ -16,7 +16,7 @@ def test_losses_and_gradients_equal_those_of_the_loops(backbone: str, theta: flo
     torch.manual_seed(0)
     options = {"theta": theta, "alignment": 0.7, "reconstruction": 2.0, "reconstruction_error": "squared"}
     cell = small_cell(backbone, "iadsr", "last", options, dropout=0.0)
-    model = build_recommender(cell, N_ITEMS, USERS, context())
+    model = build_recommender(cell, inputs_of())
     for weight in model.parameters():
         torch.nn.init.normal_(weight, std=0.3)
     sequences = small_sequences()

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from iadsr.methods.method import Batch, Context
+from iadsr.methods.method import Batch, MethodInputs
 from iadsr.methods.random_drop import RandomDrop
 from iadsr.methods.random_drop_options import RandomDropOptions
 from iadsr.models.backbone import ItemTable
@@ -18,8 +18,11 @@ class Same(nn.Module):
         return embedded
 
 
-def made(context: Context, **options: Any) -> RandomDrop:
-    return RandomDrop(context, RandomDropOptions(**options))
+SIZES = 3, 200, 4, 4, 50  # items, users, widths, length
+
+
+def made(inputs: MethodInputs, **options: Any) -> RandomDrop:
+    return RandomDrop(inputs, RandomDropOptions(**options))
 
 
 ITEMS = torch.ones(200, 50, dtype=torch.long)
@@ -27,7 +30,7 @@ BATCH = Batch(ITEMS, torch.full((200,), 50), ITEMS > 0, torch.arange(ITEMS.numel
 
 
 def test_rates_follow_the_matched_run_one_epoch_late() -> None:
-    control = made(Context(4, 4, keep_rates=np.array([0.9, 0.5]), test_keep_rate=1.0))
+    control = made(MethodInputs(*SIZES, keep_rates=np.array([0.9, 0.5]), test_keep_rate=1.0))
     table = ItemTable(3, 4)
     shares = []
     for epoch in (1, 2, 3, 9):
@@ -44,12 +47,12 @@ def test_rates_follow_the_matched_run_one_epoch_late() -> None:
 
 def test_it_needs_rates() -> None:
     with pytest.raises(ValueError, match="keep rates"):
-        made(Context(4, 4))
+        made(MethodInputs(*SIZES))
 
 
 def test_it_packs_what_it_keeps() -> None:
     """States of the kept inputs move up; at a dropped one stands the state of the last kept one before it."""
-    control = made(Context(4, 4, keep_rates=np.array([0.5]), test_keep_rate=0.5), remove="pack")
+    control = made(MethodInputs(*SIZES, keep_rates=np.array([0.5]), test_keep_rate=0.5), remove="pack")
     items = torch.arange(1, 6).repeat(8, 1)
     batch = Batch(items, torch.full((8,), 5), items > 0, torch.arange(40), torch.arange(8))
     table = ItemTable(5, 4)

@@ -16,7 +16,7 @@ from iadsr.methods.method import Encoded, Untrainable
 from iadsr.sequences.samples import evaluation_samples, training_samples
 from iadsr.training.feed import Feed, Step
 from iadsr.training.recommender import Recommender, build_recommender
-from tests.helpers import N_ITEMS, USERS, context, feed_of, small_cell, small_sequences
+from tests.helpers import USERS, feed_of, inputs_of, small_cell, small_sequences
 from tests.released_oracle import Person, released_losses
 
 SEQUENCES = small_sequences()
@@ -53,7 +53,7 @@ def built(
     """A model in double precision with large weights, a batch, and last epoch's masks of it, with zeros."""
     settings = {"max_length": LONGEST, "dropout": 0.0, **settings}
     cell = small_cell(backbone, "iadsr", "last", {"alignment_rows": 100_000, **options}, networks=networks, **settings)
-    model = build_recommender(cell, N_ITEMS, USERS, context(width=128 if networks == "released" else 8)).double()
+    model = build_recommender(cell, inputs_of(width=128 if networks == "released" else 8)).double()
     torch.manual_seed(1)
     for weight in model.parameters():
         torch.nn.init.normal_(weight, std=0.3)

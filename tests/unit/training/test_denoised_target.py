@@ -7,7 +7,7 @@ from iadsr.methods.method import Batch
 from iadsr.sequences.perturb import inject_noise
 from iadsr.training.denoised_target import denoised_target, split_kept
 from iadsr.training.recommender import build_recommender
-from tests.helpers import N_ITEMS, USERS, context, feed_of, small_cell, small_sequences
+from tests.helpers import feed_of, inputs_of, small_cell, small_sequences
 
 
 def batch_of(items: torch.Tensor) -> Batch:
@@ -40,14 +40,14 @@ def test_it_is_none_without_a_mask_or_with_injected_items_and_honest_where_nothi
     sequences = small_sequences()
     for kind, options in (("none", {}), ("iadsr", {"mask": "none"})):
         cell = small_cell("gru4rec", kind, "last", options)
-        model = build_recommender(cell, N_ITEMS, USERS, context())
+        model = build_recommender(cell, inputs_of())
         assert denoised_target(model, feed_of(sequences), cell, torch.Generator()) is None
     cell = small_cell("gru4rec", "iadsr", "last")
-    model = build_recommender(cell, N_ITEMS, USERS, context())
+    model = build_recommender(cell, inputs_of())
     noisy = inject_noise(sequences, 0.3)
     assert denoised_target(model, feed_of(noisy), cell, torch.Generator()) is None, "an injected item is no target"
     cell = small_cell("gru4rec", "iadsr", "last", {"theta": 2.0})  # nobody passes the gate
-    model = build_recommender(cell, N_ITEMS, USERS, context())
+    model = build_recommender(cell, inputs_of())
     found = denoised_target(model, feed_of(sequences), cell, torch.Generator().manual_seed(derive(0, "x")))
     assert found is not None
     assert found["changed"] == 0.0
@@ -55,7 +55,7 @@ def test_it_is_none_without_a_mask_or_with_injected_items_and_honest_where_nothi
 
 def test_some_targets_change_where_the_mask_drops() -> None:
     cell = small_cell("gru4rec", "iadsr", "last")
-    model = build_recommender(cell, N_ITEMS, USERS, context())
+    model = build_recommender(cell, inputs_of())
     found = denoised_target(model, feed_of(small_sequences()), cell, torch.Generator().manual_seed(0))
     assert found is not None
     assert 0 < found["changed"] < 1

@@ -13,7 +13,7 @@ from torch import nn
 from iadsr.methods.method import Batch, Encoded, Method
 from iadsr.training.loop import AdamW, average_of, copy_buffers, follow, train
 from iadsr.training.recommender import build_recommender
-from tests.helpers import N_ITEMS, USERS, context, feed_of, small_cell, small_sequences
+from tests.helpers import feed_of, inputs_of, small_cell, small_sequences
 
 
 def _steps(kind: type[torch.optim.AdamW]) -> list[torch.Tensor]:
@@ -92,7 +92,7 @@ class Stepwise(Method):
 def test_what_is_scored_is_in_the_epoch_of_its_weights(average: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """An average too; and at the end the model is told the epoch that it went back to."""
     cell = small_cell("gru4rec", "none", "last", epochs=8, learning_rate=0.2, average=average)
-    model = build_recommender(cell, N_ITEMS, USERS, context())
+    model = build_recommender(cell, inputs_of())
     method = model.method = Stepwise()
     scored: list[tuple[int, int]] = []
 
@@ -109,7 +109,7 @@ def test_what_is_scored_is_in_the_epoch_of_its_weights(average: float, monkeypat
 
 def test_an_average_shares_the_text_with_its_model() -> None:
     """A table of joined names is gigabytes."""
-    model = build_recommender(small_cell("gru4rec", "iadsr", "all"), N_ITEMS, USERS, context())
+    model = build_recommender(small_cell("gru4rec", "iadsr", "all"), inputs_of())
     average = average_of(model)
     assert average.method.text is model.method.text
     assert average.table.embedding.weight is not model.table.embedding.weight  # type: ignore[union-attr]
@@ -144,7 +144,7 @@ def test_a_method_cannot_call_its_figures_as_the_loop_calls_its_own() -> None:
         "gradient_mine_table",
     ]
     for loss, figure in [("recommendation", "mine"), *(("mine", name) for name in names)]:
-        model = build_recommender(cell, N_ITEMS, USERS, context())
+        model = build_recommender(cell, inputs_of())
         model.method = Named(loss, figure)
         with pytest.raises(ValueError, match=loss if figure == "mine" else figure):
             train(model, feed_of(small_sequences()), cell)

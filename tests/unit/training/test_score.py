@@ -8,11 +8,10 @@ import torch
 
 from iadsr.config.cell import Cell
 from iadsr.config.settings import Settings
-from iadsr.methods.method import Context
 from iadsr.sequences.split import Sequences
 from iadsr.training.recommender import build_recommender
 from iadsr.training.score import Scorer, ndcg, noise_auc, place_targets
-from tests.helpers import N_ITEMS, USERS, context, feed_of, small_cell, small_sequences
+from tests.helpers import feed_of, inputs_of, small_cell, small_sequences
 
 
 def test_expected_rank_with_ties_and_without_the_history() -> None:
@@ -36,7 +35,7 @@ def test_a_score_that_is_not_a_number_never_looks_good() -> None:
 def test_a_broken_model_has_no_validation_score() -> None:
     sequences = small_sequences()
     cell = small_cell("gru4rec", "none", "all")
-    model = build_recommender(cell, N_ITEMS, USERS, context())
+    model = build_recommender(cell, inputs_of())
     scorer = Scorer(feed_of(sequences), "validation", cell)
     assert 0 < scorer.validation(model, "kept", torch.Generator()) < 1
     model.backbone.project.bias.data[0] = torch.nan  # type: ignore[union-attr,operator,index]
@@ -65,7 +64,7 @@ def test_ranks_equal_a_loop_over_users_and_items() -> None:
         ),
         backbone_options={"hidden": 8, "layers": 1}, method_options={},
     )  # fmt: skip
-    model = build_recommender(cell, 30, USERS, Context(8, 8)).eval()
+    model = build_recommender(cell, inputs_of(sequences)).eval()
     table, tally, auc = Scorer(feed_of(sequences), "test", cell).ranks(model, torch.Generator())
     assert (tally.inputs, auc) == (0, None)
     assert table["history_length"].tolist() == [4, 8, 13]

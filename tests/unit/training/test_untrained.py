@@ -8,7 +8,7 @@ import torch
 from iadsr.training.loop import Epoch, Outcome, train
 from iadsr.training.recommender import build_recommender
 from iadsr.training.untrained import why_untrained
-from tests.helpers import N_ITEMS, USERS, context, feed_of, small_cell, small_sequences
+from tests.helpers import N_ITEMS, feed_of, inputs_of, small_cell, small_sequences
 
 
 def outcome(losses: list[float], best: int, guessing: float = 5.0, unvalidated: tuple[int, ...] = ()) -> Outcome:
@@ -81,7 +81,7 @@ def test_run_without_training_targets_is_not_judged() -> None:
 def test_guessing_is_measured_for_every_loss(changes: dict[str, object], expected: float) -> None:
     """A model that cannot learn starts and stays at the loss of equal scores."""
     cell = small_cell("gru4rec", "none", "last", **{"epochs": 1, "dropout": 0.0, "learning_rate": 1e-9, **changes})
-    model = build_recommender(cell, N_ITEMS, USERS, context())
+    model = build_recommender(cell, inputs_of())
     torch.nn.init.zeros_(model.table.embedding.weight)
     (row,) = train(model, feed_of(small_sequences()), cell).curve
     assert row.figures["guessing_loss"] == pytest.approx(expected, rel=1e-6)
