@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
-from pydantic import BaseModel
 
 from iadsr.config.cell import Cell
 from iadsr.config.datasets import PROSE, load_spec
@@ -220,25 +219,18 @@ def cells(
         typer.echo(json.dumps(cell.model_dump()) if full else cell.address)
 
 
-@app.command()
-def schemas(
+@app.command("schemas")
+def write_reference(
     folder: Annotated[Path, typer.Option(help="Where to write them.")] = CONFIG_FOLDER.parent / "schemas",
 ) -> None:
-    """Write the JSON schema of each kind of configuration file."""
-    from iadsr.config.datasets import DatasetSpec
-    from iadsr.config.options import known_methods
-    from iadsr.config.protocol import Protocol
-    from iadsr.core.files import write_json
+    """Write the JSON schema of each kind of configuration file, and the tables of keys in its README."""
+    from iadsr.config.reference import fill_tables, schemas
+    from iadsr.core.files import write_json, write_text
 
-    models: dict[str, type[BaseModel]] = {
-        "run": RunConfig,
-        "protocol": Protocol,
-        "dataset": DatasetSpec,
-        "encoder": EncoderSpec,
-        **{f"method-{kind}": options for kind, options in known_methods().items()},
-    }
-    for name, model in models.items():
-        write_json(folder / f"{name}.schema.json", model.model_json_schema())
+    for name, schema in schemas().items():
+        write_json(folder / f"{name}.schema.json", schema)
+    readme = CONFIG_FOLDER / "README.md"
+    write_text(readme, fill_tables(readme.read_text(encoding="utf-8")))
 
 
 def _to_embed(run: RunConfig, dataset: str, name: str) -> tuple[str, EncoderSpec, list[str], Texts]:

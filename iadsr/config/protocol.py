@@ -21,20 +21,27 @@ from iadsr.core.errors import ConfigError, suggest
 class Protocol(Strict):
     """A protocol file: settings for all, by backbone, by dataset, by both (later ones win); defaults of methods."""
 
-    name: Name
+    name: Name = Field(description="its file's name")
     description: str = Field(description="one sentence for the report")
-    extends: Name | None = Field(None, description="a protocol whose file this one changes, key by key")
+    extends: Name | None = Field(
+        None, description="a protocol whose file this one changes, key by key; it inherits `tuned` and `searched` too"
+    )
     settings: dict[str, Any] = Field(default_factory=dict, description="settings of every cell")
-    backbones: dict[Key, dict[str, Any]] = Field(default_factory=dict, description="options and overrides by backbone")
+    backbones: dict[Key, dict[str, Any]] = Field(
+        default_factory=dict, description="by backbone: its options, and settings that override those above"
+    )
     datasets: dict[Key, dict[str, Any]] = Field(
-        default_factory=dict, description="overrides by dataset, then by `dataset/backbone`"
+        default_factory=dict,
+        description="by dataset, then by `dataset/backbone`: settings and options that override those above",
     )
     methods: dict[Key, dict[str, Any]] = Field(
         default_factory=dict, description="by kind of method: options that hold where a method's file leaves them out"
     )
     tuned: Name | None = Field(
         None,
-        description="a set of tuned values, `tuned/<dataset>/<set>.yaml`, which win over this file's; none: no set",
+        description="a set of tuned values, `tuned/<dataset>/<set>.yaml`, which win over this file's. A protocol that "
+        "inherits a set and gives a searched value itself must say `tuned: null`, or the tuned value would "
+        "win unseen",
     )
     searched: list[str] = Field(
         default_factory=list, description="settings that the stage `tuning` varies; all others are fixed"

@@ -43,9 +43,11 @@ TUNING_SEED = 1000  # of the searches alone, so that values are not chosen for t
 class Sweep(Strict):
     """One method repeated with an option at several values; a cell is named `<method>-<option>=<value>`."""
 
-    method: Label
-    option: str
-    values: Annotated[list[Scalar], AfterValidator(check_distinct)] = Field(min_length=1)
+    method: Label = Field(description="name of a file in methods/, or `package.module:Class`")
+    option: str = Field(description="one of its options")
+    values: Annotated[list[Scalar], AfterValidator(check_distinct)] = Field(
+        min_length=1, description="the option's values"
+    )
 
     @property
     def points(self) -> dict[str, Scalar]:
@@ -54,7 +56,10 @@ class Sweep(Strict):
 
 
 class Experiment(Strict):
-    """A grid beside the main one, with tests and a place in the report of its own; what it leaves out is the run's."""
+    """An additional grid with its own baseline, multiple-testing family and report section.
+
+    Unset fields are inherited from the run file.
+    """
 
     title: str = Field(description="heading in the report")
     question: str = Field(description="what it asks, in one sentence")
@@ -64,7 +69,11 @@ class Experiment(Strict):
         "order; spread: over protocols that differ in nothing but chance; budget: protocols beside those that extend "
         "them with a larger `budget`",
     )
-    baseline: Label = Field("none", description="the method that every other one of this grid is tested against")
+    baseline: Label = Field(
+        "none",
+        description="the method that every other one of this grid is tested against, with a Holm family of its own, in "
+        "which methods with the very same runs count once",
+    )
     datasets: Names | None = Field(None, description="as in the run file")
     protocols: Names | None = Field(None, description="as in the run file")
     backbones: Labels | None = Field(None, description="as in the run file")
@@ -84,23 +93,54 @@ class Experiment(Strict):
 class RunConfig(Strict):
     """A run file: `workflow/config/<name>.yaml`."""
 
-    name: Name = Field(description="its file's name")
-    description: str = Field(description="what this run covers, in one sentence")
-    results: Folder = Field("results", description="folder of everything that is generated")
-    mirror: HomePath | None = Field(None, description="folder that is searched for dataset files before the network")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where networks run")
-    threads: int = Field(1, ge=1, le=1024, description="CPU threads of one training job")
+    name: Name = Field(description="by custom its file's name")
+    description: str = Field(description="what this run covers, in one sentence for the start and the report")
+    results: Folder = Field(
+        "results",
+        description="folder of everything that is generated; `~` is your home. Not one of the project's own, such "
+        "as `report`. Runs with folders of their own never overwrite another's report",
+    )
+    mirror: HomePath | None = Field(
+        None,
+        description="folder or http address that is searched for dataset files before the network; the variable "
+        "`IADSR_MIRROR` wins",
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto",
+        description="where networks run; `auto`: CUDA if there is any. Under `cuda` every job with a network asks for "
+        "one GPU (`--resources gpu=N` says how many there are; a cluster then gives it one), under `auto` "
+        "only LLM2Vec's do",
+    )
+    threads: int = Field(
+        1,
+        ge=1,
+        le=1024,
+        description="CPU threads of one training job; a change retrains. Many small jobs side by side use a machine "
+        "better than one wide job",
+    )
     datasets: Names = Field(description="names of files in datasets/")
-    encoder: dict[str, Any] = Field(description="the text encoder: `kind` and its options")
-    llm2vec_python: HomePath | None = Field(None, description="a Python with the llm2vec package; none: --use-conda's")
-    protocols: Names = Field(description="names of files in protocols/")
+    encoder: dict[str, Any] = Field(description="the text encoder: `kind` and that encoder's options")
+    llm2vec_python: HomePath | None = Field(
+        None,
+        description="a Python with the llm2vec package, e.g. `.venv-llm2vec/bin/python` from `make setup-llm2vec`; it "
+        "must exist before LLM2Vec is planned. Not needed with `--use-conda`",
+    )
+    protocols: Names = Field(description="names of files in protocols/; a table never mixes two of them")
     backbones: Labels = Field(description="names of backbones, or `package.module:Class`")
     methods: Labels = Field(description="names of files in methods/, or `package.module:Class`")
-    sweeps: list[Sweep] = Field(default_factory=list, description="options to vary, one at a time")
-    seeds: Seeds = Field(description="one training run for each")
-    max_epochs: Epochs | None = Field(None, description="an upper limit for every protocol, for quick trials")
-    trials: int = Field(20, ge=1, le=10**4, description="trials of each search of the stage `tuning`")
-    experiments: dict[Name, Experiment] = Field(default_factory=dict, description="further grids, by name")
+    sweeps: list[Sweep] = Field(default_factory=list, description="methods repeated with an option at several values")
+    seeds: Seeds = Field(description="whole numbers from 0; one training run for each")
+    max_epochs: Epochs | None = Field(
+        None,
+        description="an upper limit for every protocol, for quick trials; such results are under-trained and say so in "
+        "their records",
+    )
+    trials: int = Field(
+        20, ge=1, le=10**4, description="trials of each search of the stage `tuning`, the same number for every method"
+    )
+    experiments: dict[Name, Experiment] = Field(
+        default_factory=dict, description="further grids, by name. Runs that several grids name are trained once"
+    )
 
     _origin: str = PrivateAttr("")
 

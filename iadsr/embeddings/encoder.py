@@ -6,11 +6,11 @@ import importlib
 from collections.abc import Hashable, Sequence
 from typing import Protocol
 
-from iadsr.config.encoders import EncoderSpec, Kind
+from iadsr.config.encoders import EncoderSpec
 from iadsr.formats.embeddings import Vectors
 
 # imported when asked for: torch and scikit-learn are slow to load and not always there
-_CLASSES: dict[Kind, str] = {
+_CLASSES: dict[str, str] = {
     "minilm": "minilm:MiniLM",
     "tfidf": "tfidf:TfidfSvd",
     "random": "random:RandomDirections",

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from iadsr.config.encoders import EncoderSpec
+from iadsr.config.encoders import Llm2vecSpec
 from iadsr.core.errors import ConfigError, DataError, IadsrError
 from iadsr.core.files import file_digest, read_json, value_digest
 from iadsr.embeddings.devices import one_thread, resolve_device
@@ -104,8 +104,7 @@ class Llm2Vec:
 
     corpus_wide = False
 
-    def __init__(self, spec: EncoderSpec, device: str = "auto") -> None:
-        assert spec.kind == "llm2vec" and spec.model is not None and spec.batch_size is not None
+    def __init__(self, spec: Llm2vecSpec, device: str = "auto") -> None:
         _llm2vec()
         self._spec = spec
         self._batch_size = spec.batch_size
@@ -124,7 +123,7 @@ class Llm2Vec:
             "encoder": "llm2vec",
             "model": " + ".join(name for name, _ in parts),
             "revision": " + ".join(revision for _, revision in parts),
-            "pooling": str(self._spec.pooling),
+            "pooling": self._spec.pooling,
         }
 
     @cached_property
@@ -140,8 +139,8 @@ class Llm2Vec:
                 peft_model_name_or_path=str(self._adapter.folder) if self._adapter else None,
                 pooling_mode=self._spec.pooling,
                 max_length=self._spec.max_length,
-                doc_max_length=min(_POOLED_TOKENS, self._spec.max_length or _POOLED_TOKENS),
-                torch_dtype=getattr(torch, str(self._spec.dtype)),
+                doc_max_length=min(_POOLED_TOKENS, self._spec.max_length),
+                torch_dtype=getattr(torch, self._spec.dtype),
                 device_map=self._device,
                 **commit,
             )

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from iadsr.config.encoders import EncoderSpec
+from iadsr.config.encoders import MinilmSpec
 from iadsr.core.errors import IadsrError
 from iadsr.core.files import file_digest
 from iadsr.embeddings.devices import one_thread, resolve_device
@@ -49,8 +49,7 @@ class MiniLM:
 
     corpus_wide = False
 
-    def __init__(self, spec: EncoderSpec, device: str = "auto") -> None:
-        assert spec.kind == "minilm" and spec.batch_size is not None and spec.max_length is not None
+    def __init__(self, spec: MinilmSpec, device: str = "auto") -> None:
         self._batch_size = spec.batch_size
         self._max_length = spec.max_length
         self._folder = weights_folder()

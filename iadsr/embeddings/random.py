@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from iadsr.config.encoders import EncoderSpec
+from iadsr.config.encoders import RandomSpec
 from iadsr.embeddings.encoder import Encoder
 from iadsr.embeddings.vectors import unit_rows
 from iadsr.formats.embeddings import Vectors
@@ -44,8 +44,7 @@ class RandomDirections(Encoder):
 
     corpus_wide = False
 
-    def __init__(self, spec: EncoderSpec, _device: str = "cpu") -> None:
-        assert spec.kind == "random" and spec.dimension is not None and spec.seed is not None
+    def __init__(self, spec: RandomSpec, _device: str = "cpu") -> None:
         self._dimension = spec.dimension
         self._seed = spec.seed
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from iadsr.config.encoders import EncoderSpec
+from iadsr.config.encoders import TfidfSpec
 from iadsr.core.errors import DataError
 from iadsr.embeddings.devices import one_thread
 from iadsr.embeddings.encoder import Encoder
@@ -20,8 +20,7 @@ class TfidfSvd(Encoder):
 
     corpus_wide = True
 
-    def __init__(self, spec: EncoderSpec, _device: str = "cpu") -> None:
-        assert spec.kind == "tfidf" and spec.dimension is not None and spec.seed is not None
+    def __init__(self, spec: TfidfSpec, _device: str = "cpu") -> None:
         self._dimension = spec.dimension
         self._seed = spec.seed
 

@@ -12,12 +12,17 @@ from iadsr.config.search import Search
 
 
 class RandomDropOptions(MethodOptions):
-    """A control: drops inputs at random, as many as another method's run dropped."""
+    """Input dropout at the rates of another method's run, without its losses."""
 
     name: ClassVar[str] = "random_drop"
     implementation: ClassVar[str] = "iadsr.methods.random_drop:RandomDrop"
 
-    match: Label = Field("iadsr", description="the method whose keep rates are copied, epoch by epoch and at test time")
+    match: Label = Field(
+        "iadsr",
+        description="the method whose keep rates are copied, epoch by epoch and at test time, with the same seed",
+    )
     remove: Annotated[Remove, Search(choices=("zero", "pack"))] = Field(
-        "zero", description="what becomes of a dropped input; see `iadsr`"
+        "zero",
+        description="what becomes of a dropped input: its embedding is zeroed and keeps its place (`zero`), or the "
+        "inputs behind it move up (`pack`)",
     )

@@ -25,7 +25,7 @@ class CaserOptions(BackboneOptions):
     horizontal: Width = Field(16, description="horizontal filters for each height 1..window")
     vertical: Width = Field(4, description="vertical filters")
     user_embedding: bool = Field(
-        False, description="the output layer reads a user embedding, as published, instead of the last item's"
+        False, description="the output layer reads a user embedding, as published; otherwise the last item's embedding"
     )
 
     def check(self, settings: Settings, where: str) -> None:

@@ -12,14 +12,13 @@ from iadsr.config.methods import load_method
 from iadsr.config.options import known_backbones, known_methods
 from iadsr.config.parse import parse
 from iadsr.config.protocol import Protocol, budget_pairs, load_protocol, resolve_settings
-from iadsr.config.run import Experiment, RunConfig, load_run
+from iadsr.config.run import RunConfig, load_run
 from iadsr.config.yaml_files import load_yaml
 from iadsr.core.errors import ConfigError
 from iadsr.tuning.adopt import merge_trials, tuned_text
 from iadsr.tuning.trials import read_trials
 
 FOLDER = Path(__file__).resolve().parents[2] / "workflow" / "config"
-OPTIONS = (*known_backbones().values(), *known_backbones("released").values(), *known_methods().values())
 RUNS = sorted(FOLDER.glob("*.yaml"))
 
 
@@ -142,35 +141,6 @@ def test_tuned_values_follow_from_the_tables_of_trials_beside_them() -> None:
         assert path.with_suffix(".yaml").read_text() == tuned_text(
             merge_trials([], [read_trials(path.with_suffix(".csv"))], None, path.name)
         )
-
-
-def test_every_key_is_described() -> None:
-    for model in (
-        RunConfig,
-        Experiment,
-        Protocol,
-        *known_backbones().values(),
-        *known_backbones("released").values(),
-        *known_methods().values(),
-    ):
-        for name, field in model.model_fields.items():
-            assert field.description or name in {"name"}, f"{model.__name__}.{name} has no description"
-
-
-def test_config_readme_names_every_key() -> None:
-    text = (FOLDER / "README.md").read_text()
-    from iadsr.config.settings import Settings
-
-    for model in (
-        RunConfig,
-        Experiment,
-        Settings,
-        *known_backbones().values(),
-        *known_backbones("released").values(),
-        *known_methods().values(),
-    ):
-        for name in model.model_fields:
-            assert f"`{name}`" in text, f"workflow/config/README.md says nothing about {name}"
 
 
 def test_the_budget_experiment_doubles_every_budget_of_the_main_grid() -> None:

@@ -104,9 +104,15 @@ BAD_RUNS = {
     "key twice": ({"seeds": "[0]\nseeds: [1]"}, "line 9: the key 'seeds' occurs twice"),
     "unknown encoder": ({"encoder": "{kind: tfdif}"}, "did you mean 'tfidf'"),
     "unknown encoder option": ({"encoder": "{kind: tfidf, dimenson: 3}"}, "did you mean 'dimension'"),
-    "unknown encoder option without a value": ({"encoder": "{kind: tfidf, sead: }"}, "does not use 'sead' (did you"),
+    "unknown encoder option without a value": (
+        {"encoder": "{kind: tfidf, sead: }"},
+        "unknown key 'encoder.sead', did you",
+    ),
     "vectors without end": ({"encoder": "{kind: tfidf, dimension: 1e9}"}, "t.yaml: encoder.dimension: "),
-    "more tokens than MiniLM has places for": ({"encoder": "{kind: minilm, max_length: 513}"}, "512 or less"),
+    "more tokens than MiniLM has places for": (
+        {"encoder": "{kind: minilm, max_length: 513}"},
+        "less than or equal to 512",
+    ),
     "a kind of encoder that is a list": ({"encoder": "{kind: [tfidf]}"}, "encoder.kind: "),
     "encoder without kind": ({"encoder": "{dimension: 3}"}, "kind"),
     "unknown key of a sweep": (
@@ -262,11 +268,11 @@ BAD_FILES = {
     "a defect twice": ({"methods/iadsr.yaml": "kind: iadsr\ndefects: [R1, R1]\n"}, "'R1' is listed twice"),
     "unknown kind": ({"methods/iadsr.yaml": "kind: iadrs\n"}, "did you mean 'iadsr'"),
     "a kind of several lines": ({"methods/iadsr.yaml": 'kind: "iadsr\\n"'}, "did you mean 'iadsr'"),
-    "a kind that is a list": ({"methods/iadsr.yaml": "kind: [iadsr]\n"}, "unknown kind"),
+    "a kind that is a list": ({"methods/iadsr.yaml": "kind: [iadsr]\n"}, "iadsr.yaml: kind: "),
     "unknown option": ({"methods/iadsr.yaml": "kind: iadsr\ntetha: 0\n"}, "iadsr.yaml: unknown key 'tetha', did you"),
     "unknown encoder option": (
         {"methods/iadsr.yaml": "kind: iadsr\nsemantic: false\nencoder: {kind: tfidf, sead: 1}\n"},
-        "iadsr.yaml: encoder: ",
+        "iadsr.yaml: unknown key 'encoder.sead', did you",
     ),
     **{
         f"a dataset's {what}": ({"datasets/movielens-100k.yaml": MOVIELENS.replace(old, new)}, message)

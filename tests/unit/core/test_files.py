@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import torch
 
-from iadsr.config.encoders import EncoderSpec
+from iadsr.config.encoders import RandomSpec
 from iadsr.core.errors import DataError
 from iadsr.core.files import (
     atomic_path,
@@ -137,7 +137,7 @@ SEQUENCES = Sequences(np.arange(1, 10_001, dtype=np.int32), np.array([0, 10_000]
         lambda path: write_csv(path, NUMBERS),
         lambda path: save_sequences(path, SEQUENCES),
         lambda path: save_checkpoint(path, {"weight": torch.ones(1000)}),
-        lambda path: embed_with(["a", "b"], make_encoder(EncoderSpec(kind="random", dimension=64), "cpu"), path, {}),
+        lambda path: embed_with(["a", "b"], make_encoder(RandomSpec(dimension=64), "cpu"), path, {}),
     ],
     ids=["text", "json", "parquet", "csv", "npz", "checkpoint", "embeddings"],
 )

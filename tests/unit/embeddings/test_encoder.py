@@ -6,7 +6,7 @@ import importlib.util
 
 import pytest
 
-from iadsr.config.encoders import EncoderSpec
+from iadsr.config.encoders import Llm2vecSpec, parse_encoder
 from iadsr.core.errors import IadsrError
 from iadsr.embeddings.devices import one_thread
 from iadsr.embeddings.encoder import make_encoder
@@ -14,7 +14,7 @@ from iadsr.embeddings.encoder import make_encoder
 
 @pytest.mark.parametrize(("kind", "corpus_wide"), [("tfidf", True), ("random", False)])
 def test_each_kind_has_its_encoder(kind: str, corpus_wide: bool) -> None:
-    encoder = make_encoder(EncoderSpec(kind=kind))  # type: ignore[arg-type]
+    encoder = make_encoder(parse_encoder({"kind": kind}))
     assert encoder.identity["encoder"] == kind
     assert encoder.corpus_wide is corpus_wide
 
@@ -22,7 +22,7 @@ def test_each_kind_has_its_encoder(kind: str, corpus_wide: bool) -> None:
 @pytest.mark.skipif(importlib.util.find_spec("llm2vec") is not None, reason="llm2vec is installed here")
 def test_llm2vec_outside_its_environment_says_what_to_run() -> None:
     with pytest.raises(IadsrError, match="make setup-llm2vec"):
-        make_encoder(EncoderSpec(kind="llm2vec"))
+        make_encoder(Llm2vecSpec())
 
 
 def test_networks_compute_with_one_thread_and_leave_torch_as_it_was() -> None:

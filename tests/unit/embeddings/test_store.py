@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from iadsr.config.encoders import EncoderSpec
+from iadsr.config.encoders import RandomSpec, parse_encoder
 from iadsr.core.errors import DataError, IadsrError
 from iadsr.embeddings import store
 from iadsr.formats.embeddings import Vectors, describe_source, load_vectors, read_metadata
 
 TEXTS = [f"item {number}" for number in range(25)]
-SOURCE = describe_source(EncoderSpec(kind="random"), TEXTS, "names") | {"encoder": "fake"}
+SOURCE = describe_source(RandomSpec(), TEXTS, "names") | {"encoder": "fake"}
 
 
 class Fake:
@@ -137,7 +137,7 @@ def test_no_texts_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["random", "tfidf"])
 def test_embed_from_a_spec(tmp_path: Path, kind: str) -> None:
-    spec = EncoderSpec(kind=kind, dimension=4)  # type: ignore[arg-type]
+    spec = parse_encoder({"kind": kind, "dimension": 4})
     metadata = store.embed(TEXTS, spec, tmp_path / "v.safetensors")
     vectors = load_vectors(tmp_path / "v.safetensors", len(TEXTS))
     assert vectors.shape == (len(TEXTS), 4)
@@ -156,7 +156,7 @@ def test_importing_the_store_loads_no_heavy_package() -> None:
 
 
 def test_varied_texts_are_encoded_and_named(tmp_path: Path) -> None:
-    spec = EncoderSpec(kind="random", dimension=4)
+    spec = RandomSpec(dimension=4)
     plain = store.embed(TEXTS, spec, tmp_path / "plain.safetensors")
     varied = store.embed(TEXTS, spec, tmp_path / "v.safetensors", variant="shuffled")
     assert varied["texts"] == "shuffled"

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from iadsr.config.encoders import EncoderSpec
+from iadsr.config.encoders import TfidfSpec
 from iadsr.core.errors import DataError
 from iadsr.embeddings.tfidf import TfidfSvd
 
@@ -19,7 +19,7 @@ TEXTS = [f"{a} {b} {a} set" for a in WORDS for b in WORDS if a != b]
 
 
 def _encode(texts: list[str], dimension: int = 8, seed: int = 0) -> np.ndarray:
-    return TfidfSvd(EncoderSpec(kind="tfidf", dimension=dimension, seed=seed)).encode(texts)
+    return TfidfSvd(TfidfSpec(dimension=dimension, seed=seed)).encode(texts)
 
 
 def test_unit_float32_rows_the_same_every_time() -> None:
@@ -55,7 +55,7 @@ def test_no_word_at_all_is_an_error() -> None:
 
 
 def test_the_seed_is_part_of_the_identity() -> None:
-    one, two = (TfidfSvd(EncoderSpec(kind="tfidf", seed=seed)).identity for seed in (1, 2))
+    one, two = (TfidfSvd(TfidfSpec(seed=seed)).identity for seed in (1, 2))
     assert one != two
     assert set(one) == {"encoder", "model", "revision", "pooling"}
 
@@ -63,11 +63,11 @@ def test_the_seed_is_part_of_the_identity() -> None:
 _ENCODE = """
 import sys
 import numpy as np
-from iadsr.config.encoders import EncoderSpec
+from iadsr.config.encoders import TfidfSpec
 from iadsr.embeddings.tfidf import TfidfSvd
 rng = np.random.default_rng(0)
 texts = [" ".join(f"word{number}" for number in rng.integers(900, size=12)) for _ in range(1500)]
-sys.stdout.buffer.write(TfidfSvd(EncoderSpec(kind="tfidf")).encode(texts).tobytes())
+sys.stdout.buffer.write(TfidfSvd(TfidfSpec()).encode(texts).tobytes())
 """
 
 

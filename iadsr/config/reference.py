@@ -1,0 +1,76 @@
+"""Reference of every key: JSON schemas, and tables for `workflow/config/README.md`."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from iadsr.config.datasets import DatasetSpec
+from iadsr.config.encoders import ENCODERS
+from iadsr.config.methods import MethodKeys
+from iadsr.config.options import known_backbones, known_methods
+from iadsr.config.protocol import Protocol
+from iadsr.config.run import Experiment, RunConfig, Sweep
+from iadsr.config.search import Search
+from iadsr.config.settings import Settings
+
+_TABLE = re.compile(r"(<!-- keys: (\S+) -->\n).*?(<!-- end of keys -->)", re.DOTALL)
+
+
+def all_models() -> dict[str, type[BaseModel]]:
+    """Name -> model of everything that a configuration file holds."""
+    return {
+        "run": RunConfig,
+        "experiment": Experiment,
+        "sweep": Sweep,
+        "protocol": Protocol,
+        "settings": Settings,
+        "method": MethodKeys,
+        "dataset": DatasetSpec,
+        **{f"encoder-{kind}": model for kind, model in ENCODERS.items()},
+        **{f"method-{kind}": model for kind, model in known_methods().items()},
+        **{f"backbone-{name}": model for name, model in known_backbones().items()},
+        **{f"backbone-{name}-released": model for name, model in known_backbones("released").items()},
+    }
+
+
+def schemas() -> dict[str, dict[str, Any]]:
+    """Name -> JSON schema of every kind of file, and of the parts of protocols."""
+    made = {name: model.model_json_schema() for name, model in all_models().items()}
+    keys = made.pop("method")["properties"]
+    for name in made:
+        if name.startswith("method-"):
+            made[name]["properties"] = {**keys, **made[name].get("properties", {})}
+    return {name: schema for name, schema in made.items() if name not in ("experiment", "sweep")}
+
+
+def fill_tables(text: str) -> str:
+    """Write the keys' tables anew between `<!-- keys: NAME -->` and `<!-- end of keys -->`."""
+    models = all_models()
+    return _TABLE.sub(lambda found: f"{found[1]}\n{key_table(models[found[2]])}\n{found[3]}", text)
+
+
+def key_table(model: type[BaseModel]) -> str:
+    """A Markdown table of a model's keys: default and meaning."""
+    rows = [f"| `{name}` | {_default(field)} | {_meaning(field)} |\n" for name, field in model.model_fields.items()]
+    return "".join(["| key | default | meaning |\n|---|---|---|\n", *rows])
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    default = field.get_default(call_default_factory=True)
+    return "" if default in (None, (), [], {}) else f"`{json.dumps(default).strip(chr(34))}`"
+
+
+def _meaning(field: FieldInfo) -> str:
+    text = str(field.description).replace("|", "\\|")
+    search = next((entry for entry in field.metadata if isinstance(entry, Search)), None)
+    if search is None:
+        return text
+    searched = ", ".join(f"`{choice}`" for choice in search.choices) or f"{search.low:g} to {search.high:g}"
+    return f"{text}. *Searched: {searched}{', by its logarithm' if search.log else ''}*"
