@@ -24,7 +24,9 @@ class ModuleOptions(Strict):
 
     Attributes:
         name: of the kind of method or of the backbone, in files.
-        implementation: `module:callable`, imported by training alone.
+        implementation: `module:callable`, imported by training alone. A method's is called with its inputs
+            (`iadsr.methods.method.MethodInputs`) and its options; a backbone's with `n_users`, `dimension`,
+            `max_length`, `dropout` and its options by name.
     """
 
     name: ClassVar[str]

@@ -9,6 +9,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from iadsr.config.options import find_backbone
+
 INIT_STD = 0.02  # of item embeddings, and of whatever is added to them
 
 
@@ -33,9 +35,9 @@ class Backbone(Protocol):
 def build_backbone(
     name: str, n_users: int, dimension: int, max_length: int, dropout: float, options: Mapping[str, Any]
 ) -> nn.Module:
-    """The backbone in module `iadsr.models.<name>`, with fresh parameters."""
-    module = importlib.import_module(f"iadsr.models.{name}")
-    backbone: nn.Module = module.build(
+    """Make a backbone of ours, or `package.module.Class`, with fresh parameters."""
+    module, _, make = find_backbone(name, "ours", "backbone").implementation.partition(":")
+    backbone: nn.Module = getattr(importlib.import_module(module), make)(
         n_users=n_users, dimension=dimension, max_length=max_length, dropout=dropout, **options
     )
     return backbone

@@ -1,11 +1,15 @@
 """Backbones against slow, obvious computations; padding and causality are in tests/properties."""
 
+import sys
+import types
+
 import numpy as np
 import pytest
 import torch
+from pydantic import Field
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from iadsr.config.options import known_backbones
+from iadsr.config.options import BackboneOptions, known_backbones
 from iadsr.models.backbone import ItemTable, build_backbone, last_states
 from iadsr.models.caser import Caser
 from iadsr.models.gru4rec import GRU4Rec
@@ -128,3 +132,27 @@ def test_gru_gradients_equal_finite_differences() -> None:
     model = GRU4Rec(3, dropout=0.0, hidden=4, layers=1).double()
     x = torch.randn(2, 3, 3, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda given: run_gru(model.gru, given, torch.tensor([3, 2]), model.dropout), (x,))
+
+
+class Running(torch.nn.Module):
+    """A backbone from a module that the package does not know: this one."""
+
+    class Options(BackboneOptions):
+        power: float = Field(1.0, description="of the count by which a sum is divided")
+
+    def __init__(self, n_users: int, dimension: int, max_length: int, dropout: float, power: float) -> None:
+        super().__init__()
+        self.power = power
+
+    def forward(self, embedded: torch.Tensor, lengths: torch.Tensor, users: torch.Tensor) -> torch.Tensor:
+        counts = torch.arange(1, embedded.shape[1] + 1).unsqueeze(1)
+        return embedded.cumsum(1) / counts**self.power
+
+
+def test_a_class_outside_of_the_package_is_a_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "own_backbones", types.ModuleType("own_backbones"))
+    monkeypatch.setattr("own_backbones.Running", Running, raising=False)
+    backbone = build_backbone("own_backbones.Running", 5, 4, 3, 0.0, {"power": 1.0})
+    embedded = torch.randn(2, 3, 4)
+    states = backbone(embedded, torch.tensor([3, 3]), torch.tensor([0, 1]))
+    assert torch.allclose(states[:, -1], embedded.mean(1), atol=1e-6)
