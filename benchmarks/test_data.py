@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from benchmarks.conftest import Time
+from iadsr.config.datasets import TablesSpec
 from iadsr.config.encoders import parse_encoder
-from iadsr.datasets.amazon import read_reviews
+from iadsr.datasets.table import read_tables
 from iadsr.embeddings.minilm import MiniLM
 
 REVIEWS = 100_000
@@ -39,7 +40,16 @@ def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_reviews_a_second(timed: Time, reviews: Path) -> None:
-    timed(lambda: read_reviews(reviews), "seconds for 100,000 Amazon reviews", "ours", "seconds", 1.0, rounds=3)
+    columns = {"user": "reviewerID", "item": "asin", "time": "unixReviewTime"}
+    tables = TablesSpec.model_validate({"interactions": {"file": reviews.name, "type": "json", **columns}})
+    timed(
+        lambda: read_tables(tables, {reviews.name: reviews}),
+        "seconds for 100,000 Amazon reviews",
+        "ours",
+        "seconds",
+        1.0,
+        rounds=3,
+    )
 
 
 @pytest.mark.parametrize("side", ["ours", "reference"])

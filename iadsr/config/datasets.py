@@ -12,8 +12,7 @@ from iadsr.config.parse import parse
 from iadsr.config.yaml_files import load_yaml
 from iadsr.core.errors import ConfigError
 
-Format = Literal["amazon", "table", "planted"]
-Role = Literal["reviews", "metadata"]
+READERS = ("table", "planted")
 
 
 class WheelSource(Strict):
@@ -36,7 +35,6 @@ class FileSpec(Strict):
     """One raw file and where to get it."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="File name, the same on every source.")
-    role: Role | None = Field(None, description="What the file holds (`amazon` only).")
     urls: tuple[Annotated[str, Field(pattern="^https?://")], ...] = Field(
         (), strict=False, description="Upstream addresses, tried in this order."
     )
@@ -62,7 +60,9 @@ class TableSpec(Strict):
 
     file: str = Field(description="Name of one of `files`. Files in .gz and .zip are unpacked.")
     member: str | None = Field(None, description="Path of the table inside a .zip file.")
-    type: Literal["csv", "json"] = Field("csv", description="Lines of values, or one JSON object per line.")
+    type: Literal["csv", "json", "python"] = Field(
+        "csv", description="Lines of values, or one JSON object or Python literal per line."
+    )
     separator: str = Field(",", min_length=1, description="What stands between two values, such as `,`, `\\t` or `::`.")
     quotes: bool = Field(True, description="Values in double quotes may hold separators and line breaks.")
     header: tuple[str, ...] | None = Field(
@@ -90,7 +90,7 @@ class InteractionsSpec(TableSpec):
 
 
 class TablesSpec(Strict):
-    """The tables of a dataset with format `table`."""
+    """The tables of a dataset."""
 
     interactions: InteractionsSpec = Field(description="One row per interaction.")
     items: TableSpec | None = Field(None, description="One row per item, with its name.")
@@ -130,7 +130,6 @@ class DatasetSpec(Strict):
 
     name: str = Field(pattern="^[a-z0-9][a-z0-9-]*$", description="Name in paths and tables.")
     title: str = Field(description="Name in prose.")
-    format: Format = Field(description="Which reader to use.")
     files: tuple[FileSpec, ...] = Field((), strict=False, description="Raw files; none for generated data.")
     min_count: int = Field(
         0, ge=0, le=10**6, description="k of the k-core: every user and item has k interactions or more; 0 for none."
@@ -147,27 +146,25 @@ class DatasetSpec(Strict):
     fallback_text: str = Field(
         "unknown item", min_length=1, description="Text of an item without title; `{item}` stands for its id."
     )
-    tables: TablesSpec | None = Field(None, description="Where interactions and names stand (`table` only).")
-    planted: PlantedSpec | None = Field(None, description="Settings of the generator (`planted` only).")
+    tables: TablesSpec | None = Field(None, description="Where interactions and names stand; null for generated data.")
+    planted: PlantedSpec | None = Field(None, description="Settings of the generator, for generated data.")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        for name, settings in (("planted", self.planted), ("table", self.tables)):
-            if (settings is not None) != (self.format == name):
-                key = "tables" if name == "table" else name
-                raise ValueError(f"`{key}` belongs to format '{name}', and only there")
-        if self.tables is None:
-            roles = sorted(str(file.role) for file in self.files)
-            if roles != (needed := ["metadata", "reviews"] if self.format == "amazon" else []):
-                raise ValueError(f"format '{self.format}' needs files of roles {needed}, not {roles}")
-        else:
-            names = {file.name for file in self.files}
-            read = {table.file for table in (self.tables.interactions, self.tables.items) if table is not None}
-            if names != read:
-                raise ValueError(f"`tables` read {sorted(read)}, but `files` has {sorted(names)}")
+        if (self.tables is None) == (self.planted is None):
+            raise ValueError("either `tables` or `planted` says what the data is")
+        names = {file.name for file in self.files}
+        tables = (self.tables.interactions, self.tables.items) if self.tables else ()
+        if names != (read := {table.file for table in tables if table is not None}):
+            raise ValueError(f"`tables` read {sorted(read)}, but `files` has {sorted(names)}")
         if self.check_core and self.min_count == 0:
             raise ValueError("check_core needs min_count above 0")
         return self
+
+    @property
+    def reader(self) -> str:
+        """Which of `READERS`, modules of `iadsr.datasets`, makes the tables."""
+        return "table" if self.planted is None else "planted"
 
 
 def load_spec(path: str | Path) -> DatasetSpec:

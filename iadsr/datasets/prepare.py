@@ -14,7 +14,7 @@ from iadsr.config.datasets import DatasetSpec, Expected
 from iadsr.core.columns import HAS_TITLE, ITEM, NOISE, TEXT, TIMESTAMP, USER
 from iadsr.core.errors import DataError
 from iadsr.core.files import check_writable, set_aside, write_json
-from iadsr.datasets import amazon, planted, table
+from iadsr.datasets import planted, table
 from iadsr.datasets.download import Obtained, accept, obtain
 from iadsr.datasets.filter import check_core, k_core
 from iadsr.datasets.raw import REMEDY
@@ -99,17 +99,9 @@ def _read(spec: DatasetSpec, paths: Sequence[Path]) -> tuple[pd.DataFrame, dict[
     """Read interactions, and the title of each item id that has one."""
     if spec.planted is not None:
         return planted.generate(spec.planted)
-    if spec.tables is not None:
-        return table.read_tables(spec.tables, {path.name: path for path in paths})
-    by_role = {file.role: path for file, path in zip(spec.files, paths, strict=True)}
-    interactions = amazon.read_reviews(by_role["reviews"])
-    items = set(interactions[ITEM].unique())
-    titles = amazon.read_titles(by_role["metadata"], wanted=items)
-    if not titles:  # either file may be another dataset's
-        raise DataError(
-            f"{by_role['metadata']} has the title of none of the {len(items)} items in {by_role['reviews']}"
-        )
-    return interactions, titles
+    if spec.tables is None:
+        raise DataError(f"{spec.name}: it has neither `tables` nor `planted` settings")
+    return table.read_tables(spec.tables, {path.name: path for path in paths})
 
 
 def check_counts(interactions: pd.DataFrame, expected: Expected, name: str) -> None:

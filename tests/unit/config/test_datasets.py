@@ -13,14 +13,13 @@ CONFIGS = Path(__file__).parents[3] / "workflow" / "config" / "datasets"
 PLANTED = {
     "name": "tiny",
     "title": "Tiny",
-    "format": "planted",
     "text_note": "made up",
     "planted": {
         "users": 10, "items": 30, "clusters": 3, "min_length": 5, "max_length": 10, "noise_rate": 0.2, "seed": 1,
     },
 }  # fmt: skip
 
-TABLE = {"format": "table", "planted": None, "files": [{"name": "a.csv"}]}
+TABLE = {"planted": None, "files": [{"name": "a.csv"}]}
 
 
 def write(folder: Path, value: object) -> Path:
@@ -33,13 +32,13 @@ def write(folder: Path, value: object) -> Path:
 def test_shipped_configurations_load(path: Path) -> None:
     spec = load_spec(path)
     assert spec.name == path.stem
-    assert spec.format == "planted" or spec.expected is not None
+    assert spec.planted or spec.expected is not None
 
 
 def test_the_readme_s_example_is_valid() -> None:
     text = (CONFIGS.parent / "README.md").read_text()
     (example,) = re.findall(r"^```yaml\n(name: songs\n.*?)^```", text, re.M | re.S)
-    assert DatasetSpec.model_validate(yaml.safe_load(example)).format == "table"
+    assert DatasetSpec.model_validate(yaml.safe_load(example)).reader == "table"
 
 
 def test_every_field_is_described() -> None:
@@ -71,9 +70,9 @@ def test_a_misspelt_key_of_a_file_gets_its_neighbour(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": "amazon", "planted": None}, "needs files of roles"),
-        ({"planted": None}, "belongs to format 'planted'"),
-        ({"format": "table", "planted": None}, "`tables` belongs to format 'table'"),
+        ({"planted": None}, "either `tables` or `planted`"),
+        ({"tables": {"interactions": {"file": "b.csv"}}}, "either `tables` or `planted`"),
+        ({"files": [{"name": "a.csv"}]}, r"read \[\], but `files` has \['a.csv'\]"),
         (TABLE | {"tables": {"interactions": {"file": "b.csv"}}}, r"read \['b.csv'\], but `files` has \['a.csv'\]"),
         (TABLE | {"tables": {"interactions": {"file": "a.csv", "member": "b"}}}, "belongs to .zip files"),
         ({"check_core": True}, "min_count above 0"),

@@ -21,7 +21,7 @@ ROWS = [("B", "9", 5), ("A", "10", 5), ("A", "9", 5), ("B", "10", 6), ("B", "9",
 def mirror(tmp_path: Path) -> Path:
     folder = tmp_path / "mirror"
     folder.mkdir()
-    reviews = [json.dumps({"reviewerID": u, "asin": i, "unixReviewTime": t}) for u, i, t in ROWS]
+    reviews = [json.dumps({"u": u, "i": i, "t": t}) for u, i, t in ROWS]
     titles = ["{'asin': '9', 'title': 'Nine'}", "{'asin': '10'}", "{'asin': '77', 'title': 'Elsewhere'}"]
     for name, lines in (("r.json.gz", reviews), ("m.json.gz", titles)):
         (folder / name).write_bytes(gzip.compress("\n".join(lines).encode()))
@@ -32,8 +32,11 @@ def spec(**changes: object) -> DatasetSpec:
     value: dict[str, object] = {
         "name": "tiny",
         "title": "Tiny",
-        "format": "amazon",
-        "files": [{"name": "r.json.gz", "role": "reviews"}, {"name": "m.json.gz", "role": "metadata"}],
+        "files": [{"name": "r.json.gz"}, {"name": "m.json.gz"}],
+        "tables": {
+            "interactions": {"file": "r.json.gz", "type": "json", "user": "u", "item": "i", "time": "t"},
+            "items": {"file": "m.json.gz", "type": "python", "item": "asin"},
+        },
         "expected": {"users": 3, "items": 3, "interactions": 6},
         "text_note": "titles",
         "mirror_note": "made up",
@@ -81,7 +84,7 @@ JUNK = {
     "empty": lambda whole: b"",
     "cut": lambda whole: whole[:-20],
     "cut in the trailer": lambda whole: whole[:-1],
-    "other data": lambda whole: gzip.compress(b'{"reviewerID": "A", "asin": "1", "unixReviewTime": 1}\n'),
+    "other data": lambda whole: gzip.compress(b'{"u": "A", "i": "1", "t": 1}\n'),
 }
 
 
