@@ -17,7 +17,7 @@ from iadsr.config.encoders import EncoderSpec, embeddings_name, parse_encoder
 from iadsr.config.fields import Texts
 from iadsr.config.protocol import budget_pairs, load_protocol, load_tuned, resolve_settings
 from iadsr.config.run import TUNING_SEED, Experiment, RunConfig, distinct, known_datasets, load_run, pick
-from iadsr.core.columns import BACKBONE, DATASET, ITEM, METHOD, PROTOCOL, TEXT, TIMESTAMP, USER
+from iadsr.core.columns import BACKBONE, DATASET, ITEM, MAIN, METHOD, PROTOCOL, TEXT, TIMESTAMP, USER
 from iadsr.core.errors import ConfigError, IadsrError, one_line, suggest
 from iadsr.machine.faults import explain, is_out_of_memory
 from iadsr.plan import plan
@@ -184,15 +184,27 @@ def evaluate(config: ConfigOption = DEFAULT) -> None:
 
 @app.command()
 def compare(config: ConfigOption = DEFAULT) -> None:
-    """Test every method against its baselines, and one protocol against the other."""
-    from iadsr.statistics.compare import write_comparisons
+    """Test every method against its baselines, and summarise what the runs reached."""
+    from iadsr.evaluation.runs import Address
+    from iadsr.statistics.grids import Grid
+    from iadsr.statistics.write import write_statistics
 
     run = _read(config)
-    root = Path(run.results)
-    grids = {name: [root / "runs" / cell.address for cell in grid] for name, grid in plan(run, CONFIG_FOLDER).items()}
-    main = grids.pop("")
-    experiments = [(name, folders, run.experiments[name].baseline) for name, folders in grids.items()]
-    write_comparisons(main, root / "statistics" / "comparisons.parquet", experiments=experiments)
+    grids = []
+    for name, cells in plan(run, CONFIG_FOLDER).items():
+        part = run if name == MAIN else run.experiments[name]
+        grid = Grid(
+            name=name,
+            view="table" if isinstance(part, RunConfig) else part.view,
+            baseline=part.baseline,
+            compare=run.compared(name),
+            cells=[Address(*address) for address in _addresses(cells)],
+            rankings={cell.protocol: cell.settings.ranking for cell in cells},
+            longer=budget_pairs(CONFIG_FOLDER, list(dict.fromkeys(cell.protocol for cell in cells))),
+            released=list(dict.fromkeys(cell.protocol for cell in cells if cell.settings.networks == "released")),
+        )
+        grids.append(grid)
+    write_statistics(Path(run.results), grids)
 
 
 @app.command()
@@ -203,10 +215,10 @@ def report(config: ConfigOption = DEFAULT) -> None:
     run = _read(config)
     root = Path(run.results)
     grids = plan(run, CONFIG_FOLDER)
-    settings = _settings(run, distinct(grids), grids[""])
-    experiments = {name: _experiment(run.experiments[name], grid) for name, grid in grids.items() if name}
+    settings = _settings(run, distinct(grids), grids[MAIN])
+    experiments = [_experiment(name, experiment) for name, experiment in run.experiments.items()]
     out = root / "report" / "index.html"
-    build_report(root, _addresses(grids[""]), settings, TEMPLATES, out, experiments)
+    build_report(root, settings, TEMPLATES, out, experiments)
     typer.echo(f"report: {out}")
 
 
@@ -258,18 +270,13 @@ def _addresses(cells: list[Cell]) -> list[tuple[str, str, str, str, int]]:
     return [(cell.dataset, cell.protocol, cell.backbone, cell.method, cell.seed) for cell in cells]
 
 
-def _experiment(experiment: Experiment, cells: list[Cell]) -> dict[str, object]:
+def _experiment(name: str, experiment: Experiment) -> dict[str, object]:
     """What the report shows of an experiment."""
-    points = {label: value for sweep in experiment.sweeps for label, value in sweep.points.items()}
     return {
-        "title": experiment.title,
-        "question": experiment.question,
-        "view": experiment.view,
-        "baseline": experiment.baseline,
-        "cells": _addresses(cells),
-        "points": points,
+        "name": name,
+        **experiment.model_dump(include={"title", "question", "view", "baseline"}),
+        "points": {label: value for sweep in experiment.sweeps for label, value in sweep.points.items()},
         "option": experiment.sweeps[0].option if experiment.sweeps else "",
-        "pairs": budget_pairs(CONFIG_FOLDER, list(dict.fromkeys(cell.protocol for cell in cells))),
     }
 
 
@@ -298,6 +305,7 @@ def _settings(run: RunConfig, cells: list[Cell], main: list[Cell]) -> dict[str, 
     return {
         "name": run.name,
         "description": run.description,
+        "baseline": run.baseline,
         "encoder": run.encoder,
         "seeds": run.seeds,
         "protocols": protocols,

@@ -14,6 +14,7 @@ from iadsr.config.encoders import parse_encoder
 from iadsr.config.methods import load_method
 from iadsr.config.protocol import load_protocol
 from iadsr.config.run import Experiment, RunConfig, distinct
+from iadsr.core.columns import MAIN
 from iadsr.core.errors import ConfigError, DataError
 from iadsr.core.identity import module_file
 
@@ -42,7 +43,7 @@ def plan(run: RunConfig, folder: Path) -> dict[str, list[Cell]]:
 
 def announcement(run: RunConfig, grids: Mapping[str, Sequence[Cell]]) -> str:
     """What is about to run, and how to run the rest."""
-    main, total = grids[""], len(distinct(grids))
+    main, total = grids[MAIN], len(distinct(grids))
     further = f" {total - len(main)} more for {len(run.experiments)} experiments." if run.experiments else ""
     return (
         f"Run '{run.name}': {run.description}.\n"

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, PrivateAttr, model_validator
+from pydantic import AfterValidator, Field, PrivateAttr, field_validator, model_validator
 
 from iadsr.config.cell import Cell
 from iadsr.config.encoders import parse_encoder
@@ -35,6 +35,7 @@ from iadsr.config.parse import check_known, parse, parse_part
 from iadsr.config.protocol import Protocol, budget_pairs, load_protocol, load_tuned, resolve_settings
 from iadsr.config.settings import Settings
 from iadsr.config.yaml_files import files_in, load_yaml, merge, read_overrides
+from iadsr.core.columns import MAIN
 from iadsr.core.errors import ConfigError, suggest
 
 TUNING_SEED = 1000  # of the searches alone, so that values are not chosen for the seeds that they are judged by
@@ -55,6 +56,14 @@ class Sweep(Strict):
         return {f"{self.method}-{self.option}={value}": value for value in self.values}
 
 
+Pair = Annotated[list[str], Field(min_length=2, max_length=2)]
+EVERY_METHOD = "*"
+_PAIRS = (
+    "pairs `[method, baseline]` that are tested, `*` for every method here; none: every method against `baseline`. Each "
+    "grid has Holm families of its own, in which methods with the very same runs count once"
+)
+
+
 class Experiment(Strict):
     """An additional grid with its own baseline, multiple-testing family and report section.
 
@@ -69,11 +78,8 @@ class Experiment(Strict):
         "order; spread: over protocols that differ in nothing but chance; budget: protocols beside those that extend "
         "them with a larger `budget`",
     )
-    baseline: Label = Field(
-        "none",
-        description="the method that every other one of this grid is tested against, with a Holm family of its own, in "
-        "which methods with the very same runs count once",
-    )
+    baseline: Label = Field("none", description="the method against which gains are given")
+    compare: list[Pair] | None = Field(None, description=_PAIRS)
     datasets: Names | None = Field(None, description="as in the run file")
     protocols: Names | None = Field(None, description="as in the run file")
     backbones: Labels | None = Field(None, description="as in the run file")
@@ -129,6 +135,8 @@ class RunConfig(Strict):
     backbones: Labels = Field(description="names of backbones, or `package.module:Class`")
     methods: Labels = Field(description="names of files in methods/, or `package.module:Class`")
     sweeps: list[Sweep] = Field(default_factory=list, description="methods repeated with an option at several values")
+    baseline: Label = Field("none", description="the method against which gains are given")
+    compare: list[Pair] | None = Field(None, description=_PAIRS)
     seeds: Seeds = Field(description="whole numbers from 0; one training run for each")
     max_epochs: Epochs | None = Field(
         None,
@@ -148,6 +156,13 @@ class RunConfig(Strict):
     def where(self) -> str:
         """The files that it was read from, for errors."""
         return self._origin or f"run '{self.name}'"
+
+    @field_validator("experiments")
+    @classmethod
+    def _not_main(cls, value: dict[str, Experiment]) -> dict[str, Experiment]:
+        if MAIN in value:
+            raise ValueError(f"'{MAIN}' is the name of the run file's own grid; choose another one")
+        return value
 
     @model_validator(mode="after")
     def _distinct_points(self) -> Self:
@@ -172,25 +187,34 @@ class RunConfig(Strict):
         return distinct(self.grids(folder))
 
     def grids(self, folder: Path) -> dict[str, list[Cell]]:
-        """The main grid under the name "" and each experiment's, in path order; `folder` is `workflow/config`.
+        """The main grid and each experiment's, by name, in path order; `folder` is `workflow/config`.
 
         Raises:
             ConfigError: an unknown name or option, or a method that would see its target under an objective.
         """
         self.check_names(folder)
         main = Experiment(title="", question="", methods=self.methods, sweeps=self.sweeps)
-        self._check_seeds(main, self.where)
-        grids = {"": self._grid(folder, main, self.where)}
-        for name, experiment in self.experiments.items():
-            where = f"{self.where}: experiment '{name}'"
+        grids: dict[str, list[Cell]] = {}
+        for name, experiment in {MAIN: main, **self.experiments}.items():
+            where = self.where if name == MAIN else f"{self.where}: experiment '{name}'"
             self._check_seeds(experiment, where)
             grids[name] = self._grid(folder, experiment, where)
             if experiment.view == "budget" and not budget_pairs(folder, experiment.protocols or self.protocols):
                 raise ConfigError(f"{where}: view 'budget' needs one that `extends` another with a larger `budget`")
-            if experiment.baseline not in {cell.method for cell in grids[name]}:
-                hint = suggest(experiment.baseline, {cell.method for cell in grids[name]})
-                raise ConfigError(f"{where} lacks its own baseline '{experiment.baseline}'; {hint}")
+            methods = {cell.method for cell in grids[name]}
+            if name != MAIN and experiment.baseline not in methods:
+                raise ConfigError(
+                    f"{where} lacks its own baseline '{experiment.baseline}'; {suggest(experiment.baseline, methods)}"
+                )
+            known = dict.fromkeys((EVERY_METHOD, *methods, *files_in(folder / "methods")))
+            for method in dict.fromkeys(method for pair in self.compared(name) for method in pair):
+                check_known(method, known, "method", f"{where}: compare")
         return grids
+
+    def compared(self, name: str) -> list[tuple[str, str]]:
+        """The pairs (method, baseline) that an experiment, or the main grid, tests."""
+        part: RunConfig | Experiment = self if name == MAIN else self.experiments[name]
+        return [(method, base) for method, base in part.compare or [[EVERY_METHOD, part.baseline]]]
 
     def check_names(self, folder: Path) -> None:
         """Check that everything that is named has a file below `folder`, or is a backbone.

@@ -49,6 +49,9 @@ METHOD = "method"
 SEED = "seed"
 ADDRESS = (DATASET, PROTOCOL, BACKBONE, METHOD, SEED)
 
+# the run file's own grid among its experiments
+EXPERIMENT, MAIN = "experiment", "main"
+
 # comparisons.parquet: the backbone of a row in which each user's metric was averaged over all backbones first
 ALL_BACKBONES = "all"
 

@@ -1,4 +1,4 @@
-"""All runs' files in, four tables out: metrics.parquet, runs.parquet, curves.parquet, keep.parquet."""
+"""All runs' files in, five tables out: metrics, runs, curves, keep and inputs.parquet."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from iadsr.config.encoders import embeddings_name
+from iadsr.config.encoders import NAMED_BY_IDENTITY, changed_options, embeddings_name
 from iadsr.core import columns as c
 from iadsr.core.errors import DataError
 from iadsr.core.files import check_types, reading, remake
@@ -19,6 +19,16 @@ from iadsr.evaluation.runs import Run, read_ranks, read_runs, run_file
 from iadsr.formats.tables import check_unchanged, read_numbers, write_parquet
 
 METRICS_FILE, RUNS_FILE, CURVES_FILE, KEEP_FILE = "metrics.parquet", "runs.parquet", "curves.parquet", "keep.parquet"
+INPUTS_FILE = "inputs.parquet"
+# how the record names the encoder: column -> key of its `encoder_identity`
+ENCODER_COLUMNS = {
+    "encoder_kind": "encoder",
+    "encoder_model": "model",
+    "encoder_revision": "revision",
+    "encoder_pooling": "pooling",
+    "encoder_dimension": "dimension",
+    "encoder_text_digest": "text_digest",
+}
 CURVE_COLUMNS = ("epoch", "loss", "validation", "seconds")  # of every curve
 # what the report draws; NaN where a run has no such figure. A curve's other columns are carried along.
 DRAWN_CURVE_COLUMNS = (
@@ -64,7 +74,7 @@ _ROW_TYPES: dict[str, type | UnionType] = {
 
 
 def collect(directories: Iterable[str | Path], catalogue_sizes: Mapping[str, int], out: str | Path) -> None:
-    """Write metrics, runs, curves and keep.parquet of the runs in `directories` to folder `out`.
+    """Write the five tables of the runs in `directories` to folder `out`.
 
     `catalogue_sizes` maps a dataset to its number of items (for coverage). A run that is not done keeps its row in
     runs.parquet, with its reason, and its metric rows, with value NaN and 0 users. DataError when a file is missing or
@@ -81,6 +91,7 @@ def collect(directories: Iterable[str | Path], catalogue_sizes: Mapping[str, int
         RUNS_FILE: run_table(runs),
         CURVES_FILE: _stack(runs, [read_curve(run) for run in runs]),
         KEEP_FILE: _stack(runs, [keep_rows(run) for run in runs]),
+        INPUTS_FILE: _stack(runs, [input_rows(run) for run in runs]),
     }
     for name, table in tables.items():
         write_parquet(Path(out) / name, table)
@@ -128,6 +139,14 @@ def keep_rows(run: Run) -> pd.DataFrame:
         raise DataError(f"run {run.directory}: keep_by_group is damaged ({error!r}); {remedy}") from error
 
 
+def input_rows(run: Run) -> pd.DataFrame:
+    """What a run read and the source code that it could import: columns name, digest."""
+    with reading(run.directory / c.RECORD):
+        digests = {"source code": run.record["source_digest"], **run.record["inputs"]}
+        check_types(digests, dict.fromkeys(digests, str))
+    return pd.DataFrame(digests.items(), columns=["name", "digest"])
+
+
 def run_table(runs: Sequence[Run]) -> pd.DataFrame:
     """One row a run: its address and what its record says of time, memory, provenance and the mask."""
     table = pd.DataFrame([run_row(run) for run in runs])
@@ -154,6 +173,9 @@ def run_row(run: Run) -> dict[str, Any]:
             **{name: record[name] for name in _COST},
             "commit": record["commit"]["hash"],
             "dirty": record["commit"]["dirty"],
+            "versions": "; ".join(f"{name} {version}" for name, version in record["versions"].items()),
+            "source_digest": record["source_digest"],
+            **_encoder_columns(record),
             "identity": record["identity"],
             **{name: mask.get(name) for name in MASK_COLUMNS},
             **{name: denoised.get(key) for name, key in DENOISED_COLUMNS.items()},
@@ -162,6 +184,17 @@ def run_row(run: Run) -> dict[str, Any]:
         whole = {name: np.int64(row[name]) for name in _WHOLE_NUMBERS if row[name] is not None}
         numbers = {name: float(row[name]) for name in _NUMBERS if row[name] is not None}
         return {**row, **whole, **numbers}  # OverflowError for a number that no table can hold
+
+
+def _encoder_columns(record: Mapping[str, Any]) -> dict[str, str | None]:
+    """What identifies the encoder, and its options that differ from its kind's defaults and that nothing else tells."""
+    identity = record.get("encoder_identity")
+    if identity is None:
+        return dict.fromkeys((*ENCODER_COLUMNS, "encoder_options"))
+    changed = changed_options(record["cell"]["encoder"] or {"kind": identity["encoder"]})
+    options = ", ".join(f"{name} {changed[name]}" for name in sorted(set(changed) - NAMED_BY_IDENTITY))
+    named = {column: str(identity.get(key) or "") for column, key in ENCODER_COLUMNS.items()}
+    return {**named, "encoder_options": options}
 
 
 def encoder_name(encoder: Mapping[str, Any] | None, texts: str = "names") -> str | None:

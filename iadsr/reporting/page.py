@@ -1,12 +1,11 @@
-"""The page: gathers results, words, tables and figures, and writes one self-contained HTML file with its downloads."""
+"""The page: puts sentences, tables and figures in order and writes one self-contained HTML file with its downloads."""
 
 from __future__ import annotations
 
 import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from itertools import count
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,59 +13,83 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from iadsr.core.columns import ADDRESS, DATASET, PROTOCOL, SEED
+from iadsr.core import columns as c
 from iadsr.core.errors import DataError
 from iadsr.core.files import write_text
-from iadsr.formats.tables import visible, write_csv
-from iadsr.reporting import diagnostics, figures, tables
-from iadsr.reporting.answer import Answer, Comparisons, answer, untrained_warnings
-from iadsr.reporting.budgets import budget_warnings
-from iadsr.reporting.drawing import styles
-from iadsr.reporting.experiment import Experiment, experiments_of
-from iadsr.reporting.experiments import experiment_blocks
-from iadsr.reporting.latex import to_latex
-from iadsr.reporting.layout import Block, Section
-from iadsr.reporting.load import Results, Scores, done_only, load_all, lost_counts, rankings
-from iadsr.reporting.words import label, listed, plain
+from iadsr.core.tables import STATISTICS
+from iadsr.formats.tables import read_parquet, visible, write_csv
+from iadsr.reporting import format as formats
+from iadsr.reporting.catalogue import Catalogue
+from iadsr.reporting.charts import Figure, inline
+from iadsr.reporting.format import label, listed, plain, slug
+from iadsr.reporting.pictures import Pictures
+from iadsr.reporting.results import Results, load
+from iadsr.reporting.tables import Table, to_latex
 
-ALL_TESTS = "tests-all"  # every comparison, as a download only: a page cannot show some hundred rows usefully
-EXPERIMENT_TESTS = "tests-experiments"
-ALL_CURVES = "curves-all"  # every epoch of every run with every figure, of experiments too
-_DOWNLOADS = (".csv", ".tex")
+ALL_CURVES = "curves-all"  # every epoch of every run with everything that was logged, as a download
+_FILTERS = ("label", "fixed", "signed", "percent", "share", "interval", "percent_interval", "integer", "listed")
+
+
+@dataclass(frozen=True)
+class Block:
+    """One thing in a section: a heading, what is said, a table or a figure.
+
+    A `folded` block opens on request. A heading with an `anchor` begins a part of the section and is listed under it in
+    the contents.
+    """
+
+    heading: str = ""
+    said: Markup | str = ""
+    table: Table | None = None
+    figure: Figure | None = None
+    folded: str = ""
+    anchor: str = ""
 
 
 def build_report(
     root: Path,
-    cells: Sequence[tuple[str, str, str, str, int]],
     settings: Mapping[str, Any],
     templates: Path,
     out: Path,
-    experiments: Mapping[str, Mapping[str, Any]] | None = None,
+    experiments: Sequence[Mapping[str, Any]] = (),
 ) -> None:
-    """Write the report to `out` and its tables to `tables/` beside it.
+    """Write the report to `out` and its tables to `tables/` beside it. The same inputs give the same bytes.
 
-    `cells` are the expected addresses (dataset, protocol, backbone, method, seed) of the main grid; those without
-    results are shown as missing. `experiments` are further grids by name, each with `title`, `question`, `view` (table,
-    sweep, ladder, spread or budget), `baseline`, `cells`, for a sweep `points` (method -> swept value) and `option`,
-    and for a budget `pairs` of protocols, the second with more steps; they have a section of their own, and every other
-    one shows the main grid alone. `settings` describes the run: `name`, `protocols` (protocol -> objective, loss,
-    length, budget, `ranking` "excluded" or "kept", ...), `datasets` (dataset -> what its file says in words) and
-    anything else worth showing. `templates` is the folder of page sources.
-    Raises ConfigError without cells, DataError if a file is absent that an earlier stage must have written. The same
-    inputs give the same bytes.
+    Args:
+        root: the results folder; its statistics are read.
+        settings: what describes the run: `name`, `baseline`, `protocols` (protocol -> description and settings),
+            `datasets` (dataset -> what its file says in words) and anything else worth showing.
+        templates: the folder of page sources.
+        experiments: further grids in order, each with `name`, `title`, `question`, `view` (table, sweep, ladder, spread
+            or budget), `baseline`, and for a sweep `points` (method -> swept value) and `option`.
+
+    Raises:
+        DataError: a file is absent or damaged that an earlier stage must have written.
     """
-    given = experiments or {}
-    cells_of = {name: described["cells"] for name, described in given.items()}
-    results, grids = load_all(root, cells, cells_of, settings.get("datasets"))
-    further = experiments_of(given, grids, settings)
-    compared = Comparisons(results)
-    said = answer(results, compared, settings)
-    untrained = untrained_warnings(_cells_of([results, *(item.results for item in further)]))
-    said = replace(said, warnings=[*untrained, *said.warnings, *budget_warnings(further)])
+    results = load(root, settings, experiments)
     captions = _captions(templates)
-    sections = _sections(results, compared, further, settings, captions)
-    page = _render(templates, results, said, sections, further, settings, out)
-    _write_tables(sections, results, further, out.parent / "tables")
+    environment = _environment(templates)
+    sentences = environment.get_template("sentences.html.j2").make_module({"results": results, "f": results.findings})
+    sections = {
+        name: list(blocks)
+        for name, blocks in _sections(
+            results, Catalogue(results, captions["tables"]), Pictures(results, captions["figures"]), sentences
+        ).items()
+    }
+    sections = {name: blocks for name, blocks in sections.items() if blocks}
+    sections = _numbered(sections)
+    page = environment.get_template("page.html.j2").render(
+        style=Markup((templates / "style.css").read_text(encoding="utf-8")),
+        sentences=sentences,
+        sections=sections,
+        titles=captions["titles"],
+        intros=captions["intros"],
+        facts=_facts(results),
+        records=_records(results, root, out),
+        datasets=listed(results.values(c.DATASET, experiment=c.MAIN)),
+        downloads=[*(f"all-{name}" for name in (*STATISTICS, "datasets")), ALL_CURVES],
+    )
+    _write_tables(sections, results, root, out.parent / "tables")
     write_text(out, visible(page))
 
 
@@ -77,175 +100,7 @@ def _captions(templates: Path) -> Mapping[str, Mapping[str, str]]:
     return tomllib.loads(path.read_text(encoding="utf-8"))
 
 
-def _sections(
-    results: Results,
-    compared: Comparisons,
-    further: Sequence[Experiment],
-    settings: Mapping[str, Any],
-    captions: Mapping[str, Mapping[str, str]],
-) -> list[Section]:
-    numbers = count(1)
-    scores = Scores(results.metrics)
-    made = {
-        "evidence": _answer_blocks(results, compared, settings, numbers),
-        "data": _data_blocks(results, settings),
-        "results": _overall_blocks(results, settings),
-        "effects": _effect_blocks(results, compared, settings, numbers),
-        "tests": _test_blocks(results, compared, settings),
-        "popularity": _popularity_blocks(results, settings, numbers),
-        "training": _training_blocks(results, numbers),
-        "masks": _mask_blocks(results, compared, scores, settings, numbers),
-        **({"experiments": experiment_blocks(further, results, numbers)} if further else {}),
-        "provenance": _provenance_blocks(results, further),
-    }
-    return [
-        Section(
-            name,
-            captions["titles"][name],
-            captions["intros"][name],
-            [_captioned(block, captions["figures"]) for block in blocks],
-        )
-        for name, blocks in made.items()
-    ]
-
-
-def _captioned(block: Block, captions: Mapping[str, str]) -> Block:
-    if block.figure is None:
-        return block
-    text = captions[block.figure.kind]
-    return replace(block, figure=replace(block.figure, caption=f"{text} {block.figure.caption}".strip()))
-
-
-def _answer_blocks(
-    results: Results, compared: Comparisons, settings: Mapping[str, Any], numbers: Iterator[int]
-) -> list[Block]:
-    drawn = [
-        figures.answer_figure(results, compared, settings, name, next(numbers)) for name in results.values(DATASET)
-    ]
-    return [
-        *(Block(figure=figure) for figure in drawn),
-        Block(table=tables.answer_table(results, compared, settings)),
-    ]
-
-
-def _data_blocks(results: Results, settings: Mapping[str, Any]) -> list[Block]:
-    rest = {key: value for key, value in settings.items() if key not in ("protocols", "datasets", "tuned")}
-    return [
-        Block(table=tables.dataset_table(results.summaries)),
-        Block(table=tables.encoder_table(results.encoders)),
-        Block(table=tables.protocol_table(settings.get("protocols", {}), results.values(PROTOCOL))),
-        *([Block(table=tables.tuned_table(tuned))] if (tuned := settings.get("tuned")) else []),
-        Block(table=tables.settings_table(rest), folded="All other settings of this run"),
-    ]
-
-
-def _overall_blocks(results: Results, settings: Mapping[str, Any]) -> list[Block]:
-    blocks = []
-    for dataset in results.values(DATASET):
-        for protocol in results.values(PROTOCOL, dataset=dataset):
-            for ranking in rankings(protocol, settings):
-                heading = f"{dataset}, protocol “{protocol}”, {label(ranking)}"
-                blocks.append(Block(heading, table=tables.overall_table(results, settings, dataset, protocol, ranking)))
-            beside = tables.beside_table(results, settings, dataset, protocol)
-            if beside is not None:
-                blocks.append(Block(f"{dataset}, protocol “{protocol}”, coverage and ties", table=beside))
-    return blocks
-
-
-def _effect_blocks(
-    results: Results, compared: Comparisons, settings: Mapping[str, Any], numbers: Iterator[int]
-) -> list[Block]:
-    blocks = []
-    for dataset in results.values(DATASET):
-        blocks.append(Block(figure=figures.effect_figure(results, compared, settings, dataset, next(numbers))))
-        blocks.append(Block(table=tables.effects_table(results, compared, settings, dataset)))
-    return blocks
-
-
-def _test_blocks(results: Results, compared: Comparisons, settings: Mapping[str, Any]) -> list[Block]:
-    return [
-        Block(
-            f"{dataset}, protocol “{protocol}”",
-            table=tables.tests_table(results, compared, settings, dataset, protocol),
-        )
-        for dataset in results.values(DATASET)
-        for protocol in results.values(PROTOCOL, dataset=dataset)
-    ]
-
-
-def _popularity_blocks(results: Results, settings: Mapping[str, Any], numbers: Iterator[int]) -> list[Block]:
-    blocks = []
-    for dataset in results.values(DATASET):
-        blocks.append(Block(figure=figures.popularity_figure(results, settings, dataset, next(numbers))))
-        for protocol in results.values(PROTOCOL, dataset=dataset):
-            blocks.append(Block(table=tables.groups_table(results, settings, dataset, protocol)))
-        methods = figures.main_methods(results, dataset)
-        kept = diagnostics.kept_methods(results, dataset, methods)
-        if kept:
-            name, look = diagnostics.table_name("", "kept", dataset), styles(methods)
-            blocks.append(Block(figure=diagnostics.kept_figure(results, dataset, next(numbers), kept, look)))
-            blocks.append(Block(table=diagnostics.kept_table(results, dataset, kept, name)))
-    return blocks
-
-
-def _training_blocks(results: Results, numbers: Iterator[int]) -> list[Block]:
-    drawn = [
-        Block(figure=draw(results, dataset, next(numbers)))
-        for dataset in results.values(DATASET)
-        for draw in (figures.validation_figure, figures.loss_figure)
-    ]
-    return [*drawn, Block(table=tables.logged_table(results))]
-
-
-def _mask_blocks(
-    results: Results, compared: Comparisons, scores: Scores, settings: Mapping[str, Any], numbers: Iterator[int]
-) -> list[Block]:
-    pulls = tables.pulls_table(results)
-    blocks = [Block(table=table) for table in (tables.mask_table(results.cells), pulls) if table]
-    datasets = results.values(DATASET)
-    blocks += [Block(figure=figures.mask_figure(results, dataset, next(numbers))) for dataset in datasets]
-    for dataset in datasets:
-        methods = figures.main_methods(results, dataset)
-        traced = diagnostics.traced_methods(results, dataset, methods)
-        if traced:
-            figure = diagnostics.curves_figure(results, dataset, next(numbers), traced, styles(methods))
-            blocks.append(Block(figure=figure))
-            name = diagnostics.table_name("", "signature", dataset)
-            table = diagnostics.signature_table(
-                results, compared, scores, settings, dataset, results.methods(dataset=dataset), name
-            )
-            blocks.append(Block(table=table))
-        inflated = diagnostics.inflated_methods(results, dataset, results.methods(dataset=dataset))
-        if inflated:
-            name = diagnostics.table_name("", "denoised-target", dataset)
-            blocks.append(Block(table=diagnostics.inflated_table(results, scores, dataset, inflated, name)))
-    return blocks
-
-
-def _provenance_blocks(results: Results, further: Sequence[Experiment]) -> list[Block]:
-    made = [
-        Block(table=tables.environment_table(results.records.values())),
-        Block(table=tables.cost_by_method_table(results.cells)),
-        Block(table=tables.cost_table(results.cells), folded="Every run, and what it cost"),
-        Block(table=tables.digest_table(results), folded="Digests of inputs and source code"),
-    ]
-    beside = {address: item for one in further for address, item in one.results.records.items()}
-    beside = {address: item for address, item in beside.items() if address not in results.records}
-    if beside:
-        table = tables.environment_table(beside.values(), "environments-experiments")
-        made.append(Block(table=table, folded="Where the experiments' other runs were made"))
-    return made
-
-
-def _render(
-    templates: Path,
-    results: Results,
-    said: Answer,
-    sections: Sequence[Section],
-    further: Sequence[Experiment],
-    settings: Mapping[str, Any],
-    out: Path,
-) -> str:
+def _environment(templates: Path) -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(templates),
         autoescape=True,
@@ -254,82 +109,234 @@ def _render(
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["svg"] = Markup  # panels come from figures.py, which escapes their text
-    style = Markup((templates / "style.css").read_text(encoding="utf-8"))
-    return environment.get_template("page.html.j2").render(
-        style=style,
-        answer=said,
-        sections=sections,
-        facts=_facts(results, further, settings),
-        records=_records([results, *(item.results for item in further)], out),
-        datasets=listed(results.values(DATASET)),
-        all_tests=ALL_TESTS,
-        experiment_tests=EXPERIMENT_TESTS,
-        all_curves=ALL_CURVES,
-    )
+    environment.filters |= {name: getattr(formats, name) for name in _FILTERS}
+    environment.filters["svg"] = Markup  # panels come from charts.py, which escapes their text
+    return environment
 
 
-def _facts(results: Results, further: Sequence[Experiment], settings: Mapping[str, Any]) -> dict[str, str]:
-    """The header's list: what was run, with what."""
-    commits = {
-        str((record.get("commit") or {}).get("hash") or "none recorded")[:13] for record in results.records.values()
-    }
-    encoders = [f"{name}: {tables.encoder_text(results, name)}" for name in results.values(DATASET)]
-    texts = list(dict.fromkeys(text.split(": ", 1)[1] for text in encoders))
+def _sections(results: Results, make: Catalogue, draw: Pictures, sentences: Any) -> dict[str, Iterator[Block]]:
+    """The page's sections by name, in order."""
     return {
-        "Settings": plain(settings.get("name")),
-        "Data": listed(results.values(DATASET)),
-        "Encoder": texts[0] if len(texts) == 1 else "; ".join(encoders),
-        "Protocols": listed(results.values(PROTOCOL)),
-        "Backbones": listed([label(name) for name in results.values("backbone")]),
-        "Methods": "; ".join(label(name) for name in results.methods()),
-        "Seeds": listed([str(seed) for seed in sorted(results.values(SEED))]),
-        "Runs": _runs(results.cells),
-        "Commit": listed(sorted(commits)) or "no run",
-        **({"Experiments": _experiment_fact(further)} if further else {}),
+        "evidence": _evidence(results, make, draw),
+        "data": _data(results, make),
+        "results": _overall(results, make),
+        "effects": _effects(results, make, draw),
+        "tests": _tests(results, make),
+        "popularity": _popularity(results, make, draw),
+        "training": _training(results, make, draw),
+        "masks": _masks(results, make, draw),
+        "experiments": _experiments(results, make, draw, sentences),
+        "provenance": _provenance(results, make),
     }
 
 
-def _experiment_fact(further: Sequence[Experiment]) -> str:
-    """How many experiments there are, and how many of their runs are done, each counted once."""
-    return f"{len(further)}, their runs: {_runs(_cells_of([item.results for item in further]))}"
+def _places(results: Results) -> Iterator[tuple[str, str]]:
+    """Dataset and protocol of every part of the main experiment."""
+    for dataset in results.values(c.DATASET, experiment=c.MAIN):
+        for protocol in results.values(c.PROTOCOL, experiment=c.MAIN, dataset=dataset):
+            yield dataset, protocol
 
 
-def _cells_of(grids: Sequence[Results]) -> pd.DataFrame:
-    """The cells of several grids, each once."""
-    return pd.concat([grid.cells for grid in grids]).drop_duplicates(list(ADDRESS))
+def _evidence(results: Results, make: Catalogue, draw: Pictures) -> Iterator[Block]:
+    for dataset in results.values(c.DATASET, experiment=c.MAIN):
+        yield Block(figure=draw.answer(dataset))
+    yield Block(table=make.answer())
 
 
-def _runs(cells: pd.DataFrame) -> str:
+def _data(results: Results, make: Catalogue) -> Iterator[Block]:
+    yield Block(table=make.datasets(results.values(c.DATASET, experiment=c.MAIN)))
+    yield Block(table=make.encoders())
+    yield Block(table=make.protocols(results.values(c.PROTOCOL, experiment=c.MAIN)))
+    yield Block(table=make.tuned())
+    yield Block(table=make.settings(), folded="All other settings of this run")
+
+
+def _overall(results: Results, make: Catalogue) -> Iterator[Block]:
+    for dataset, protocol in _places(results):
+        own = results.headline(c.MAIN, protocol)
+        for ranking in (own, *(name for name in c.RANKINGS if name != own)):
+            heading = f"{dataset}, protocol “{protocol}”, {label(ranking)}"
+            yield Block(heading, table=make.overall(dataset, protocol, ranking))
+        yield Block(f"{dataset}, protocol “{protocol}”, coverage and ties", table=make.coverage(dataset, protocol))
+
+
+def _effects(results: Results, make: Catalogue, draw: Pictures) -> Iterator[Block]:
+    for dataset in results.values(c.DATASET, experiment=c.MAIN):
+        yield Block(figure=draw.effects(dataset))
+        yield Block(table=make.protocol_effects(dataset))
+
+
+def _tests(results: Results, make: Catalogue) -> Iterator[Block]:
+    for dataset, protocol in _places(results):
+        yield Block(f"{dataset}, protocol “{protocol}”", table=make.tests(dataset, protocol))
+
+
+def _popularity(results: Results, make: Catalogue, draw: Pictures) -> Iterator[Block]:
+    for dataset in results.values(c.DATASET, experiment=c.MAIN):
+        yield Block(figure=draw.popularity(dataset))
+        for protocol in results.values(c.PROTOCOL, experiment=c.MAIN, dataset=dataset):
+            yield Block(table=make.groups(dataset, protocol))
+        if kept := make.kept(c.MAIN, dataset):
+            yield Block(figure=draw.kept(c.MAIN, dataset))
+            yield Block(table=kept)
+
+
+def _training(results: Results, make: Catalogue, draw: Pictures) -> Iterator[Block]:
+    for dataset in results.values(c.DATASET, experiment=c.MAIN):
+        yield Block(figure=draw.validation(dataset))
+        yield Block(figure=draw.losses(dataset))
+    yield Block(table=make.logged())
+
+
+def _masks(results: Results, make: Catalogue, draw: Pictures) -> Iterator[Block]:
+    yield Block(table=make.masks(c.MAIN))
+    yield Block(table=make.pulls())
+    for dataset in results.values(c.DATASET, experiment=c.MAIN):
+        yield Block(figure=draw.masks(dataset))
+        yield Block(figure=draw.traces(c.MAIN, dataset))
+        yield Block(table=make.tails(c.MAIN, dataset))
+        yield Block(table=make.denoised(c.MAIN, dataset))
+
+
+def _experiments(results: Results, make: Catalogue, draw: Pictures, sentences: Any) -> Iterator[Block]:
+    for experiment in results.experiments:
+        name = str(experiment["name"])
+        yield Block(str(experiment["title"]), anchor=slug("experiment", name), said=sentences.experiment(experiment))
+        protocols = results.values(c.PROTOCOL, experiment=name)
+        for dataset in results.values(c.DATASET, experiment=name):
+            yield from _view(results, make, draw, experiment, dataset)
+        if len(protocols) > 1:
+            table = make.protocols(protocols, slug("experiment", name, "protocols"), only_differences=True)
+            yield Block(table=table if len(table.frame) else None, folded="Settings in which these protocols differ")
+        further = [
+            dataset
+            for dataset in results.values(c.DATASET, experiment=name)
+            if dataset not in results.values(c.DATASET, experiment=c.MAIN)
+        ]
+        if further:
+            table = make.datasets(further, slug("experiment", name, "datasets"))
+            yield Block(table=table, folded=f"About the data: {listed(further)}")
+        for dataset in results.values(c.DATASET, experiment=name):
+            yield Block(figure=draw.traces(name, dataset), folded=f"How the masks learned: {dataset}")
+            kept = make.kept(name, dataset)
+            fold = f"Kept by popularity of the input item: {dataset}"
+            yield Block(figure=draw.kept(name, dataset) if kept else None, folded=fold)
+            yield Block(table=kept, folded=f"{fold}, as numbers")
+            yield Block(table=make.tails(name, dataset), folded=f"HR@5 up while HR@20 down: {dataset}")
+            yield Block(table=make.denoised(name, dataset), folded=f"The release's inflated evaluation (R2): {dataset}")
+
+
+def _view(
+    results: Results, make: Catalogue, draw: Pictures, experiment: Mapping[str, Any], dataset: str
+) -> Iterator[Block]:
+    """What an experiment shows of a dataset, by its view."""
+    where = {c.EXPERIMENT: experiment["name"], c.DATASET: dataset}
+    view = experiment["view"]
+    if view == "sweep":
+        yield Block(figure=draw.sweep(experiment, dataset))
+    elif view == "ladder":
+        yield Block(figure=draw.ladder(experiment, dataset))
+        yield Block(table=make.rungs(experiment, dataset))
+        yield Block(table=make.ladder(experiment, dataset))
+    elif view == "spread":
+        yield Block(figure=draw.spread(experiment, dataset))
+        yield Block(table=make.spread(experiment, dataset))
+    elif view == "budget":
+        yield Block(figure=draw.budget(experiment, dataset))
+        for protocol in dict.fromkeys(results.select("budgets", **where)[c.PROTOCOL]):
+            yield Block(table=make.budget(experiment, dataset, protocol))
+    if view not in ("table", "sweep"):
+        return
+    for protocol in results.values(c.PROTOCOL, **where):
+        backbones = results.values(c.BACKBONE, **where, protocol=protocol)
+        if view == "table":
+            yield Block(figure=draw.gains(experiment, dataset, protocol))
+        for part in [backbones] if view == "sweep" else [[name] for name in backbones]:
+            folded = f"The numbers: {dataset}, protocol “{protocol}”" if view == "sweep" else ""
+            yield Block(table=make.methods(experiment, dataset, protocol, part), folded=folded)
+
+
+def _provenance(results: Results, make: Catalogue) -> Iterator[Block]:
+    yield Block(table=make.environments(c.MAIN, "environments"))
+    yield Block(table=make.costs())
+    yield Block(table=make.runs(), folded="Every run, and what it cost")
+    yield Block(table=make.digests(), folded="Digests of inputs and source code")
+    others = make.environments("others", "environments-experiments")
+    yield Block(table=others if len(others.frame) else None, folded="Where the experiments' other runs were made")
+
+
+def _numbered(sections: Mapping[str, Sequence[Block]]) -> dict[str, list[Block]]:
+    """The sections without blocks that have nothing to show; every panel's ids are made unique on the page."""
+    number, numbered = 0, {}
+    for name, blocks in sections.items():
+        shown: list[Block] = []
+        for block in blocks:
+            if block.figure is not None:
+                number += 1
+                panels = [inline(panel, f"f{number}-{place}") for place, panel in enumerate(block.figure.panels)]
+                block = replace(block, figure=replace(block.figure, panels=panels))
+            if block.table or block.figure or block.anchor:
+                shown.append(block)
+        numbered[name] = shown
+    return numbered
+
+
+def _facts(results: Results) -> dict[str, str]:
+    """The header's list: what was run, with what."""
+    cells = results.select("cells", experiment=c.MAIN)
+    encoders = dict.fromkeys(results.encoders(c.MAIN, name) for name in results.values(c.DATASET, experiment=c.MAIN))
+    commits = sorted({str(commit)[:13] for commit in cells["commit"].dropna()})
+    facts = {
+        "Settings": plain(results.settings.get("name")),
+        "Data": listed(results.values(c.DATASET, experiment=c.MAIN)),
+        "Encoder": "; ".join(encoders),
+        "Protocols": listed(results.values(c.PROTOCOL, experiment=c.MAIN)),
+        "Backbones": listed([label(name) for name in results.values(c.BACKBONE, experiment=c.MAIN)]),
+        "Methods": "; ".join(label(name) for name in results.values(c.METHOD, experiment=c.MAIN)),
+        "Seeds": listed(sorted(results.values(c.SEED, experiment=c.MAIN))),
+        "Runs": runs_done(cells),
+        "Commit": listed(commits) or "no run",
+    }
+    if results.experiments:
+        others = results.tables["cells"]
+        others = others[others[c.EXPERIMENT] != c.MAIN].drop_duplicates(list(c.ADDRESS))
+        facts["Experiments"] = f"{len(results.experiments)}, their runs: {runs_done(others)}"
+    return facts
+
+
+def runs_done(cells: pd.DataFrame) -> str:
     """`50 done of 54 expected, 3 diverged, 1 missing`."""
-    return ", ".join([f"{len(done_only(cells))} done of {len(cells)} expected", *lost_counts(cells)])
+    counts = cells["status"].value_counts()
+    lost = [f"{number} {status}" for status, number in counts.items() if status != c.DONE]
+    return ", ".join([f"{counts.get(c.DONE, 0)} done of {len(cells)} expected", *lost])
 
 
-def _records(grids: Sequence[Results], out: Path) -> list[tuple[str, str]]:
+def _records(results: Results, root: Path, out: Path) -> list[tuple[str, str]]:
     """Address and relative link of every run record that exists, each once."""
-    start = out.resolve().parent
-    paths = {address: results.record_paths[address] for results in grids for address in results.records}
-    return [
-        ("/".join([*address[:4], f"seed{address[4]}"]), Path(os.path.relpath(path.resolve(), start)).as_posix())
-        for address, path in paths.items()
-    ]
+    cells = results.tables["cells"].drop_duplicates(list(c.ADDRESS))
+    cells = cells[cells["status"] != "missing"]
+    links = []
+    for *folders, seed in cells[list(c.ADDRESS)].itertuples(index=False, name=None):
+        address = "/".join([*folders, f"seed{seed}"])
+        path = os.path.relpath((root / "runs" / address / c.RECORD).resolve(), out.resolve().parent)
+        links.append((address, Path(path).as_posix()))
+    return links
 
 
-def _write_tables(sections: Sequence[Section], results: Results, further: Sequence[Experiment], folder: Path) -> None:
-    """CSV and LaTeX of every table; what an earlier report left there goes."""
-    kept = {ALL_TESTS, ALL_CURVES}
-    curves = pd.concat([results.curves, *(item.results.curves for item in further)])
-    write_csv(folder / f"{ALL_CURVES}.csv", curves.drop_duplicates([*ADDRESS, "epoch"]))
-    write_csv(folder / f"{ALL_TESTS}.csv", results.comparisons.drop(columns="experiment"))
-    if further:
-        kept.add(EXPERIMENT_TESTS)
-        write_csv(folder / f"{EXPERIMENT_TESTS}.csv", pd.concat([item.results.comparisons for item in further]))
-    for section in sections:
-        for block in section.blocks:
-            if block.table is not None:
-                kept.add(block.table.name)
-                write_csv(folder / f"{block.table.name}.csv", block.table.frame)
-                write_text(folder / f"{block.table.name}.tex", to_latex(block.table))
+def _write_tables(sections: Mapping[str, Sequence[Block]], results: Results, root: Path, folder: Path) -> None:
+    """CSV and LaTeX of every table, and every table of the statistics; what an earlier report left there goes."""
+    tables = {f"{name}.csv": results.tables[name.removeprefix("all-")] for name in (f"all-{one}" for one in STATISTICS)}
+    tables["all-datasets.csv"] = pd.json_normalize([dict(one) for one in results.summaries.values()])
+    tables[f"{ALL_CURVES}.csv"] = read_parquet(root / "evaluation" / "curves.parquet")
+    texts = {}
+    for block in (block for blocks in sections.values() for block in blocks if block.table):
+        assert block.table is not None
+        tables[f"{block.table.name}.csv"] = block.table.frame
+        texts[f"{block.table.name}.tex"] = to_latex(block.table)
+    for name, frame in tables.items():
+        write_csv(folder / name, frame)
+    for name, text in texts.items():
+        write_text(folder / name, text)
     for path in sorted(folder.iterdir()):
-        if path.suffix in _DOWNLOADS and path.stem not in kept:
+        if path.suffix in (".csv", ".tex") and path.name not in {*tables, *texts}:
             path.unlink()

@@ -1,16 +1,17 @@
 """Which runs are compared with which, and one row of statistics for every comparison.
 
-Three kinds. `method`: within a protocol, every method against `none`, and `iadsr` against its controls
-(`random_mask`, `aux_only`) where the grid has them. `backbones`: the same pairs, each user's metric averaged over the
-backbones first. `protocol`: the same backbone and method under another protocol against `paper`.
+Three kinds. `method`: the pairs that an experiment names, within one dataset, protocol and backbone. `backbones`: the
+same pairs, each user's metric averaged over the backbones first. `protocol`, in the main experiment: the same backbone
+and method under another protocol against the first one.
 
-A family, within which p values are adjusted together (Holm), is everything of one kind, dataset, ranking and
-metric, and for kinds `method` and `backbones` of one protocol: all backbones, methods and baselines in it. Methods
+A family, within which p values are adjusted together (Holm), is everything of one experiment, kind, dataset, ranking
+and metric, and for kinds `method` and `backbones` of one protocol: all backbones, methods and baselines in it. Methods
 with the very same runs (points of a sweep between which nothing changes) count once against a baseline: `same_as` names
 the first of them, in the order given, for every other one, which takes over its adjusted p value.
 
-An experiment is a further grid with a baseline of its own, against which every other method of it is tested within
-its protocol. Its families are its own: how many experiments a run file has changes nothing in the main grid's rows.
+`outcome` is a gain or a loss if the Holm-adjusted p is below 0.05 and the 95 % interval of the difference lies on that
+side of zero (the test speaks of users alone, the interval of users and seeds); else `none`. A comparison that could not
+be made has the status of the run that it lacks: untrained, diverged, failed or missing.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,27 +29,25 @@ from numpy.typing import NDArray
 from iadsr.core import columns as c
 from iadsr.core.errors import DataError
 from iadsr.evaluation.metrics import USER_METRICS, per_user
-from iadsr.evaluation.runs import Address, Run, read_ranks, read_runs
-from iadsr.formats.tables import write_parquet
+from iadsr.evaluation.runs import Address, Run, read_ranks
 from iadsr.statistics import bootstrap, paired
+from iadsr.statistics.grids import Grid
 
 Floats = NDArray[np.float64]
 
 METHOD, BACKBONES, PROTOCOL = "method", "backbones", "protocol"
-BASE_PROTOCOL = "paper"
-BASE_METHOD = "none"
-TESTED = "iadsr"  # the method that claims to denoise
-CONTROLS = ("random_mask", "aux_only")  # its losses with a mask that knows nothing, and without a mask
 OK = "ok"
-MAIN = ""  # the experiment of the main grid's rows
+GAIN, LOSS, NONE, MISSING = "gain", "loss", "none", "missing"
+SIGNIFICANCE = 0.05
 CELLS = tuple((ranking, metric) for ranking in c.RANKINGS for metric in USER_METRICS)
 COLUMNS = (
     "experiment", "kind", "dataset", "backbone", "ranking", "metric",
     "protocol", "method", "baseline_protocol", "baseline_method",
     "mean", "baseline_mean", "difference", "relative_gain", "ci_low", "ci_high", "gain_low", "gain_high",
     "p", "p_holm", "family", "same_as", "effect", "wins", "ties", "losses", "seed_sd", "users", "seeds", "status",
+    "outcome", "disagree", "headline",
 )  # fmt: skip
-_TEXTS = (*COLUMNS[:10], "family", "same_as", "status")
+_TEXTS = (*COLUMNS[:10], "family", "same_as", "status", "outcome", "disagree", "headline")
 _WHOLE_NUMBERS = ("wins", "ties", "losses", "users", "seeds")
 # averaging over seeds leaves rounding where a user's differences cancel; real ones are far larger
 _ROUNDING = 1e-12
@@ -87,46 +85,6 @@ class Comparison(NamedTuple):
     baseline: Side
 
 
-class Experiment(NamedTuple):
-    """A further grid: its runs, and the method that every other one of it is tested against."""
-
-    name: str
-    scores: Sequence[Scores]
-    baseline: str
-
-
-def write_comparisons(
-    directories: Iterable[str | Path],
-    out: str | Path,
-    *,
-    experiments: Iterable[tuple[str, Iterable[str | Path], str]] = (),
-    seed: int = 0,
-    flips: int = paired.RESAMPLES,
-    resamples: int = bootstrap.RESAMPLES,
-) -> None:
-    """Compare the runs in `directories` and write comparisons.parquet to the path `out`.
-
-    `experiments`: a name, run folders and a baseline method each. A folder may be in several of them and in
-    `directories`; it is read once. DataError when a file is missing or damaged, an address occurs twice in
-    `directories` or in two folders, or two runs that are compared rank different users.
-    """
-    main = [Path(directory) for directory in directories]
-    further = [(name, [Path(directory) for directory in members], baseline) for name, members, baseline in experiments]
-    beside = {directory for _, members, _ in further for directory in members} - set(main)
-    scores = {run.directory: read_scores(run) for run in read_runs([*main, *beside])}
-    table = compare_all(
-        [scores[directory] for directory in main],
-        experiments=[
-            Experiment(name, [scores[directory] for directory in members], baseline)
-            for name, members, baseline in further
-        ],
-        seed=seed,
-        flips=flips,
-        resamples=resamples,
-    )
-    write_parquet(out, table)
-
-
 def read_scores(run: Run) -> Scores:
     """The per-user metrics of a run. DataError when its ranks are missing or damaged."""
     ranks = read_ranks(run, (c.USER, c.TARGET, *map(c.rank_column, c.RANKINGS)))
@@ -142,67 +100,62 @@ def scores_of(address: Address, ranks: pd.DataFrame, reason: str | None = None, 
     return Scores(address, users, ranks[c.TARGET].to_numpy(np.int64), np.ascontiguousarray(values), reason, digest)
 
 
-def plan(sides: Iterable[Side]) -> list[Comparison]:
-    """Every comparison that the sides allow, in a fixed order.
+def plan(grid: Grid) -> list[Comparison]:
+    """Every comparison of an experiment, in a fixed order.
 
-    A method without any run of `none` beside it is still planned: its row then says what is missing.
+    A pair whose baseline is not in the grid is still planned: its row then says what is missing.
     """
-    present = sorted(set(sides))
-    comparisons = []
-    for side in present:
-        if side.method != BASE_METHOD:
-            comparisons.append(Comparison(METHOD, side, side._replace(method=BASE_METHOD)))
-        if side.method == TESTED:
-            controls = (side._replace(method=name) for name in CONTROLS)
-            comparisons += [Comparison(METHOD, side, control) for control in controls if control in present]
+    sides = sorted({Side(*cell[:4]) for cell in grid.cells})
+    places = {(side.dataset, side.protocol, side.backbone) for side in sides}
+    comparisons = [
+        Comparison(METHOD, Side(*place, method), Side(*place, baseline))
+        for place in sorted(places)
+        for method, baseline in grid.pairs(side.method for side in sides if side[:3] == place)
+        if Side(*place, method) in sides
+    ]
     pooled = Counter(
         Comparison(BACKBONES, *(pair._replace(backbone=c.ALL_BACKBONES) for pair in (side, baseline)))
         for _, side, baseline in comparisons
     )
     comparisons += [comparison for comparison, backbones in pooled.items() if backbones > 1]
-    for side in present:
-        base = side._replace(protocol=BASE_PROTOCOL)
-        if side != base and base in present:
-            comparisons.append(Comparison(PROTOCOL, side, base))
+    if grid.name == c.MAIN:
+        for side in sides:
+            base = side._replace(protocol=grid.protocols[0])
+            if side != base and base in sides:
+                comparisons.append(Comparison(PROTOCOL, side, base))
     return comparisons
 
 
-def plan_experiment(sides: Iterable[Side], baseline: str) -> list[Comparison]:
-    """Every method but `baseline` against it, under the same dataset, protocol and backbone, in a fixed order."""
-    others = sorted({side for side in sides if side.method != baseline})
-    return [Comparison(METHOD, side, side._replace(method=baseline)) for side in others]
-
-
 def compare_all(
-    scores: Sequence[Scores],
+    grids: Sequence[Grid],
+    scores: Mapping[Address, Scores],
     *,
-    experiments: Sequence[Experiment] = (),
     seed: int = 0,
     flips: int = paired.RESAMPLES,
     resamples: int = bootstrap.RESAMPLES,
 ) -> pd.DataFrame:
     """All planned comparisons under every ranking rule and metric, one row each, columns `COLUMNS`.
 
-    The main grid's rows (`scores`; experiment "") lead, then each experiment's in the order given. An address is
-    the same run wherever it occurs. Seeds are matched by number. A comparison without a seed that finished on both
-    sides has NaN for numbers and the reason in `status`; one that lost some of its seeds begins its status with
+    Experiments follow in the order given. Seeds are matched by number. A comparison without a seed that finished on
+    both sides has NaN for numbers and the reason in `status`; one that lost some of its seeds begins its status with
     "ok" and names them.
+
+    Args:
+        scores: every run of the grids that has a record; an expected run without one counts as missing.
     """
-    main = _by_side(scores)
-    grids = [(MAIN, main, plan(main))]
-    for experiment in experiments:
-        members = _by_side(experiment.scores)
-        grids.append((experiment.name, members, plan_experiment(members, experiment.baseline)))
-    # grids share runs: the same seeds of the same two methods have the same numbers in all of them
+    # experiments share runs: the same seeds of the same two methods have the same numbers in all of them
     known: dict[tuple[Comparison, frozenset[int], frozenset[int]], list[dict[str, Any]]] = {}
-    rows: list[dict[str, Any]] = []
-    for name, by_side, comparisons in grids:
+    tables = []
+    for grid in grids:
+        rows: list[dict[str, Any]] = []
+        comparisons = plan(grid)
+        by_side = _by_side(scores[cell] for cell in grid.cells if cell in scores)
         same = same_tests(comparisons, by_side)
         for comparison in comparisons:
             if comparison.kind == BACKBONES:
                 runs, baseline_runs, lost = _average(comparison, by_side)
             else:
-                runs, baseline_runs = by_side[comparison.side], by_side.get(comparison.baseline, {})
+                runs, baseline_runs = by_side.get(comparison.side, {}), by_side.get(comparison.baseline, {})
                 lost = _lost(comparison, runs, baseline_runs)
             key = (comparison, frozenset(runs), frozenset(baseline_runs))
             if key not in known:
@@ -210,12 +163,40 @@ def compare_all(
                     comparison, runs, baseline_runs, lost, seed=seed, flips=flips, resamples=resamples
                 )
             said = {"same_as": same.get(comparison, "")}
-            heads = [{**_head(name, comparison, ranking, metric), **said} for ranking, metric in CELLS]
+            heads = [{**_head(grid.name, comparison, ranking, metric), **said} for ranking, metric in CELLS]
             rows.extend({**head, **numbers} for head, numbers in zip(heads, known[key], strict=True))
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
+        table = _typed(pd.DataFrame(rows, columns=list(COLUMNS)))
+        if len(table):
+            table = _decided(_adjusted(table))
+            table["headline"] = grid.mark_headline(table)
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def _typed(table: pd.DataFrame) -> pd.DataFrame:
     numbers = {name: "float64" for name in COLUMNS if name not in (*_TEXTS, *_WHOLE_NUMBERS)}
-    table = table.astype({**dict.fromkeys(_WHOLE_NUMBERS, "Int64"), **numbers})
-    return table if table.empty else _adjusted(table)
+    return table.astype({**dict.fromkeys(_WHOLE_NUMBERS, "Int64"), **numbers})
+
+
+def _decided(table: pd.DataFrame) -> pd.DataFrame:
+    """Fill in `outcome`, and `disagree`: the test finds a difference, the interval includes zero."""
+    made = table["status"].str.startswith(OK) & table["difference"].notna()
+    significant = made & (table["p_holm"] < SIGNIFICANCE)
+    outcome = np.select(
+        [
+            significant & (table["ci_low"] > 0) & (table["difference"] > 0),
+            significant & (table["ci_high"] < 0) & (table["difference"] < 0),
+            made,
+        ],
+        [GAIN, LOSS, NONE],
+        [_lost_word(status) for status in table["status"]],
+    )
+    return table.assign(outcome=outcome, disagree=significant & (outcome == NONE))
+
+
+def _lost_word(status: str) -> str:
+    """What became of the run that a comparison lacks; of several, the first one named."""
+    return min((word for word in c.LOST if word in status), key=status.index, default=MISSING)
 
 
 def same_tests(
@@ -301,14 +282,19 @@ def _compare(
     return [
         {
             **_numbers(method[i], baseline[i], flips, [*stream, i]),
-            "ci_low": intervals.difference_low[i],
-            "ci_high": intervals.difference_high[i],
+            "ci_low": _rounded(intervals.difference_low[i]),
+            "ci_high": _rounded(intervals.difference_high[i]),
             "gain_low": intervals.gain_low[i],
             "gain_high": intervals.gain_high[i],
             "status": status,
         }
         for i in range(len(CELLS))
     ]
+
+
+def _rounded(value: float) -> float:
+    """An end of an interval that is zero but for rounding is zero."""
+    return 0.0 if abs(value) < _ROUNDING else float(value)
 
 
 def _common_seeds(runs: Mapping[int, Scores], baseline_runs: Mapping[int, Scores]) -> list[int]:
@@ -379,7 +365,6 @@ def _numbers(method: Floats, baseline: Floats, flips: int, stream: list[int]) ->
 def _head(experiment: str, comparison: Comparison, ranking: str, metric: str) -> dict[str, str]:
     """The columns that say what a row compares, and its family."""
     kind, side, baseline = comparison
-    group = [kind] if experiment == MAIN else ["experiment", experiment]
     within = [side.dataset] if kind == PROTOCOL else [side.dataset, side.protocol]
     return {
         "experiment": experiment,
@@ -392,7 +377,7 @@ def _head(experiment: str, comparison: Comparison, ranking: str, metric: str) ->
         "method": side.method,
         "baseline_protocol": baseline.protocol,
         "baseline_method": baseline.method,
-        "family": " | ".join([*group, *within, ranking, metric]),
+        "family": " | ".join([experiment, kind, *within, ranking, metric]),
     }
 
 

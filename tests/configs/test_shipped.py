@@ -152,7 +152,7 @@ def test_the_budget_experiment_doubles_every_budget_of_the_main_grid() -> None:
     grids = run.grids(FOLDER)
     steps = {
         (cell.protocol, cell.backbone, cell.method, cell.seed): cell.settings.steps * cell.settings.budget
-        for cell in (*grids[""], *grids["budget"])
+        for cell in (*grids["main"], *grids["budget"])
     }
     doubled = [key for key in steps if key[0].endswith("_double")]
     assert len(doubled) == 2 * 3 * 4 * 3

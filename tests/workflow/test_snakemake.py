@@ -284,7 +284,7 @@ ANEW = {"evaluation": 1, "statistics": 1, "reporting": 1}
 @pytest.mark.parametrize(
     ("changed", "again"),
     [
-        (["report/style.css", "workflow/config/protocols/strong.yaml", "iadsr/reporting/latex.py"], {"reporting": 1}),
+        (["report/style.css", "workflow/config/protocols/strong.yaml", "iadsr/reporting/tables.py"], {"reporting": 1}),
         (["iadsr/statistics/paired.py"], {"statistics": 1, "reporting": 1}),
         (["iadsr/evaluation/metrics.py"], ANEW),
         (["iadsr/methods/iadsr.py"], {"training": 9 - 2, **ANEW}),  # all but `none`: a control follows its method

@@ -10,6 +10,7 @@ rule evaluation:
         curves=f"{ROOT}/evaluation/curves.parquet",
         keep=f"{ROOT}/evaluation/keep.parquet",
         popularity=f"{ROOT}/evaluation/popularity.parquet",
+        inputs=f"{ROOT}/evaluation/inputs.parquet",
     log:
         f"{ROOT}/logs/evaluation.log",
     conda:

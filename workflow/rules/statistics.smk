@@ -1,9 +1,11 @@
 rule statistics:
     input:
-        # follows every run: a second list of the records costs seconds to plan
-        runs=rules.evaluation.output.runs,
+        # follow every run: a second list of the records costs seconds to plan
+        evaluated=rules.evaluation.output,
+        summaries=expand(rules.datasets.output.summary, dataset=RUN.all_datasets),
     output:
-        f"{ROOT}/statistics/comparisons.parquet",
+        [f"{ROOT}/statistics/{name}.parquet" for name in STATISTICS],
+        f"{ROOT}/statistics/{FINDINGS}",
     log:
         f"{ROOT}/logs/statistics.log",
     conda:
@@ -13,7 +15,7 @@ rule statistics:
         python=PYTHON,
         source=source("statistics"),
         cells={name: [cell.address for cell in grid] for name, grid in GRIDS.items()},
-        baselines={name: part.baseline for name, part in RUN.experiments.items()},
+        compared={name: RUN.compared(name) for name in GRIDS},
     message:
         "Testing methods against their baselines"
     shell:

@@ -1,36 +1,16 @@
-"""How numbers, names and outcomes are written: one place, so that the page never words the same thing twice."""
+"""How numbers and names are written: one place, so that the page never writes the same thing twice."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
-from iadsr.core.columns import ALL_BACKBONES, LOST
+from iadsr.core.columns import ALL_BACKBONES
 
-SIGNIFICANCE = 0.05
-CLAIM_LOW, CLAIM_HIGH = (
-    0.246,
-    0.363,
-)  # arXiv 2510.04239, abstract: average gain in HR@5 and NDCG@5 over denoisers
-CLAIM_METRICS = ("HR@5", "NDCG@5")
 NOTHING = "\u2013"
 MINUS = "\u2212"
-TIMES = "\u00d7"
-POPULAR = "most popular"
-# What IADSR is compared with: no denoiser, which tells what the whole method gives, and the controls that a claim about
-# *denoising* must beat: its losses with a mask that drops as much at random, and without any mask.
-CONTROLS = ("random_mask", "aux_only")
-BASELINES = ("none", *CONTROLS)
-
-Outcome = Literal["gain", "loss", "none", "missing"]
-OUTCOME_WORDS: Mapping[str, str] = {
-    "gain": "gain",
-    "loss": "loss",
-    "none": "no significant difference",
-    "missing": "missing",
-}
 _LABELS = {
     "gru4rec": "GRU4Rec",
     "sasrec": "SASRec",
@@ -44,12 +24,14 @@ _LABELS = {
     "aux_only": "IADSR, no mask",
     "random_drop": "input dropout",
     "popularity_drop": "popularity drop",
+    "most_popular": "most popular",
     "excluded": "history excluded",
     "kept": "history kept",
+    "train": "training",
+    "cold": "cold",
     ALL_BACKBONES: "all backbones",
+    "": NOTHING,
 }
-
-
 # in what the release departs from the paper
 DEFECTS = {
     "R1": "mask never reaches the recommendation",
@@ -69,34 +51,25 @@ _POINT = re.compile(r"(?P<method>[^=]+)-(?P<option>\w+)=(?P<value>.+)")
 
 def label(name: str) -> str:
     """A reader's name for a backbone, method, swept setting or ranking rule; unknown names stay as they are."""
-    title, detail = titled(name)
-    return f"{title} ({detail})" if detail else title
-
-
-def titled(name: str) -> tuple[str, str]:
-    """`label` in two parts; the second says what a defect is, and is empty for everything else."""
     point = _POINT.fullmatch(name)
     if point is None:
-        return _known(name), ""
+        return _known(name)
     setting = _setting(point["option"], point["value"])
-    return f"{_known(point['method'])}{' ' if setting.startswith('with ') else ', '}{setting}", _defect(point)
+    return f"{_known(point['method'])}{' ' if setting.startswith('with ') else ', '}{setting}"
 
 
 def short_labels(names: Sequence[str]) -> dict[str, str]:
     """Names for a figure: of a swept setting the setting alone, unless two of `names` would then be called alike."""
-    short = {}
-    for name in names:
-        point = _POINT.fullmatch(name)
-        short[name] = titled(name)[0] if point is None else _setting(point["option"], point["value"])
+    points = {name: _POINT.fullmatch(name) for name in names}
+    short = {name: _setting(p["option"], p["value"]) if p else label(name) for name, p in points.items()}
     called = list(short.values())
-    return {name: titled(name)[0] if called.count(text) > 1 else text for name, text in short.items()}
+    return {name: label(name) if called.count(text) > 1 else text for name, text in short.items()}
 
 
-def defect_key(names: Sequence[str]) -> str:
-    """`R2: no denoising at test time; R4: ...` for the defects among `names`, for a caption; empty if none."""
-    points = [point for name in names if (point := _POINT.fullmatch(name))]
-    found = {point["value"]: text for point in points if (text := _defect(point))}
-    return "; ".join(f"{value}: {found[value]}" for value in DEFECTS if value in found)
+def defect_of(name: str) -> str:
+    """What the defect is that a swept method has or lacks; empty for everything else."""
+    point = _POINT.fullmatch(name)
+    return DEFECTS.get(point["value"], "") if point and point["option"] in ("defects", "repaired") else ""
 
 
 def _known(name: str) -> str:
@@ -112,13 +85,9 @@ def _setting(option: str, value: str) -> str:
     return f"{option.replace('_', ' ')} {value}"
 
 
-def _defect(point: re.Match[str]) -> str:
-    return DEFECTS.get(point["value"], "") if point["option"] in ("defects", "repaired") else ""
-
-
 def slug(*parts: str) -> str:
     """A file and anchor name made of `parts`."""
-    return re.sub(r"[^a-z0-9]+", "-", "-".join(parts).lower()).strip("-")
+    return re.sub(r"[^a-z0-9]+", "-", "-".join(filter(None, parts)).lower()).strip("-")
 
 
 def is_number(value: object) -> bool:
@@ -139,9 +108,7 @@ def fixed(value: Any, digits: int = 4) -> str:
     if not is_number(value):
         return NOTHING
     text = f"{float(value):.{digits}f}"
-    if float(text) == 0:
-        text = text.lstrip("-")
-    return text.replace("-", MINUS)
+    return (text.lstrip("-") if float(text) == 0 else text).replace("-", MINUS)
 
 
 def signed(value: Any, digits: int = 4) -> str:
@@ -184,19 +151,15 @@ def integer(value: Any) -> str:
     return NOTHING if not is_number(value) else f"{int(value):,}".replace(",", "\u202f")
 
 
-def spread(deviation: Any, digits: int = 4) -> str:
+def plus_minus(deviation: Any, digits: int = 4) -> str:
     """`± sd`; nothing where one seed allows no deviation."""
     return f"±\u202f{fixed(deviation, digits)}" if is_number(deviation) else ""
 
 
-def counted(number: int, one: str, many: str | None = None) -> str:
-    """A count and its noun: `1 gain`, `2 gains`."""
-    return f"{number} {one if number == 1 else many or one + 's'}"
-
-
-def listed(items: Sequence[str]) -> str:
+def listed(items: Sequence[object]) -> str:
     """`a`, `a and b`, `a, b and c`."""
-    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else list(items))
+    texts = [str(item) for item in items]
+    return " and ".join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)
 
 
 def plain(value: Any) -> str:
@@ -208,52 +171,3 @@ def plain(value: Any) -> str:
     if isinstance(value, list | tuple | set | frozenset):
         return ", ".join(plain(item) for item in value)
     return str(value)
-
-
-def compared(row: Mapping[str, Any] | None) -> bool:
-    """Whether a comparison was made; its status begins with `ok`, and goes on if seeds were lost on the way."""
-    return row is not None and str(row["status"]).startswith("ok") and is_number(row["difference"])
-
-
-def lost_seeds(row: Mapping[str, Any]) -> str:
-    """Which seeds a comparison had to do without; empty if none."""
-    return str(row["status"]).removeprefix("ok").lstrip(", ") if compared(row) else ""
-
-
-def outcome(row: Mapping[str, Any] | None) -> Outcome:
-    """What a comparison shows.
-
-    A gain or loss needs both a Holm-adjusted p below 0.05 and a 95 % interval of the difference on that side of zero:
-    the test speaks of users alone, the interval of users and seeds, and a reader should not have to choose.
-    """
-    if row is None or not compared(row):
-        return "missing"
-    if not (is_number(row["p_holm"]) and row["p_holm"] < SIGNIFICANCE):
-        return "none"
-    if row["ci_low"] > 0 and row["difference"] > 0:
-        return "gain"
-    if row["ci_high"] < 0 and row["difference"] < 0:
-        return "loss"
-    return "none"
-
-
-def disagreement(row: Mapping[str, Any] | None) -> bool:
-    """Whether the adjusted test finds a difference but the interval, which also covers the seeds, includes zero."""
-    if row is None or not compared(row) or not is_number(row["p_holm"]):
-        return False
-    return bool(row["p_holm"] < SIGNIFICANCE and outcome(row) == "none")
-
-
-def outcome_text(row: Mapping[str, Any] | None) -> str:
-    """The outcome in words, with the reason where a comparison could not be made."""
-    result = outcome(row)
-    if result != "missing":
-        return OUTCOME_WORDS[result]
-    reason = "not compared" if row is None or str(row["status"]).startswith("ok") else str(row["status"])
-    return reason if any(word in reason for word in (*LOST, "missing")) else f"missing: {reason}"
-
-
-def lost_word(row: Mapping[str, Any]) -> str:
-    """What became of the run that a comparison lacks: untrained, diverged, failed or missing."""
-    status = str(row["status"])
-    return min((word for word in LOST if word in status), key=status.index, default="missing")

@@ -1,0 +1,707 @@
+"""The page's tables: each a query of what statistics decided, and its columns.
+
+Their captions stand in `report/captions.toml`; `what` fills the places in them.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from iadsr.core import columns as c
+from iadsr.reporting.format import (
+    NOTHING,
+    defect_of,
+    fixed,
+    integer,
+    interval,
+    label,
+    p_value,
+    percent,
+    percent_interval,
+    plain,
+    plus_minus,
+    share,
+    short_labels,
+    signed,
+    significant,
+    slug,
+)
+from iadsr.reporting.results import SIDE, Results, protocol_facts
+from iadsr.reporting.tables import OUTCOMES, Column, Row, Table, gain, mean, mean_share, named, number, text, wide
+
+METRICS = (*(f"{name}@{k}" for k in c.CUTOFFS for name in ("HR", "NDCG")), "MRR")
+GAIN_METRICS = ("HR@5", "NDCG@5", "NDCG@10")
+VALUE_METRICS = ("HR@5", "NDCG@5", "HR@20", "NDCG@20")
+TEST_METRICS = ("HR@5", "NDCG@10")
+GROUPS = ("cold", *(f"decile_{number}" for number in range(1, 11)))
+MASKS = {
+    "train_keep_rate": "Kept in training",
+    "test_keep_rate": "Kept at test",
+    "gate_share": "Past the gate",
+    "noise_auc": "Noise AUC",
+    "untrained_auc": "Noise AUC, untrained",
+    "drop_precision": "Drop precision",
+    "drop_recall": "Drop recall",
+    "train_drop_precision": "Drop precision in training",
+    "train_drop_recall": "Drop recall in training",
+}
+COSTS = {
+    "epochs": ("Epochs", 0),
+    "best_epoch": ("Kept epoch", 1),
+    "seconds_epoch": ("Seconds an epoch", 2),
+    "seconds_total": ("Seconds a run", 1),
+    "times_baseline": ("Times the baseline", 2),
+}
+PARTS = ("mask", "project", "decode", "backbone", "table")
+NUMBERS = (
+    *("mean", "baseline_mean", "difference", "relative_gain", "ci_low", "ci_high", "gain_low", "gain_high"),
+    *("p", "p_holm", "family", "same_as", "effect", "wins", "ties", "losses", "seed_sd", "users", "seeds"),
+    *("status", "outcome"),
+)
+DIGITS = 12  # of a digest
+Captions = Mapping[str, str]
+
+
+class Catalogue:
+    """Makes the tables of one page.
+
+    Args:
+        captions: of each kind of table, with places for `str.format`.
+    """
+
+    def __init__(self, results: Results, captions: Captions) -> None:
+        self.results = results
+        self._captions = captions
+
+    def _table(
+        self,
+        kind: str,
+        name: str,
+        frame: pd.DataFrame,
+        columns: Sequence[Column],
+        heads: int,
+        opens: Sequence[str] = (),
+        span: int = 0,
+        **what: str,
+    ) -> Table:
+        caption = self._captions[kind].format_map({"context": "", **what}).strip()
+        return Table(slug(name), caption, frame.reset_index(drop=True), columns, heads, opens, span)
+
+    def _seeds(self) -> Column:
+        """Seeds done of those expected; the reasons of the others, unless none is done: they stand elsewhere then."""
+
+        def note(row: Row) -> str:
+            return str(row["note"]) if row["seeds_done"] else ""
+
+        def seeds(row: Row) -> str:
+            return f"{row['seeds_done']}/{row['seeds_expected']}" if row["seeds_expected"] else NOTHING
+
+        return Column("Seeds", seeds, note, numeric=False)
+
+    def _method(self, names: Sequence[str] = (), title: str = "Method") -> Column:
+        """A method by its short name; below it what a defect is, and which method has the very same runs."""
+        short = short_labels(names)
+
+        def sub(row: Row) -> str:
+            same = row.get("same_as") or ""
+            return "; ".join(filter(None, [defect_of(row[c.METHOD]), same and f"same run as {label(same)}"]))
+
+        return Column(title, lambda row: short.get(row[c.METHOD], label(row[c.METHOD])), sub, numeric=False)
+
+    # the main experiment
+
+    def answer(self) -> Table:
+        """IADSR against its backbone and its controls, in the two metrics of the claim."""
+        metrics = list(self.results.findings["claim"]["metrics"])
+        rows = self.results.select("comparisons", experiment=c.MAIN, headline=True, method="iadsr", metric=metrics)
+        rows = rows[rows["kind"] != "protocol"]
+        pairs = rows[c.METRIC] + " vs " + rows["baseline_method"]
+        order = rows[c.DATASET].map(self.results.values(c.DATASET).index)
+        rows = rows.assign(pair=pairs, order=order).sort_values(["order", c.PROTOCOL], kind="stable")
+        frame = wide(rows, [c.DATASET, c.PROTOCOL, c.BACKBONE, c.RANKING], "pair", NUMBERS)
+        titles = [(f"{metric} vs {base}", f"{metric} vs {label(base)}") for metric in metrics for base in _bases(rows)]
+        columns = [named("Dataset", c.DATASET), named("Protocol", c.PROTOCOL), named("Backbone", c.BACKBONE)]
+        columns += [gain(title, f"{prefix} ") for prefix, title in titles]
+        return self._table("answer", "answer", frame, columns, 3, [c.DATASET, c.PROTOCOL])
+
+    def overall(self, dataset: str, protocol: str, ranking: str) -> Table:
+        """Every expected backbone and method: mean and standard deviation over seeds, and gains over the baseline."""
+        where = {c.EXPERIMENT: c.MAIN, c.DATASET: dataset, c.PROTOCOL: protocol}
+        values = self.results.select("metrics", **where, ranking=ranking, group="all", metric=list(METRICS))
+        values = wide(values, SIDE, c.METRIC, ["mean", "sd", "gain", "best"])
+        popular = values[values[c.METHOD] == "most_popular"].assign(
+            status=c.DONE, note="", seeds_done=0, seeds_expected=0
+        )
+        sides = self.results.beside(self.results.sides(**where), values)
+        frame = pd.concat([popular.assign(**{c.EXPERIMENT: c.MAIN})[list(sides)], sides]).assign(ranking=ranking)
+        base = label(self.results.settings["baseline"])
+        columns = [
+            named("Backbone", c.BACKBONE),
+            self._method(),
+            *(mean(metric, metric, bold=f"{metric} best") for metric in METRICS),
+            *(number(f"{metric} vs {base}", f"{metric} gain", percent) for metric in GAIN_METRICS),
+            self._seeds(),
+        ]
+        context = self.results.context(c.MAIN, dataset, [protocol], ranking)
+        name = f"overall-{dataset}-{protocol}-{ranking}"
+        return self._table("overall", name, frame, columns, 2, [c.BACKBONE], len(columns) - 3, context=context)
+
+    def coverage(self, dataset: str, protocol: str) -> Table:
+        """Coverage and tied targets of every method under both ranking rules."""
+        where = {c.EXPERIMENT: c.MAIN, c.DATASET: dataset, c.PROTOCOL: protocol}
+        values = self.results.select("metrics", **where, group="all", metric=["coverage@10", "tied_share"])
+        values = wide(values.assign(what=values[c.METRIC] + " " + values[c.RANKING]), SIDE, "what", ["mean", "sd"])
+        frame = self.results.beside(self.results.sides(**where), values)
+        titles = {"coverage@10": "Coverage@10", "tied_share": "Tied targets"}
+        shown = [(metric, rule) for metric in titles for rule in c.RANKINGS if f"{metric} {rule} mean" in frame]
+        columns = [named("Backbone", c.BACKBONE), self._method()]
+        columns += [mean_share(titles[metric], f"{metric} {rule}", note=label(rule)) for metric, rule in shown]
+        context = self.results.context(c.MAIN, dataset, [protocol])
+        name = f"coverage-{dataset}-{protocol}"
+        return self._table("coverage", name, frame, columns, 2, [c.BACKBONE], len(shown), context=context)
+
+    def tests(self, dataset: str, protocol: str) -> Table:
+        """Paired tests in the claim's metrics and NDCG@10, under the protocol's own ranking rule."""
+        where = {c.EXPERIMENT: c.MAIN, c.DATASET: dataset, c.PROTOCOL: protocol, "headline": True}
+        rows = self.results.select("comparisons", **where, metric=list(GAIN_METRICS), kind=["method", "backbones"])
+        frame = rows.sort_values(["baseline_method", c.METHOD, c.METRIC], kind="stable", key=_by_first_seen)
+        context = self.results.context(c.MAIN, dataset, [protocol], self.results.headline(c.MAIN, protocol))
+        return self._tests("tests", f"tests-{dataset}-{protocol}", frame, context)
+
+    def protocol_effects(self, dataset: str) -> Table:
+        """What the protocol changes without a denoiser, under one ranking rule on both sides (NDCG@10)."""
+        rows = self.results.select("comparisons", kind="protocol", dataset=dataset, method="none", metric="NDCG@10")
+        context = self.results.context(c.MAIN, dataset, self.results.values(c.PROTOCOL, experiment=c.MAIN))
+        return self._tests("protocol-effects", f"protocol-effects-{dataset}", rows, context)
+
+    def _tests(self, kind: str, name: str, frame: pd.DataFrame, context: str) -> Table:
+        def compared(row: Row) -> str:
+            protocols = row[c.PROTOCOL] != row["baseline_protocol"]
+            first, second = (c.PROTOCOL, "baseline_protocol") if protocols else (c.METHOD, "baseline_method")
+            return f"{label(row[first])} vs {label(row[second])}"
+
+        def counts(row: Row) -> str:
+            return " / ".join(integer(row[part]) for part in ("wins", "ties", "losses"))
+
+        def outcome(row: Row) -> str:
+            return OUTCOMES[row["outcome"]] + ("; test and interval disagree" if row["disagree"] else "")
+
+        columns = [
+            Column("Comparison", compared, numeric=False),
+            text("Metric", c.METRIC),
+            named("Backbone", c.BACKBONE),
+            *([named("Ranking", c.RANKING)] if kind == "protocol-effects" else []),
+            number("Baseline", "baseline_mean"),
+            Column("Difference", lambda r: signed(r["difference"]), lambda r: interval(r["ci_low"], r["ci_high"])),
+            Column(
+                "Relative gain",
+                lambda row: percent(row["relative_gain"]),
+                lambda row: percent_interval(row["gain_low"], row["gain_high"]),
+            ),
+            number("p", "p", p_value),
+            number("Holm p", "p_holm", p_value),
+            number("Effect dz", "effect", lambda value: signed(value, 3)),
+            Column("Wins / ties / losses", counts),
+            number("Sd over seeds", "seed_sd"),
+            number("Seeds", "seeds", integer),
+            Column(
+                "Outcome", outcome, lambda r: r["status"].removeprefix("ok").lstrip(", "), numeric=False, tone="outcome"
+            ),
+        ]
+        return self._table(kind, name, frame, columns, 3, ["baseline_method", c.METHOD, c.METRIC], context=context)
+
+    def groups(self, dataset: str, protocol: str) -> Table:
+        """NDCG@10 for cold targets and by popularity of the target; HR@10 too for cold targets."""
+        where = {c.EXPERIMENT: c.MAIN, c.DATASET: dataset, c.PROTOCOL: protocol}
+        values = self.results.select("metrics", **where, headline=True, metric=["NDCG@10", "HR@10"], group=list(GROUPS))
+        values = values.assign(what=values[c.METRIC] + " " + values[c.GROUP])
+        users = values.groupby("what")[c.USERS].max()
+        wanted = ["HR@10 cold", *(f"NDCG@10 {group}" for group in GROUPS)]
+        values = values[values["what"].isin(wanted)]
+        frame = self.results.beside(self.results.sides(**where), wide(values, SIDE, "what", ["mean"]))
+        frame = frame.reindex(columns=[*self.results.tables["sides"], *(f"{what} mean" for what in wanted)])
+        columns = [named("Backbone", c.BACKBONE), self._method()]
+        columns += [
+            number(
+                what if place == 0 else group_label(what.split()[1]),
+                f"{what} mean",
+                note=f"n={integer(users.get(what))}",
+            )
+            for place, what in enumerate(wanted)
+        ]
+        ranking = self.results.headline(c.MAIN, protocol)
+        context = self.results.context(c.MAIN, dataset, [protocol], ranking)
+        frame = frame.assign(ranking=ranking)
+        name, span = f"popularity-{dataset}-{protocol}", len(wanted)
+        return self._table(
+            "groups", name, frame, columns, 2, [c.BACKBONE], span, context=context, cold=str(c.COLD_LIMIT)
+        )
+
+    # of any experiment
+
+    def masks(self, experiment: str) -> Table:
+        """What the masks did, for every expected method but the baseline."""
+        sides = self.results.sides(experiment=experiment)
+        values = self._quantities(list(MASKS), experiment=experiment)
+        frame = self.results.beside(sides[sides[c.METHOD] != "none"], values)
+        shown = [name for name in MASKS if f"{name} mean" in frame]
+        columns = [*_address_columns(), self._method(), *(mean(MASKS[name], name, 3) for name in shown)]
+        return self._table("masks", _prefixed(experiment, "masks"), frame, columns, 4, SIDE[:3], len(shown))
+
+    def pulls(self) -> Table | None:
+        """How hard each weighted loss pulls at each part of a model, at the kept epoch; None if no run logged it."""
+        rows = self.results.select("quantities", experiment=c.MAIN)
+        names = rows["quantity"]
+        losses = sorted({name.removeprefix("loss_") for name in names if name.startswith("loss_")}, key=len)
+        split = {
+            name: (loss, name.removeprefix(f"gradient_{loss}_"))
+            for loss in losses
+            for name in names
+            if name.startswith(f"gradient_{loss}_")
+        }
+        rows = rows[names.isin(list(split))]
+        if rows.empty:
+            return None
+        rows = rows.assign(
+            loss=[split[name][0] for name in rows["quantity"]], part=[split[name][1] for name in rows["quantity"]]
+        )
+        sides = self.results.sides(experiment=c.MAIN)[SIDE]
+        frame = sides.merge(wide(rows, [*SIDE, "loss"], "part", ["mean"]), on=SIDE)
+        parts = sorted(dict.fromkeys(rows["part"]), key=lambda part: PARTS.index(part) if part in PARTS else len(PARTS))
+        columns = [*_address_columns(), self._method(), text("Loss", "loss")]
+        columns += [number(part, f"{part} mean", significant) for part in parts]
+        return self._table("pulls", "pulls", frame, columns, 5, SIDE)
+
+    def logged(self) -> Table:
+        """Every loss part and figure that the methods logged, under its own name, at each run's kept epoch."""
+        known = self.results.select("quantities", experiment=c.MAIN)["quantity"]
+        skipped = (*MASKS, *COSTS, "denoised_hr5", "denoised_ndcg5", "denoised_changed")
+        names = [name for name in dict.fromkeys(known) if name not in skipped and not name.startswith("gradient_")]
+        frame = self.results.beside(self.results.sides(experiment=c.MAIN), self._quantities(names, experiment=c.MAIN))
+        columns = [*_address_columns(), self._method()]
+        columns += [number(name.replace("_", " "), f"{name} mean") for name in names]
+        return self._table("logged", "logged", frame, columns, 4, SIDE[:3], len(names))
+
+    def _quantities(self, names: Sequence[str], **where: str) -> pd.DataFrame:
+        rows = self.results.select("quantities", **where, quantity=list(names))
+        return wide(rows, SIDE, "quantity", ["mean", "sd"])
+
+    def kept(self, experiment: str, dataset: str) -> Table | None:
+        """Does a mask drop cold items more often than popular ones? None where no mask was counted."""
+        rows = self.results.select("keep", experiment=experiment, dataset=dataset)
+        if rows.empty:
+            return None
+        sides = self.results.sides(experiment=experiment, dataset=dataset)
+        values = wide(rows, [*SIDE, "stage"], c.GROUP, ["mean", "sd", "seeds", "below", "inputs"])
+        frame = self.results.beside(sides, values)
+        frame = frame[frame["stage"].notna() | ((frame["status"] != c.DONE) & (frame[c.METHOD] != "none"))]
+        gap = "cold minus decile_10"
+
+        def difference(row: Row) -> str:
+            value = row.get(f"{gap} mean")
+            return NOTHING if value is None or pd.isna(value) else signed(100 * value, 1)
+
+        def verdict(row: Row) -> str:
+            seeds = row.get(f"{gap} seeds")
+            if seeds is None or pd.isna(seeds):
+                return "no cold inputs"
+            return f"{'yes' if row[f'{gap} mean'] < 0 else 'no'}, in {row[f'{gap} below']:.0f} of {seeds:.0f} seeds"
+
+        columns = [
+            named("Protocol", c.PROTOCOL),
+            named("Backbone", c.BACKBONE),
+            self._method(),
+            Column("Stage", lambda row: label(str(row["stage"])), numeric=False),
+            *(
+                number(f"Kept of {group_label(group)}", f"{group} mean", share)
+                for group in ("cold", "decile_1", "decile_10")
+            ),
+            Column("Cold minus D10", difference, lambda row: plus_minus(100 * row[f"{gap} sd"], 1)),
+            Column("Drops cold more often", verdict),
+            number("Cold inputs", "cold inputs", integer),
+        ]
+        frame = frame.reindex(columns=list(dict.fromkeys([*frame, *_KEPT])))
+        name, context = (
+            _prefixed(experiment, "kept", dataset),
+            f"{dataset}; encoder {self.results.encoders(experiment, dataset)}.",
+        )
+        return self._table("kept", name, frame, columns, 3, SIDE, 7, context=context, cold=str(c.COLD_LIMIT))
+
+    def tails(self, experiment: str, dataset: str) -> Table | None:
+        """HR@5 up while HR@20 goes down against the baseline; None if nothing stands beside it."""
+        rows = self.results.select("tails", experiment=experiment, dataset=dataset)
+        if rows.empty:
+            return None
+        sides = self.results.sides(experiment=experiment, dataset=dataset)
+        frame = self.results.beside(sides, rows.drop(columns=c.EXPERIMENT))
+        frame = frame[frame[c.METHOD].isin(rows[c.METHOD])]
+
+        def shown(row: Row) -> str:
+            return f"{'yes' if row['shown'] else 'no'}, in {row['seeds_shown']:.0f} of {row['seeds']:.0f} seeds"
+
+        columns = [named("Protocol", c.PROTOCOL), named("Backbone", c.BACKBONE), self._method()]
+        columns += [number(f"{metric} gain", f"{metric} gain", percent) for metric in ("HR@5", "HR@20")]
+        columns.append(Column("HR@5 up, HR@20 down", shown))
+        name, context = (
+            _prefixed(experiment, "signature", dataset),
+            f"{dataset}; encoder {self.results.encoders(experiment, dataset)}.",
+        )
+        return self._table("tails", name, frame, columns, 3, SIDE[:3], 3, context=context)
+
+    def denoised(self, experiment: str, dataset: str) -> Table | None:
+        """The evaluation whose target is the last item that the mask kept, beside the honest one."""
+        rows = self.results.select("denoised", experiment=experiment, dataset=dataset)
+        if rows.empty:
+            return None
+        values = ["honest_mean", "honest_sd", "denoised_mean", "denoised_sd", "inflation"]
+        sides = self.results.sides(experiment=experiment, dataset=dataset)[SIDE]
+        frame = sides.merge(wide(rows, SIDE, c.METRIC, values), on=SIDE)
+        changed = self._quantities(["denoised_changed"], experiment=experiment)
+        frame = frame.merge(changed, on=SIDE, how="left").assign(ranking="kept")
+        frame.columns = frame.columns.str.replace("_mean", " mean").str.replace("_sd", " sd")
+        columns = [named("Protocol", c.PROTOCOL), named("Backbone", c.BACKBONE), self._method()]
+        for metric in dict.fromkeys(rows[c.METRIC]):
+            columns += [
+                mean(f"{metric}, honest", f"{metric} honest"),
+                mean(f"{metric}, denoised target", f"{metric} denoised"),
+            ]
+            columns.append(number(f"{metric}, inflation", f"{metric} inflation", percent))
+        columns.append(number("Target changed", "denoised_changed mean", share))
+        name, context = (
+            _prefixed(experiment, "denoised-target", dataset),
+            f"{dataset}; encoder {self.results.encoders(experiment, dataset)}.",
+        )
+        return self._table("denoised", name, frame, columns, 3, SIDE[:3], context=context)
+
+    # further experiments
+
+    def methods(self, experiment: Mapping[str, Any], dataset: str, protocol: str, backbones: Sequence[str]) -> Table:
+        """Accuracy, gain over the baseline, mask and seeds of every method, the baseline first in each backbone."""
+        where = {
+            c.EXPERIMENT: experiment["name"],
+            c.DATASET: dataset,
+            c.PROTOCOL: protocol,
+            c.BACKBONE: list(backbones),
+        }
+        frame, base = self._accuracy(experiment, VALUE_METRICS, **where), label(experiment["baseline"])
+        masks = self._quantities(list(MASKS), **where)
+        frame = self.results.beside(frame, masks)
+        if experiment["points"]:
+            frame[experiment["option"]] = frame[c.METHOD].map(experiment["points"])
+        shown = [name for name in MASKS if f"{name} mean" in frame]
+        columns = [
+            *([named("Backbone", c.BACKBONE)] if len(backbones) > 1 else []),
+            self._method(list(frame[c.METHOD])),
+            *(mean(metric, metric) for metric in VALUE_METRICS),
+            *(gain(f"{metric} vs {base}", f"{metric} vs baseline ", with_p=True) for metric in TEST_METRICS),
+            *(mean(MASKS[name], name, 3) for name in shown),
+            self._seeds(),
+        ]
+        heads, ranking = 1 + (len(backbones) > 1), self.results.headline(experiment["name"], protocol)
+        context = self.results.context(experiment["name"], dataset, [protocol], ranking)
+        place = [] if len(backbones) > 1 else list(backbones)
+        name = _prefixed(
+            experiment["name"], "sweep" if experiment["view"] == "sweep" else "methods", dataset, protocol, *place
+        )
+        what = {"context": " ".join([*(label(one) + "." for one in place), context]), "baseline": base}
+        return self._table("methods", name, frame, columns, heads, [c.BACKBONE], len(columns) - heads - 1, **what)
+
+    def _accuracy(self, experiment: Mapping[str, Any], metrics: Sequence[str], /, **where: Any) -> pd.DataFrame:
+        """Sides of an experiment with their metrics and, as `<metric> vs baseline ...`, what came of their tests."""
+        values = self.results.select("metrics", **where, headline=True, group="all", metric=list(metrics))
+        rows = self.results.select("comparisons", **where, headline=True, kind="method", metric=list(TEST_METRICS))
+        rows = rows[rows["baseline_method"] == experiment["baseline"]]
+        rows = rows.assign(what=rows[c.METRIC] + " vs baseline")
+        tests = wide(rows, SIDE, "what", NUMBERS)
+        tests["same_as"] = tests.get(f"{TEST_METRICS[0]} vs baseline same_as", "")
+        wanted = [f"{metric} vs baseline {name}" for metric in TEST_METRICS for name in NUMBERS]
+        frame = self.results.beside(self.results.sides(**where), wide(values, SIDE, c.METRIC, ["mean", "sd"]), tests)
+        frame = frame.reindex(
+            columns=list(dict.fromkeys([*frame, *(f"{m} {p}" for m in metrics for p in ("mean", "sd")), *wanted]))
+        )
+        texts = ["same_as", *(name for name in wanted if name.endswith(("outcome", "status", "family", "same_as")))]
+        frame[texts] = frame[texts].astype(object).fillna("")
+        return frame.assign(ranking=[self.results.headline(experiment["name"], name) for name in frame[c.PROTOCOL]])
+
+    def rungs(self, experiment: Mapping[str, Any], dataset: str) -> Table:
+        """What each rung of a ladder is, in the order given."""
+        protocols = self.results.values(c.PROTOCOL, experiment=experiment["name"], dataset=dataset)
+        described = self.results.settings["protocols"]
+        rows = [
+            {"rung": rung, c.PROTOCOL: name, "description": described.get(name, {}).get("description", "")}
+            for rung, name in enumerate(protocols, start=1)
+        ]
+        ranking = self.results.headline(experiment["name"], protocols[-1])
+        columns = [number("Rung", "rung", integer), text("Protocol", c.PROTOCOL), text("What it is", "description")]
+        frame = pd.DataFrame(rows).assign(ranking=ranking)
+        name = _prefixed(experiment["name"], "rungs", dataset)
+        return self._table("rungs", name, frame, columns, 2, dataset=dataset, ranking=label(ranking))
+
+    def ladder(self, experiment: Mapping[str, Any], dataset: str) -> Table:
+        """Each rung's values, each method's gain on it, and what the rung itself does to the baseline."""
+        where = {c.EXPERIMENT: experiment["name"], c.DATASET: dataset}
+        frame = self._accuracy(experiment, TEST_METRICS, **where)
+        factors = wide(self.results.select("rungs", **where), [*SIDE], c.METRIC, ["factor"])
+        frame = self.results.beside(frame, factors)
+        protocols = self.results.values(c.PROTOCOL, **where)
+        frame["rung"] = [protocols.index(name) + 1 for name in frame[c.PROTOCOL]]
+        order = {name: place for place, name in enumerate(dict.fromkeys(frame[c.BACKBONE]))}
+        frame = frame.sort_values(c.BACKBONE, kind="stable", key=lambda column: column.map(order))
+        base = label(experiment["baseline"])
+
+        def times(value: Any) -> str:
+            return NOTHING if pd.isna(value) else f"\u00d7{fixed(value, 2)}"
+
+        columns = [
+            named("Backbone", c.BACKBONE),
+            Column("Rung", lambda row: f"{row['rung']}. {row[c.PROTOCOL]}", numeric=False),
+        ]
+        columns.append(self._method(list(frame[c.METHOD])))
+        for metric in reversed(TEST_METRICS):
+            columns += [mean(metric, metric), gain(f"vs {base}, same rung", f"{metric} vs baseline ", with_p=True)]
+            columns.append(number(f"{base} vs rung before", f"{metric} factor", times))
+        columns.append(self._seeds())
+        context = self.results.context(
+            experiment["name"], dataset, protocols, self.results.headline(experiment["name"], protocols[-1])
+        )
+        name = _prefixed(experiment["name"], "ladder", dataset)
+        opens = [c.BACKBONE, c.PROTOCOL]
+        return self._table("ladder", name, frame, columns, 3, opens, len(columns) - 4, context=context, baseline=base)
+
+    def spread(self, experiment: Mapping[str, Any], dataset: str) -> Table:
+        """The spread over protocols that differ by chance, beside the spread over seeds."""
+        where = {c.EXPERIMENT: experiment["name"], c.DATASET: dataset}
+        frame = self.results.select("spreads", **where, metric=list(TEST_METRICS))
+        frame = frame.sort_values([c.METRIC, c.BACKBONE], kind="stable", key=_by_first_seen)
+
+        def method(row: Row) -> str:
+            return f"{label(row[c.METHOD])} minus {label(row['minus'])}" if row["minus"] else label(row[c.METHOD])
+
+        columns = [
+            text("Metric", c.METRIC),
+            named("Backbone", c.BACKBONE),
+            Column("Method", method, numeric=False),
+            number("Mean", "mean"),
+            number("Sd over protocols", "sd"),
+            Column("Least to most", lambda row: f"{fixed(row['min'])} to {fixed(row['max'])}"),
+            number("Sd over seeds", "seed_sd"),
+            number("Protocols", "protocols", integer),
+        ]
+        protocols = self.results.values(c.PROTOCOL, **where)
+        context = self.results.context(experiment["name"], dataset, protocols)
+        name = _prefixed(experiment["name"], "spread", dataset)
+        return self._table("spread", name, frame, columns, 3, [c.METRIC, c.BACKBONE], context=context)
+
+    def budget(self, experiment: Mapping[str, Any], dataset: str, protocol: str) -> Table:
+        """Validation NDCG@10 and kept epoch at both budgets."""
+        where = {c.EXPERIMENT: experiment["name"], c.DATASET: dataset, c.PROTOCOL: protocol}
+        frame = self.results.select("budgets", **where)
+        frame = frame.rename(columns=lambda name: name.replace("_mean", " mean").replace("_sd", " sd"))
+        frame = frame.assign(status=[c.DONE if seeds else "missing" for seeds in frame["seeds"]])
+        larger = str(frame["larger"].iloc[0])
+        marks = {True: "yes", False: "no"}
+        frame["tone"] = [marks.get(enough, "") for enough in frame["enough"]]
+
+        def epochs(side: str) -> Callable[[Row], str]:
+            return lambda row: f"{fixed(row[f'{side}_kept_epoch'], 1)} of {fixed(row[f'{side}_epochs'], 1)}"
+
+        columns = [
+            named("Backbone", c.BACKBONE),
+            self._method(),
+            mean(f"NDCG@10, {protocol}", "usual"),
+            mean(f"NDCG@10, {larger}", "larger"),
+            Column("Change", lambda row: percent(row["change"]), lambda row: plus_minus(100 * row["change sd"], 1)),
+            Column(f"Kept epoch, {protocol}", epochs("usual")),
+            Column(f"Kept epoch, {larger}", epochs("larger")),
+            Column("Large enough", lambda row: marks.get(row["enough"], NOTHING), numeric=False),
+            number("Seeds", "seeds", integer),
+        ]
+        context = self.results.context(experiment["name"], dataset, [protocol, larger])
+        name = _prefixed(experiment["name"], "budget", dataset, protocol)
+        return self._table("budget", name, frame.drop(columns="tone"), columns, 2, [c.BACKBONE], 6, context=context)
+
+    # the data, the settings, the runs
+
+    def datasets(self, names: Sequence[str], name: str = "datasets") -> Table:
+        """What each dataset is, one column per dataset."""
+        facts = {dataset: _dataset_facts(self.results.summaries[dataset]) for dataset in names}
+        frame = pd.DataFrame(facts).rename_axis("property").reset_index()
+        columns = [text("Property", "property"), *(text(dataset, dataset) for dataset in names)]
+        return self._table("datasets", name, frame, columns, 1)
+
+    def protocols(self, names: Sequence[str], table: str = "protocols", only_differences: bool = False) -> Table:
+        """What each protocol fixes, one column per protocol, as the run settings describe it."""
+        facts = {name: protocol_facts(self.results.settings, name) for name in names}
+        keys = list(dict.fromkeys(key for values in facts.values() for key in values))
+        rows = [{"setting": key, **{name: facts[name].get(key, NOTHING) for name in names}} for key in keys]
+        if only_differences:
+            rows = [row for row in rows if len({row[name] for name in names}) > 1]
+        frame = pd.DataFrame(rows, columns=["setting", *names])
+        columns = [text("Setting", "setting"), *(text(name, name) for name in names)]
+        return self._table("differences" if only_differences else "protocols", table, frame, columns, 1)
+
+    def tuned(self) -> Table | None:
+        """The values chosen on validation, one row per cell without seed; None if there are none."""
+        tuned = self.results.settings.get("tuned") or []
+        if not tuned:
+            return None
+        names = list(dict.fromkeys(name for row in tuned for name in row["values"]))
+        rows = [{**{key: row[key] for key in (*SIDE, "like")}, **row["values"]} for row in tuned]
+        frame = pd.DataFrame(rows, columns=[*SIDE, "like", *names], dtype=object)
+
+        def like(row: Row) -> str:
+            return "" if row["like"] == row[c.METHOD] else f"as {label(str(row['like']))}"
+
+        def value(name: str) -> Callable[[Row], str]:
+            return lambda row: NOTHING if row[name] is None or row[name] != row[name] else plain(row[name])
+
+        columns = [*_address_columns(), Column("Method", lambda row: label(row[c.METHOD]), like, numeric=False)]
+        columns += [Column(name.replace("_", " "), value(name)) for name in names]
+        return self._table("tuned", "tuned", frame, columns, 4, SIDE[:3])
+
+    def settings(self) -> Table:
+        """The run settings, one row per value, keys joined by dots."""
+        shown = {
+            key: value for key, value in self.results.settings.items() if key not in ("protocols", "datasets", "tuned")
+        }
+        frame = pd.DataFrame(list(_flat(shown)), columns=["setting", "value"])
+        return self._table("settings", "settings", frame, [text("Setting", "setting"), text("Value", "value")], 1)
+
+    def costs(self) -> Table:
+        """What a run of each method costs, beside the baseline under the same protocol with the same backbone."""
+        frame = self.results.beside(
+            self.results.sides(experiment=c.MAIN), self._quantities(list(COSTS), experiment=c.MAIN)
+        )
+        shown = [name for name in COSTS if f"{name} mean" in frame]
+        columns = [*_address_columns(), self._method()]
+        for name in shown:
+            title, digits = COSTS[name]
+            columns.append(number(title, f"{name} mean", functools.partial(fixed, digits=digits)))
+        columns.append(number("Runs", "seeds_done", integer))
+        return self._table("costs", "costs", frame, columns, 4, SIDE[:3], len(shown))
+
+    def runs(self) -> Table:
+        """One row per expected run, whatever became of it."""
+        frame = self.results.select("cells", experiment=c.MAIN)
+
+        def state(row: Row) -> str:
+            return f"{row['status']}: {row['reason']}" if row["reason"] else str(row["status"])
+
+        numbers: list[tuple[str, str, Callable[[Any], str]]] = [
+            ("Epochs", "epochs", integer),
+            ("Best epoch", "best_epoch", integer),
+            ("Best validation NDCG@10", "best_validation", fixed),
+            ("Seconds", "seconds_total", lambda value: fixed(value, 1)),
+            ("Seconds an epoch", "seconds_epoch", lambda value: fixed(value, 2)),
+            ("Peak MB", "peak_memory_mb", integer),
+            ("Parameters", "parameters", integer),
+        ]
+        columns = [
+            *_address_columns(),
+            self._method(),
+            text("Seed", c.SEED),
+            Column("Status", state, numeric=False),
+            *(number(title, name, form) for title, name, form in numbers),
+            Column(
+                "Identity",
+                lambda row: str(row["identity"] or "")[:DIGITS] if row["status"] != "missing" else "",
+                numeric=False,
+            ),
+        ]
+        return self._table("runs", "runs", frame.drop(columns="versions"), columns, 5, SIDE[:3], runs=str(len(frame)))
+
+    def environments(self, part: str, name: str) -> Table:
+        """The distinct environments of the runs, and how many runs each made."""
+        frame = self.results.select("environments", part=part)
+        states = {True: "uncommitted changes", False: "clean"}
+
+        def commit(row: Row) -> str:
+            return f"{str(row['commit'] or 'no commit')[:DIGITS]} ({states.get(row['dirty'], 'state unknown')})"
+
+        columns = [Column("Commit", commit, numeric=False)]
+        columns += [text(title.capitalize(), title) for title in ("device", "threads", "machine", "versions")]
+        return self._table("environments", name, frame, [*columns, number("Runs", "runs", integer)], 1)
+
+    def digests(self) -> Table:
+        """The distinct digests of inputs and source code, and how many runs used each."""
+        columns = [
+            named("Dataset", c.DATASET),
+            text("What", "name"),
+            text("SHA-256", "digest"),
+            number("Runs", "runs", integer),
+        ]
+        return self._table("digests", "digests", self.results.tables["digests"], columns, 2, [c.DATASET])
+
+    def encoders(self) -> Table:
+        """Which encoder made the item embeddings."""
+        frame = self.results.select("encoders", experiment=c.MAIN)
+        titles = (
+            "encoder",
+            "encoder_model",
+            "encoder_revision",
+            "encoder_pooling",
+            "encoder_dimension",
+            "encoder_options",
+        )
+        columns = [named("Dataset", c.DATASET)]
+        columns += [text(name.removeprefix("encoder_").capitalize(), name) for name in titles]
+        return self._table("encoders", "encoders", frame, [*columns, number("Runs", "runs", integer)], 1)
+
+
+_KEPT = [f"{group} {part}" for group in (*GROUPS[:2], GROUPS[-1], "cold minus decile_10") for part in ("mean", "sd")]
+_KEPT += ["cold inputs", "cold minus decile_10 seeds", "cold minus decile_10 below"]
+
+
+def _address_columns() -> list[Column]:
+    return [named("Dataset", c.DATASET), named("Protocol", c.PROTOCOL), named("Backbone", c.BACKBONE)]
+
+
+def _prefixed(experiment: str, *parts: str) -> str:
+    """A table's name; those of further experiments begin with theirs."""
+    return slug(*(() if experiment == c.MAIN else ("experiment", experiment)), *parts)
+
+
+def _bases(rows: pd.DataFrame) -> list[str]:
+    return list(dict.fromkeys(rows["baseline_method"]))
+
+
+def _by_first_seen(column: pd.Series) -> pd.Series:
+    return column.map({value: place for place, value in enumerate(dict.fromkeys(column))})
+
+
+def group_label(group: str) -> str:
+    """`cold` or `D1` (least popular) to `D10`."""
+    return group.replace("decile_", "D")
+
+
+def _dataset_facts(summary: Mapping[str, Any]) -> dict[str, str]:
+    counts, length = summary["counts"], summary["length"]
+    sources = (
+        f"{source['file']} ({source['origin']}, sha256 {source['sha256'][:DIGITS]})" for source in summary["sources"]
+    )
+    return {
+        "Title": str(summary.get("title") or NOTHING),
+        "Users": integer(counts["users"]),
+        "Items": integer(counts["items"]),
+        "Interactions": integer(counts["interactions"]),
+        "Mean length (range)": f"{fixed(length['mean'], 1)} ({integer(length['min'])} to {integer(length['max'])})",
+        "Density": share(summary["density"], 3),
+        "Items without title": integer(summary["items_without_title"]),
+        "Tied in time": share(summary["tied_share"]),
+        "Filter": f"{summary['min_count']}-core" if summary["min_count"] else "none",
+        "Source files": "; ".join(sources) or NOTHING,
+        "Item text": str(summary.get("text_note") or NOTHING),
+        "Placeholder": str(summary.get("placeholder_note") or "no"),
+    }
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", plain(value)

@@ -1,0 +1,320 @@
+"""The page's figures: each a query of what statistics decided, drawn as a forest or as lines."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from iadsr.core import columns as c
+from iadsr.reporting.catalogue import GROUPS, TEST_METRICS, Captions, group_label
+from iadsr.reporting.charts import MOST_LINES, Axis, Band, Figure, Panel, extent_of, forest, lines, shared
+from iadsr.reporting.format import defect_of, is_number, label, short_labels
+from iadsr.reporting.results import SIDE, Results
+
+LOSSES = ("loss_recommendation", "loss_alignment", "loss_reconstruction")
+MASKS = {"keep_rate": "kept", "gate_share": "past the gate"}
+# quantities of the curves that tell how a mask learns: their axes and scales
+TRACES = {
+    "loss_alignment": ("Alignment\nloss", "linear"),
+    "cosine_matched": ("Cosine,\nmatched", "linear"),
+    "cosine_unmatched": ("Cosine,\nunmatched", "linear"),
+    "keep_rate": ("Kept", "share"),
+    "mask_gradient": ("Gradient\ninto mask", "log"),
+}
+STAGES = {"train": "training", "test": "test"}
+_LOG_FROM = 20  # a positive setting that varies by this factor is drawn on a log scale
+_TOLERANCE = 0.02  # of a budget; see the caption
+
+
+class Pictures:
+    """Makes the figures of one page.
+
+    Args:
+        captions: of each kind of figure.
+    """
+
+    def __init__(self, results: Results, captions: Captions) -> None:
+        self.results = results
+        self._captions = captions
+
+    def _figure(self, kind: str, title: str, panels: Sequence[Panel], *notes: str) -> Figure:
+        return Figure(kind, title, " ".join(filter(None, (self._captions[kind], *notes))), panels)
+
+    def _places(self, experiment: str, dataset: str) -> Iterator[tuple[str, str, str]]:
+        """Protocol, backbone and panel title of every place of an experiment."""
+        for protocol in self.results.values(c.PROTOCOL, experiment=experiment, dataset=dataset):
+            for backbone in self.results.values(c.BACKBONE, experiment=experiment, dataset=dataset, protocol=protocol):
+                yield protocol, backbone, f"{label(backbone)}, {protocol}"
+
+    def _names(self, experiment: str, rows: pd.DataFrame) -> list[str]:
+        """The series of a figure, methods in the order of the run file."""
+        methods = self.results.values(c.METHOD, experiment=experiment)
+        order = rows[["series", c.METHOD]].drop_duplicates().assign(at=lambda own: own[c.METHOD].map(methods.index))
+        return list(dict.fromkeys(order.sort_values("at", kind="stable")["series"]))
+
+    # forests
+
+    def answer(self, dataset: str) -> Figure:
+        """IADSR's gain over its backbone and its controls, in the claim's metrics; the published range as a band."""
+        claim = self.results.findings["claim"]
+        rows = self.results.select("comparisons", experiment=c.MAIN, dataset=dataset, headline=True, method="iadsr")
+        rows = rows[(rows["kind"] != "protocol") & rows[c.METRIC].isin(claim["metrics"])]
+        rows = _bars(rows, rows[c.BACKBONE].map(label), "vs " + rows["baseline_method"].map(label))
+        band = Band(claim["low"], claim["high"], "claimed")
+        panels = self._forests(rows, [c.PROTOCOL, c.METRIC], "Relative gain of IADSR", band)
+        return self._figure(
+            "answer",
+            f"Gain of IADSR: {dataset}",
+            panels,
+            self.results.context(c.MAIN, dataset, self._protocols(c.MAIN, dataset)),
+        )
+
+    def effects(self, dataset: str) -> Figure:
+        """NDCG@10: what each method changes within a protocol, and what the protocol changes without a denoiser."""
+        rows = self.results.select("comparisons", experiment=c.MAIN, dataset=dataset, metric="NDCG@10")
+        methods = rows[(rows["kind"] != "protocol") & rows["headline"].astype(bool)]
+        names = methods[c.METHOD].map(label) + " vs " + methods["baseline_method"].map(label)
+        panels = self._forests(
+            _bars(methods, names, methods[c.BACKBONE].map(label)), [c.PROTOCOL], "Relative difference"
+        )
+        protocols = rows[(rows["kind"] == "protocol") & (rows[c.METHOD] == "none")]
+        for (protocol, base), block in protocols.groupby([c.PROTOCOL, "baseline_protocol"], sort=False):
+            bars = _bars(block, block[c.RANKING].map(label), block[c.BACKBONE].map(label))
+            panels.append(forest(f"No denoiser: {protocol} vs {base}", bars, "Relative difference"))
+        context = self.results.context(c.MAIN, dataset, self._protocols(c.MAIN, dataset))
+        return self._figure("effects", f"Protocol effect beside method effect: {dataset}", panels, context)
+
+    def gains(self, experiment: Mapping[str, Any], dataset: str, protocol: str) -> Figure:
+        """The relative gain of every method over the baseline, by backbone, one panel per metric."""
+        where = {c.EXPERIMENT: experiment["name"], c.DATASET: dataset, c.PROTOCOL: protocol}
+        rows = self.results.select("comparisons", **where, headline=True, kind="method", metric=list(TEST_METRICS))
+        rows = rows[rows["baseline_method"] == experiment["baseline"]]
+        short = short_labels(list(dict.fromkeys(rows[c.METHOD])))
+        base = label(experiment["baseline"])
+        bars = _bars(rows, rows[c.BACKBONE].map(label), rows[c.METHOD].map(short))
+        panels = self._forests(bars, [c.METRIC], f"Relative gain over {base}")
+        notes = self.results.context(experiment["name"], dataset, [protocol]), _key(rows[c.METHOD])
+        return self._figure("forest", f"Gain over {base}: {dataset}, {protocol}", panels, *notes)
+
+    def spread(self, experiment: Mapping[str, Any], dataset: str) -> Figure:
+        """Least, mean and most over protocols that differ by chance, one panel per metric."""
+        rows = self.results.select("spreads", experiment=experiment["name"], dataset=dataset, minus="")
+        rows = rows[rows[c.METRIC].isin(TEST_METRICS)].rename(columns={"mean": "value", "min": "low", "max": "high"})
+        rows = rows.assign(heading=rows[c.BACKBONE].map(label), name=rows[c.METHOD].map(label), note="no value")
+        panels = [
+            forest(str(metric), block, f"{metric}, mean over seeds", form=lambda x: f"{x:.3g}")
+            for metric, block in rows.groupby(c.METRIC, sort=False)
+        ]
+        context = self.results.context(experiment["name"], dataset, self._protocols(experiment["name"], dataset))
+        return self._figure("spread", f"Spread over protocols: {dataset}", panels, context)
+
+    def budget(self, experiment: Mapping[str, Any], dataset: str) -> Figure:
+        """What a larger budget changes, one panel per pair of protocols; the range over seeds as a line."""
+        rows = self.results.select("budgets", experiment=experiment["name"], dataset=dataset)
+        rows = rows.rename(columns={"change": "value", "change_low": "low", "change_high": "high"})
+        rows = rows.assign(heading=rows[c.BACKBONE].map(label), name=rows[c.METHOD].map(label), note="no seed")
+        band = Band(_TOLERANCE, math.inf, "budget too small")
+        panels = [
+            forest(
+                f"{usual} to {larger}", block, "Change of validation NDCG@10", extent_of(block, 2 * _TOLERANCE), band
+            )
+            for (usual, larger), block in rows.groupby([c.PROTOCOL, "larger"], sort=False)
+        ]
+        context = self.results.context(experiment["name"], dataset, self._protocols(experiment["name"], dataset))
+        return self._figure("budget", f"What a larger budget changes: {dataset}", panels, context)
+
+    def _protocols(self, experiment: str, dataset: str) -> list[str]:
+        return self.results.values(c.PROTOCOL, experiment=experiment, dataset=dataset)
+
+    def _forests(self, rows: pd.DataFrame, keys: Sequence[str], xlabel: str, band: Band | None = None) -> list[Panel]:
+        """One forest per group of `keys`, on one scale if that squeezes none."""
+        blocks = [(key, block) for key, block in rows.groupby(list(keys), sort=False)]
+        always = (band.high,) if band else ()
+        extents = shared([extent_of(block, *always) for _, block in blocks]) if blocks else []
+        return [
+            forest(", ".join(map(str, key)), block, xlabel, extent, band)
+            for (key, block), extent in zip(blocks, extents, strict=True)
+        ]
+
+    # lines
+
+    def popularity(self, dataset: str) -> Figure:
+        """NDCG@10 for cold targets and by popularity of the target, one panel per protocol and backbone."""
+        rows = self.results.select("metrics", experiment=c.MAIN, dataset=dataset, headline=True, metric="NDCG@10")
+        rows = rows[rows[c.GROUP].isin(GROUPS) & rows["mean"].notna() & (rows[c.BACKBONE] != "")]
+        rows = rows.assign(x=rows[c.GROUP].map(GROUPS.index), y=rows["mean"], series=rows[c.METHOD].map(label))
+        names, panels = self._names(c.MAIN, rows), []
+        for protocol, backbone, title in self._places(c.MAIN, dataset):
+            own = rows[(rows[c.PROTOCOL] == protocol) & (rows[c.BACKBONE] == backbone)].sort_values("x")
+            if len(own):
+                axis = Axis("NDCG@10", own[["series", "x", "y"]], "zero", height=1.9)
+                panels.append(lines(title, [axis], "Popularity of the target", names, _ticks()))
+        return self._figure("popularity", f"Cold and popular targets: {dataset}", panels)
+
+    def kept(self, experiment: str, dataset: str) -> Figure:
+        """Share kept by popularity of the input item, in training above and at test below."""
+        rows = self.results.select("keep", experiment=experiment, dataset=dataset)
+        rows = rows[rows[c.GROUP].isin(GROUPS)]
+        short = short_labels(list(dict.fromkeys(rows[c.METHOD])))
+        rows = rows.assign(x=rows[c.GROUP].map(GROUPS.index), y=rows["mean"], series=rows[c.METHOD].map(short))
+        panels = []
+        for protocol, backbone, title in self._places(experiment, dataset):
+            own = rows[(rows[c.PROTOCOL] == protocol) & (rows[c.BACKBONE] == backbone)].sort_values("x")
+            for part in _sevens(self._names(experiment, own)):
+                drawn = own[own["series"].isin(part)]
+                axes = [
+                    Axis(f"Kept, {STAGES[name]}", drawn[drawn["stage"] == name], "share", height=1.2) for name in STAGES
+                ]
+                panels.append(lines(title, axes, "Popularity of the input item", part, _ticks()))
+        return self._figure("kept", f"Kept by popularity of the input item: {dataset}", panels, _key(rows[c.METHOD]))
+
+    def validation(self, dataset: str) -> Figure:
+        """Validation NDCG@10 by epoch."""
+        rows = self.results.select("curves", experiment=c.MAIN, dataset=dataset, quantity="validation")
+        panels = self._curves(
+            c.MAIN, dataset, [("Validation NDCG@10", rows.assign(series=rows[c.METHOD].map(label)), "zero")]
+        )
+        return self._figure("validation", f"Training curves: {dataset}", panels)
+
+    def losses(self, dataset: str) -> Figure:
+        """IADSR's loss parts by epoch on a log scale, with the recommendation loss of `none` beside them."""
+        rows = self.results.select("curves", experiment=c.MAIN, dataset=dataset, quantity=list(LOSSES))
+        rows = rows[(rows[c.METHOD] == "iadsr") | ((rows[c.METHOD] == "none") & (rows["quantity"] == LOSSES[0]))]
+        rows = rows[rows["low"] > 0]
+        names = rows[c.METHOD].map(label) + ": " + rows["quantity"].str.removeprefix("loss_")
+        panels = self._curves(c.MAIN, dataset, [("Loss (log scale)", rows.assign(series=names), "log")])
+        return self._figure("losses", f"Loss parts: {dataset}", panels)
+
+    def masks(self, dataset: str) -> Figure:
+        """Keep rate and share of sequences past the gate by epoch."""
+        rows = self.results.select("curves", experiment=c.MAIN, dataset=dataset, quantity=list(MASKS))
+        names = rows[c.METHOD].map(label) + ": " + rows["quantity"].map(MASKS)
+        panels = self._curves(c.MAIN, dataset, [("Share", rows.assign(series=names), "share")])
+        return self._figure("masks", f"Masks while training: {dataset}", panels)
+
+    def traces(self, experiment: str, dataset: str) -> Figure:
+        """Alignment loss, cosines, keep rate and gradient by epoch: how a mask learns."""
+        rows = self.results.select("curves", experiment=experiment, dataset=dataset)
+        rows = rows[rows["low"].gt(0) | (rows["quantity"] != "mask_gradient")].drop(columns=["low", "high"])
+        rows = rows.assign(series=rows[c.METHOD].map(label))
+        axes = [(title, rows[rows["quantity"] == name], scale) for name, (title, scale) in TRACES.items()]
+        panels = self._curves(experiment, dataset, axes, height=0.82)
+        return self._figure(
+            "diagnostics", f"Mask and alignment while training: {dataset}", panels, _key(rows[c.METHOD])
+        )
+
+    def _curves(
+        self, experiment: str, dataset: str, axes: Sequence[tuple[str, pd.DataFrame, str]], height: float = 1.9
+    ) -> list[Panel]:
+        """One panel per protocol and backbone, at most as many lines in one as there are colours."""
+        panels = []
+        drawn = pd.concat([rows for _, rows, _ in axes])
+        every = self._names(experiment, drawn)
+        for protocol, backbone, title in self._places(experiment, dataset):
+            here = [
+                (name, own.rename(columns={"epoch": "x", "mean": "y"}), scale)
+                for name, rows, scale in axes
+                if len(own := rows[(rows[c.PROTOCOL] == protocol) & (rows[c.BACKBONE] == backbone)])
+            ]
+            for part in _sevens(every):
+                parts = [(name, own[own["series"].isin(part)], scale) for name, own, scale in here]
+                parts = [one for one in parts if len(one[1])]
+                if parts:
+                    at = [Axis(name, own, scale, height=height) for name, own, scale in parts]
+                    panels.append(lines(title, at, "Epoch", part))
+        return panels
+
+    def sweep(self, experiment: Mapping[str, Any], dataset: str) -> Figure:
+        """HR@5 against the swept setting; beneath it what the mask did. One panel per protocol, a line per backbone."""
+        points: Mapping[str, Any] = experiment["points"]
+        numeric = all(is_number(value) and not isinstance(value, bool | str) for value in points.values())
+        order = sorted(points, key=lambda name: float(points[name])) if numeric else list(points)
+        x = {name: float(points[name]) if numeric else float(order.index(name)) for name in points}
+        option = str(experiment["option"]).replace("_", " ")
+        values = list(x.values())
+        log = numeric and min(values) > 0 and max(values) / min(values) >= _LOG_FROM
+        ticks = None if numeric else [str(points[name]) for name in order]
+        panels = []
+        for protocol in self._protocols(experiment["name"], dataset):
+            where = {c.EXPERIMENT: experiment["name"], c.DATASET: dataset, c.PROTOCOL: protocol}
+            means = self.results.select("metrics", **where, headline=True, group="all", metric="HR@5")
+            tests = self.results.select("comparisons", **where, headline=True, kind="method", metric="HR@5")
+            tests = tests[tests["baseline_method"] == experiment["baseline"]]
+            rows = means.merge(tests[[*SIDE, "difference", "ci_low", "ci_high"]], on=SIDE, how="left")
+            swept = _swept(rows, x).assign(y=lambda own: own["mean"])
+            swept = swept.assign(low=swept["y"] + swept["interval_low"], high=swept["y"] + swept["interval_high"])
+            masks = self.results.select("quantities", **where, quantity=["train_keep_rate", "gate_share"])
+            masks = _swept(masks, x).assign(y=lambda own: own["mean"])
+            suffix = masks["quantity"].map({"train_keep_rate": ": kept in training", "gate_share": ": past the gate"})
+            masks = masks.assign(series=masks["series"] + suffix)
+            none = rows[rows[c.METHOD] == "none"]
+            flat = pd.concat([none.assign(x=end, y=none["mean"]) for end in (min(values), max(values))])
+            flat = flat.assign(series=flat[c.BACKBONE].map(label) + ": none")
+            top = pd.concat([swept, flat])[["series", "x", "y", "low", "high"]] if len(swept) else flat
+            axes = [Axis("HR@5", top, height=1.8), Axis("Share", masks[["series", "x", "y"]], "share", height=0.9)]
+            names = list(dict.fromkeys([*top["series"], *masks["series"]]))
+            panels.append(lines(f"{dataset}, {protocol}", axes, option.capitalize(), names, ticks, log))
+        context = self.results.context(experiment["name"], dataset, self._protocols(experiment["name"], dataset))
+        return self._figure("sweep", f"HR@5 by {option}: {dataset}", panels, context)
+
+    def ladder(self, experiment: Mapping[str, Any], dataset: str) -> Figure:
+        """Each method's value from rung to rung, and beneath it its gain over the baseline."""
+        where = {c.EXPERIMENT: experiment["name"], c.DATASET: dataset}
+        protocols = self._protocols(experiment["name"], dataset)
+        place = {name: float(rung) for rung, name in enumerate(protocols)}
+        ticks = [f"{rung}. {name.replace('_', ' ')}" for rung, name in enumerate(protocols, start=1)]
+        panels = []
+        for backbone in self.results.values(c.BACKBONE, **where):
+            for metric in reversed(TEST_METRICS):
+                means = self.results.select("metrics", **where, headline=True, group="all", metric=metric)
+                means = means[means[c.BACKBONE].isin([backbone, ""])]
+                means = means.assign(x=means[c.PROTOCOL].map(place), y=means["mean"], series=means[c.METHOD].map(label))
+                means = means.assign(low=means["mean"] - means["sd"], high=means["mean"] + means["sd"])
+                tests = self.results.select("comparisons", **where, headline=True, backbone=backbone, metric=metric)
+                tests = tests[tests["baseline_method"] == experiment["baseline"]]
+                tests = tests.assign(x=tests[c.PROTOCOL].map(place), y=tests["relative_gain"])
+                tests = tests.assign(series=tests[c.METHOD].map(label), low=tests["gain_low"], high=tests["gain_high"])
+                gain = f"Gain over {label(experiment['baseline'])}"
+                axes = [Axis(metric, means, "zero", bars=True), Axis(gain, tests, "percent", True, 1.1, line=0.0)]
+                names = ["most popular", *self._names(str(experiment["name"]), means[means[c.BACKBONE] != ""])]
+                panels.append(lines(f"{label(backbone)}: {metric}", axes, "", names, ticks))
+        context = self.results.context(experiment["name"], dataset, protocols)
+        return self._figure("ladder", f"From rung to rung: {dataset}", panels, context)
+
+
+def _bars(rows: pd.DataFrame, heading: pd.Series, name: pd.Series) -> pd.DataFrame:
+    """Comparisons as bars of a forest: relative gains."""
+    shown = {"value": "relative_gain", "low": "gain_low", "high": "gain_high", "note": "outcome"}
+    return rows.drop(columns=["note"], errors="ignore").assign(
+        heading=heading, name=name, **{column: rows[source] for column, source in shown.items()}
+    )
+
+
+def _swept(rows: pd.DataFrame, x: Mapping[str, float]) -> pd.DataFrame:
+    """The rows of swept methods by value, with the ends of the interval of their difference laid around zero."""
+    rows = rows[rows[c.METHOD].isin(list(x))]
+    rows = rows.assign(x=rows[c.METHOD].map(x), series=rows[c.BACKBONE].map(label))
+    if "ci_low" in rows:
+        rows = rows.assign(
+            interval_low=rows["ci_low"] - rows["difference"], interval_high=rows["ci_high"] - rows["difference"]
+        )
+    return rows.sort_values([c.BACKBONE, "x"], kind="stable")
+
+
+def _sevens(names: Sequence[str]) -> Iterator[list[str]]:
+    """At most as many names at a time as there are colours."""
+    for start in range(0, len(names), MOST_LINES):
+        yield list(names[start : start + MOST_LINES])
+
+
+def _ticks() -> list[str]:
+    return [group_label(group) for group in GROUPS]
+
+
+def _key(methods: pd.Series) -> str:
+    """What the short names of defects stand for; empty if there are none."""
+    found = {name.rpartition("=")[2]: text for name in dict.fromkeys(methods) if (text := defect_of(name))}
+    return f"Defects: {'; '.join(f'{name}: {text}' for name, text in found.items())}." if found else ""

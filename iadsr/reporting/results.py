@@ -1,0 +1,149 @@
+"""What the report reads: the tables of the stage `statistics`, its findings, and the datasets' summaries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from iadsr.core import columns as c
+from iadsr.core.files import check_types, read_json, reading
+from iadsr.core.tables import FINDINGS, STATISTICS
+from iadsr.formats.tables import read_parquet
+from iadsr.reporting.format import label, listed, plain
+
+SIDE = [c.DATASET, c.PROTOCOL, c.BACKBONE, c.METHOD]
+_SUMMARY_TYPES = {
+    "counts": dict,
+    "length": dict,
+    "density": int | float,
+    "items_without_title": int,
+    "tied_share": int | float,
+    "min_count": int,
+    "reconstructed": bool,
+    "sources": list,
+}
+
+
+@dataclass(frozen=True)
+class Results:
+    """Every table by name; `experiment` narrows them to one.
+
+    Attributes:
+        settings: what the run file and its protocols say, for captions and tables of settings.
+        experiments: what the run file says of each further experiment.
+    """
+
+    tables: Mapping[str, pd.DataFrame]
+    findings: Mapping[str, Any]
+    summaries: Mapping[str, Mapping[str, Any]]
+    settings: Mapping[str, Any]
+    experiments: Sequence[Mapping[str, Any]]
+
+    def select(self, table: str, **where: object) -> pd.DataFrame:
+        """The rows of a table whose columns equal the given values; a list allows several."""
+        frame = self.tables[table]
+        for column, value in where.items():
+            if column not in frame:
+                return pd.DataFrame(columns=[*frame, *where])
+            frame = frame[frame[column].isin(value) if isinstance(value, list) else frame[column] == value]
+        return frame
+
+    def values(self, column: str, **where: object) -> list[Any]:
+        """The distinct values of an address column, in the order of the expected runs."""
+        return list(dict.fromkeys(self.select("cells", **where)[column]))
+
+    def sides(self, **where: object) -> pd.DataFrame:
+        """One row per method of a grid, the baseline first in each backbone: address, status, note, seeds."""
+        frame = self.select("sides", **where)
+        baselines = {one["name"]: one["baseline"] for one in self.experiments} | {c.MAIN: self.settings["baseline"]}
+        later = frame[c.METHOD] != frame[c.EXPERIMENT].map(baselines)
+        order = frame.groupby([c.DATASET, c.PROTOCOL, c.BACKBONE], sort=False).ngroup()
+        return frame.assign(_order=order, _later=later).sort_values(["_order", "_later"], kind="stable")[list(frame)]
+
+    def beside(self, sides: pd.DataFrame, *values: pd.DataFrame, keys: Sequence[str] = SIDE) -> pd.DataFrame:
+        """`sides` with further columns, by `keys`."""
+        for table in values:
+            sides = sides.merge(table, on=list(keys), how="left")
+        return sides
+
+    def context(self, experiment: str, dataset: str, protocols: Sequence[str], ranking: str = "") -> str:
+        """What made a table's or figure's numbers, for its caption."""
+        cells = self.select("cells", experiment=experiment, dataset=dataset, protocol=list(protocols))
+        seeds = sorted(set(cells[c.SEED]))
+        objectives = list(dict.fromkeys(cells["objective"].dropna().astype(str)))
+        parts = [
+            f"{dataset}",
+            f"protocol{'s' if len(protocols) > 1 else ''} {listed([f'“{name}”' for name in protocols])}",
+            *([f"objective {objectives[0]}"] if len(objectives) == 1 else []),
+            f"encoder {self.encoders(experiment, dataset)}",
+            f"seed{'s' if len(seeds) > 1 else ''} {listed(seeds)}",
+            *([label(ranking)] if ranking else []),
+        ]
+        return "; ".join(parts) + "."
+
+    def encoders(self, experiment: str, dataset: str) -> str:
+        """`minilm (model, revision r, max_length 8)` for every encoder that the runs on `dataset` used."""
+        texts = []
+        for row in self.select("encoders", experiment=experiment, dataset=dataset).to_dict("records"):
+            revision = f"revision {row['encoder_revision']}" if row["encoder_revision"] else ""
+            detail = ", ".join(filter(None, [row["encoder_model"], revision, row["encoder_options"]]))
+            texts.append(f"{row['encoder']}{f' ({detail})' if detail else ''}")
+        return listed(texts) or "none"
+
+    def headline(self, experiment: str, protocol: str) -> str:
+        """The ranking rule under which a protocol is shown."""
+        found = self.select("metrics", experiment=experiment, protocol=protocol, headline=True)[c.RANKING]
+        return str(found.iloc[0]) if len(found) else c.RANKINGS[0]
+
+    def cannot_answer(self, row: Mapping[str, Any]) -> bool:
+        """Whether the release's networks learned too little under a row's protocol for its counts to mean anything."""
+        keys = (c.EXPERIMENT, c.DATASET, c.PROTOCOL)
+        floors = [one["answers"] for one in self.findings["floors"] if all(one[key] == row[key] for key in keys)]
+        return bool(floors) and not any(floors)
+
+    def shuffles_ties(self, experiment: str) -> bool:
+        """Whether an experiment's protocols differ in the order of tied interactions."""
+        facts = [protocol_facts(self.settings, name) for name in self.values(c.PROTOCOL, experiment=experiment)]
+        return any(one.get("tie_break", "0") != "0" for one in facts)
+
+
+def load(root: Path, settings: Mapping[str, Any], experiments: Sequence[Mapping[str, Any]]) -> Results:
+    """Read the statistics of a results tree.
+
+    Raises:
+        DataError: a file is absent or damaged that an earlier stage must have written.
+    """
+    folder = root / "statistics"
+    tables = {name: read_parquet(folder / f"{name}.parquet") for name in STATISTICS}
+    findings = read_json(folder / FINDINGS, {"warnings": list, "tallies": list})
+    datasets = list(dict.fromkeys(tables["cells"][c.DATASET]))
+    return Results(tables, findings, {name: _summary(root, name, settings) for name in datasets}, settings, experiments)
+
+
+def _summary(root: Path, dataset: str, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    path = root / "data" / dataset / "summary.json"
+    summary: Mapping[str, Any] = read_json(path, _SUMMARY_TYPES)
+    with reading(path):
+        check_types(summary["counts"], dict.fromkeys(("users", "items", "interactions"), int))
+        check_types(summary["length"], dict.fromkeys(("mean", "min", "max"), int | float))
+    notes = settings.get("datasets", {}).get(dataset, {})
+    return {**notes, **summary, "placeholder_note": notes.get("mirror_note") if summary["reconstructed"] else None}
+
+
+def protocol_facts(settings: Mapping[str, Any], protocol: str) -> dict[str, str]:
+    """Setting -> value in words; where a protocol's `cells` (dataset/backbone) differ, each value with its cells."""
+    described = settings["protocols"].get(protocol, {})
+    facts = {str(key): plain(value) for key, value in described.items() if key != "cells"}
+    cells = described.get("cells", {})
+    found: dict[str, dict[str, list[str]]] = {}
+    for cell, values in cells.items():
+        for key, value in values.items():
+            found.setdefault(str(key), {}).setdefault(plain(value), []).append(cell)
+    for key, by_value in found.items():
+        same = len(by_value) == 1 and len(next(iter(by_value.values()))) == len(cells)
+        facts[key] = "; ".join(value if same else f"{value} ({', '.join(where)})" for value, where in by_value.items())
+    return facts

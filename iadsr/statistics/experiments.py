@@ -1,0 +1,134 @@
+"""Quantities that belong to one view: factors between rungs, spread over protocols, changes by a larger budget."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from iadsr.core import columns as c
+from iadsr.statistics.grids import Grid
+from iadsr.statistics.summaries import ADDRESS, SIDE, done_rows, finite_rows, gains_over, note_of, summarise
+
+TOLERANCE = 0.02  # a budget is large enough if a larger one raises validation NDCG@10 by at most so much
+CLEARLY = 2.0  # a gain counts as larger than a spread from so many standard deviations on
+
+
+def headline_values(grid: Grid, cells: pd.DataFrame, metrics: pd.DataFrame) -> pd.DataFrame:
+    """Metrics of all users under each protocol's headline rule, by seed."""
+    own = done_rows(metrics[metrics[c.GROUP] == "all"], cells)
+    return finite_rows(own[grid.mark_headline(own)])
+
+
+def rung_factors(grid: Grid, cells: pd.DataFrame, metrics: pd.DataFrame) -> pd.DataFrame:
+    """What each rung of a ladder does to the baseline: its value over that on the rung before, on common seeds.
+
+    One row per dataset, protocol, backbone and metric: `rung` (from 1) and `factor`.
+    """
+    own = headline_values(grid, cells, metrics)
+    own = own[own[c.METHOD] == grid.baseline]
+    tables = []
+    for rung, (before, protocol) in enumerate(zip(grid.protocols, grid.protocols[1:], strict=False), start=2):
+        pair = own[own[c.PROTOCOL].isin([before, protocol])].assign(**{c.METHOD: own[c.PROTOCOL]})
+        gains = gains_over(pair, before, [c.DATASET, c.BACKBONE, c.METHOD, c.METRIC])
+        tables.append(gains.rename(columns={c.METHOD: c.PROTOCOL}).assign(rung=rung, factor=1 + gains["gain"]))
+    names = [c.DATASET, c.PROTOCOL, c.BACKBONE, c.METRIC, "rung", "factor"]
+    return pd.concat(tables)[names].assign(**{c.EXPERIMENT: grid.name, c.METHOD: grid.baseline})
+
+
+def spreads(grid: Grid, cells: pd.DataFrame, metrics: pd.DataFrame) -> pd.DataFrame:
+    """The spread of each method, and of its difference to the baseline, over protocols that differ by chance.
+
+    One row per dataset, backbone, method, `minus` ("" or the baseline) and metric: mean, sd, min and max of the
+    protocols' means over seeds, `seed_sd` (within a protocol, pooled), and `protocols`, how many there are.
+    """
+    own = headline_values(grid, cells, metrics).assign(minus="")
+    keys = [*SIDE, c.RANKING, c.METRIC]
+    within = [key for key in keys if key != c.METHOD]
+    base = own.loc[own[c.METHOD] == grid.baseline, [*within, c.SEED, c.VALUE]]
+    pairs = own[own[c.METHOD] != grid.baseline].merge(base, on=[*within, c.SEED], suffixes=("", "_base"))
+    differences = pairs.assign(minus=grid.baseline, **{c.VALUE: pairs[c.VALUE] - pairs[f"{c.VALUE}_base"]})
+    means = summarise(pd.concat([own, differences[own.columns]]), [*keys, "minus"])
+    means["variance"] = means["sd"] ** 2
+    grouped = means.groupby([c.DATASET, c.BACKBONE, c.METHOD, "minus", c.METRIC], sort=False)
+    table = grouped["mean"].agg(["mean", "std", "min", "max", "count"])
+    table = table.rename(columns={"std": "sd", "count": "protocols"})
+    table["seed_sd"] = np.sqrt(grouped["variance"].mean())
+    return table.reset_index().assign(**{c.EXPERIMENT: grid.name})
+
+
+def clear_gains(spread: pd.DataFrame, gains: pd.DataFrame, main_sd: pd.DataFrame) -> pd.DataFrame:
+    """Is a gain of the main experiment larger than twice the spread over protocols, and over seeds?
+
+    One row per row of `gains` (dataset, protocol, backbone, metric, difference) that the experiment covers:
+    `protocol_sd`, `seed_sd` (the larger of both methods', or else the main experiment's), `clear_of_protocols` and
+    `clear_of_seeds`.
+    """
+    keys = [c.DATASET, c.BACKBONE, c.METRIC]
+    largest = spread[spread["minus"] == ""].groupby(keys)[["sd", "seed_sd"]].max().reset_index()
+    table = gains.merge(largest.rename(columns={"sd": "protocol_sd"}), on=keys)
+    table = table.merge(main_sd.groupby(keys)["sd"].max().rename("main_sd").reset_index(), on=keys, how="left")
+    table["seed_sd"] = table["seed_sd"].fillna(table.pop("main_sd"))
+    for name in ("protocol", "seed"):
+        sd = table[f"{name}_sd"]
+        clear = (table["difference"] > CLEARLY * sd).astype(object)
+        table[f"clear_of_{name}s"] = clear.where(sd.notna(), None)
+    return table
+
+
+def budget_changes(grid: Grid, cells: pd.DataFrame) -> pd.DataFrame:
+    """Validation NDCG@10 under a protocol and under the one with a larger budget, on the seeds done under both.
+
+    One row per dataset, pair of protocols (`protocol`, `larger`), backbone and method: mean, sd, kept epoch and epochs
+    of both (`usual_*`, `larger_*`), relative `change` of the mean, its sd, lowest and highest over seeds, `enough`
+    (None where unknown, as where both trained equally long) and `note`.
+    """
+    keys = [c.DATASET, c.BACKBONE, c.METHOD]
+    tables = []
+    for usual, larger in grid.longer:
+        sides = {}
+        for name, protocol in (("usual", usual), ("larger", larger)):
+            own = cells[cells[c.PROTOCOL] == protocol]
+            sides[name] = own.loc[own["status"] == c.DONE, [*keys, c.SEED, "best_validation", "best_epoch", "epochs"]]
+        both = sides["usual"].merge(sides["larger"], on=[*keys, c.SEED], suffixes=("_usual", "_larger"))
+        both = both.astype({name: "float64" for name in both if name not in (*keys, c.SEED)})
+        both["change"] = both["best_validation_larger"] / both["best_validation_usual"] - 1
+        grouped = both.groupby(keys, sort=False)
+        table = cells.loc[cells[c.PROTOCOL] == usual, keys].drop_duplicates().set_index(keys)
+        for name in ("usual", "larger"):
+            table[f"{name}_mean"] = grouped[f"best_validation_{name}"].mean()
+            table[f"{name}_sd"] = grouped[f"best_validation_{name}"].std()
+            table[f"{name}_kept_epoch"] = grouped[f"best_epoch_{name}"].mean()
+            table[f"{name}_epochs"] = grouped[f"epochs_{name}"].mean()
+        table["change"] = table["larger_mean"] / table["usual_mean"] - 1
+        for name, how in (("sd", "std"), ("low", "min"), ("high", "max")):
+            table[f"change_{name}"] = grouped["change"].agg(how)
+        table["seeds"] = grouped.size()
+        table["seeds"] = table["seeds"].fillna(0).astype(int)
+        known = table["change"].notna() & (table["usual_epochs"] != table["larger_epochs"])
+        table["enough"] = (table["change"].round(9) <= TOLERANCE).astype(object).where(known, None)
+        notes = [
+            cells[cells[c.PROTOCOL] == protocol].groupby(keys)[[c.SEED, "status", "reason"]].apply(note_of)
+            for protocol in (usual, larger)
+        ]
+        table["note"] = [
+            "; ".join(
+                f"{protocol}: {found[key]}"
+                for protocol, found in zip((usual, larger), notes, strict=True)
+                if found.get(key)
+            )
+            for key in table.index
+        ]
+        tables.append(table.reset_index().assign(protocol=usual, larger=larger))
+    return pd.concat(tables, ignore_index=True).assign(**{c.EXPERIMENT: grid.name})
+
+
+def curve_means(cells: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
+    """Every column of the curves by epoch over the seeds that are done, or over all where none is: mean, low, high."""
+    done = cells.groupby([*SIDE])["status"].transform(lambda status: (status == c.DONE).any())
+    drawn = cells.loc[(cells["status"] == c.DONE) | ~done, ADDRESS]
+    names = [name for name in curves if name not in (*ADDRESS, "epoch", "seconds")]
+    long = curves.merge(drawn, on=ADDRESS).melt([*ADDRESS, "epoch"], names, "quantity", c.VALUE)
+    grouped = finite_rows(long).groupby([*SIDE, "quantity", "epoch"], sort=False)[c.VALUE]
+    table: pd.DataFrame = grouped.agg(["mean", "min", "max", "count"]).reset_index()
+    table = table.rename(columns={"min": "low", "max": "high", "count": "seeds"})
+    return table.assign(**{c.EXPERIMENT: cells[c.EXPERIMENT].iloc[0]})

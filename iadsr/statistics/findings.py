@@ -1,0 +1,245 @@
+"""Facts that the report's sentences are made of: rows in which nothing is left to compute or to decide.
+
+Each function returns tidy rows; the words around them are the templates'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from iadsr.core import columns as c
+from iadsr.statistics.compare import GAIN, LOSS, METHOD, MISSING, NONE, PROTOCOL
+from iadsr.statistics.grids import Grid
+from iadsr.statistics.summaries import BLOCK, MOST_POPULAR, SIDE
+
+CLAIM_LOW, CLAIM_HIGH = 0.246, 0.363  # arXiv 2510.04239, abstract: average gain in HR@5 and NDCG@5 over denoisers
+CLAIM_METRICS = ("HR@5", "NDCG@5")
+REFERENCE_METRIC = "NDCG@10"
+TESTED = "iadsr"
+FEW_SEEDS = 3
+MANY_TIES = 0.1  # share of interactions whose place among others at the same time is the file's choice
+IDLE = 0.99  # a mask that keeps this much at test time denoises no test history worth speaking of
+KEEP_RATE_SLACK = 0.05
+COPYING = ("random_mask", "random_mask_matched", "random_drop")  # controls that should drop as much as TESTED
+Rows = list[dict[str, Any]]
+
+
+def rows_of(table: pd.DataFrame) -> Rows:
+    """A table's rows; what is not a finite number is None."""
+    return [{str(key): _plain(value) for key, value in row.items()} for row in table.to_dict("records")]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if value is pd.NA or (isinstance(value, float) and not np.isfinite(value)) else value
+
+
+def tallies(comparisons: pd.DataFrame) -> Rows:
+    """How many comparisons under the headline rule end how, per experiment, place, metric and baseline.
+
+    `again` counts those with the very same runs as another one, which are in no other count; `reaching` intervals whose
+    upper end is at least the claim's lower end, `above` those wholly beyond it, `undecided` those that hold zero too.
+    """
+    own = comparisons[comparisons["headline"].astype(bool) & (comparisons["kind"] == METHOD)]
+    rows = []
+    keys = [c.EXPERIMENT, c.DATASET, c.PROTOCOL, c.METRIC, "baseline_method"]
+    for by_method in (False, True):
+        for key, block in own.groupby([*keys, *([c.METHOD] if by_method else [])], sort=False):
+            first = block[block["same_as"] == ""]
+            counts = first["outcome"].value_counts()
+            reaching = first[first["gain_high"] >= CLAIM_LOW]
+            rows.append(
+                {c.METHOD: "*"}
+                | dict(zip([*keys, c.METHOD], key, strict=False))
+                | {name: int(counts.get(name, 0)) for name in (GAIN, LOSS, NONE, *c.LOST, MISSING)}
+                | {"compared": int(first["outcome"].isin([GAIN, LOSS, NONE]).sum()), "again": len(block) - len(first)}
+                | {"reaching": len(reaching), "above": int((reaching["gain_low"] >= CLAIM_LOW).sum())}
+                | {"undecided": int((reaching["gain_low"] <= 0).sum())}
+            )
+    return rows
+
+
+def protocol_effects(comparisons: pd.DataFrame) -> Rows:
+    """What another protocol does without a denoiser, beside the mean size of IADSR's own difference (NDCG@10).
+
+    Both under one ranking rule. One row per dataset and pair of protocols: least and largest ratio over backbones.
+    """
+    own = comparisons[(comparisons["metric"] == REFERENCE_METRIC) & (comparisons[c.RANKING] == c.RANKINGS[0])]
+    own = own[(own[c.EXPERIMENT] == c.MAIN) & own["relative_gain"].notna()]
+    rows = []
+    effects = own[(own["kind"] == PROTOCOL) & (own[c.METHOD] == "none")]
+    for (dataset, protocol, base), block in effects.groupby([c.DATASET, c.PROTOCOL, "baseline_protocol"], sort=False):
+        tested = own[(own["kind"] == METHOD) & (own[c.DATASET] == dataset) & (own[c.METHOD] == TESTED)]
+        size = float(tested.loc[tested["baseline_method"] == "none", "difference"].abs().mean())
+        mean = float(block["difference"].mean())
+        row = {c.DATASET: dataset, c.PROTOCOL: protocol, "baseline_protocol": base, c.RANKING: c.RANKINGS[0]}
+        row |= {"low": 1 + block["relative_gain"].min(), "high": 1 + block["relative_gain"].max()}
+        rows.append(row | {"difference": mean, "own_size": size, "times": abs(mean) / size if size else np.nan})
+    return rows_of(pd.DataFrame(rows))
+
+
+def above_popular(metrics: pd.DataFrame) -> Rows:
+    """How many backbones stand above the most popular items in NDCG@10, per dataset, protocol and method."""
+    own = metrics[metrics["headline"] & (metrics[c.METRIC] == REFERENCE_METRIC) & (metrics[c.GROUP] == "all")]
+    own = own[own["mean"].notna() & own["popular"].notna() & (own[c.METHOD] != MOST_POPULAR)]
+    own = own.assign(above=own["mean"] > own["popular"])
+    grouped = own.groupby([c.EXPERIMENT, c.DATASET, c.PROTOCOL, c.METHOD], sort=False)
+    table = grouped.agg(above=("above", "sum"), backbones=("above", "size"), popular=("popular", "first"))
+    return rows_of(table.reset_index())
+
+
+def release_floors(grids: Sequence[Grid], metrics: pd.DataFrame) -> Rows:
+    """Whether the release's networks learned enough for an answer: its baseline above the most popular items.
+
+    Below them, training with in-batch negatives has taught nothing that a denoiser could help with.
+    """
+    rows = []
+    for grid in grids:
+        own = metrics[(metrics[c.EXPERIMENT] == grid.name) & metrics["headline"] & (metrics[c.GROUP] == "all")]
+        own = own[own[c.PROTOCOL].isin(grid.released) & (own[c.METRIC] == REFERENCE_METRIC)]
+        sides = dict.fromkeys(cell[:4] for cell in grid.cells if cell.protocol in grid.released)
+        for dataset, protocol, backbone in dict.fromkeys(side[:3] for side in sides):
+            methods = [side[3] for side in sides if side[:3] == (dataset, protocol, backbone)]
+            method = "none" if "none" in methods else grid.baseline
+            place = (own[c.DATASET] == dataset) & (own[c.PROTOCOL] == protocol)
+            found = own[place & (own[c.BACKBONE] == backbone) & (own[c.METHOD] == method)]["mean"]
+            popular = own[place & (own[c.METHOD] == MOST_POPULAR)]["mean"]
+            value, mark = (float(one.iloc[0]) if len(one) else np.nan for one in (found, popular))
+            rows.append(
+                {c.EXPERIMENT: grid.name, c.DATASET: dataset, c.PROTOCOL: protocol, c.BACKBONE: backbone}
+                | {c.METHOD: method, "mean": value, "popular": mark, "answers": value > mark}
+            )
+    return rows_of(pd.DataFrame(rows))
+
+
+def mask_learning(cells: pd.DataFrame) -> Rows:
+    """Where noise is known: the AUC of IADSR's mask before training and at the kept epoch, mean over seeds."""
+    own = cells[(cells["status"] == c.DONE) & (cells[c.METHOD] == TESTED)].dropna(subset=["noise_auc", "untrained_auc"])
+    own = own.astype({"noise_auc": "float64", "untrained_auc": "float64"})
+    own = own.assign(raised=own["noise_auc"] > own["untrained_auc"])
+    grouped = own.groupby([c.EXPERIMENT, c.DATASET, c.PROTOCOL, c.BACKBONE], sort=False)
+    table = grouped.agg(
+        before=("untrained_auc", "mean"), after=("noise_auc", "mean"), raised=("raised", "sum"), runs=("raised", "size")
+    )
+    return rows_of(table.reset_index())
+
+
+def ladder_ends(grid: Grid, metrics: pd.DataFrame) -> Rows:
+    """How far the baseline goes up a ladder, and each method's largest and last difference to it on one rung."""
+    own = metrics[(metrics[c.EXPERIMENT] == grid.name) & metrics["headline"] & (metrics[c.GROUP] == "all")]
+    own = own[own[c.METRIC].isin([REFERENCE_METRIC, "HR@5"]) & own["mean"].notna() & (own[c.METHOD] != MOST_POPULAR)]
+    own = own.assign(rung=own[c.PROTOCOL].map({name: rung for rung, name in enumerate(grid.protocols, start=1)}))
+    rows = []
+    for (dataset, backbone, metric), block in own.groupby([c.DATASET, c.BACKBONE, c.METRIC], sort=False):
+        base = block[block[c.METHOD] == grid.baseline].set_index("rung")["mean"].sort_index()
+        if len(base) < 2:
+            continue
+        place = {c.EXPERIMENT: grid.name, c.DATASET: dataset, c.BACKBONE: backbone, c.METRIC: metric}
+        ends = {"first": base.index[0], "last": base.index[-1], "begin": base.iloc[0], "end": base.iloc[-1]}
+        methods = []
+        for method, values in block[block[c.METHOD] != grid.baseline].groupby(c.METHOD, sort=False):
+            # `gain` is over common seeds, so the difference is taken from it and not from the two means
+            rungs = values.set_index("rung").sort_index()
+            gains = (rungs["mean"] - rungs["mean"] / (1 + rungs["gain"])).dropna()
+            if len(gains):
+                methods.append(
+                    {c.METHOD: method, "most": gains.max(), "most_rung": gains.idxmax()}
+                    | {"final": gains.iloc[-1], "final_rung": gains.index[-1]}
+                )
+        plain = [{key: _plain(value) for key, value in found.items()} for found in methods]
+        rows += [{key: _plain(value) for key, value in (place | ends).items()} | {"methods": plain}]
+    return rows
+
+
+def main_gains(comparisons: pd.DataFrame, metrics: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """IADSR minus none in the main experiment under the headline rule, and the deviations over seeds of both."""
+    own = comparisons[(comparisons[c.EXPERIMENT] == c.MAIN) & comparisons["headline"].astype(bool)]
+    own = own[(own["kind"] == METHOD) & (own[c.METHOD] == TESTED) & (own["baseline_method"] == "none")]
+    names = [*BLOCK, c.METRIC, "difference"]
+    sides = metrics[(metrics[c.EXPERIMENT] == c.MAIN) & metrics["headline"] & (metrics[c.GROUP] == "all")]
+    return own.loc[own["difference"].notna(), names], sides[sides[c.METHOD].isin(["none", TESTED])]
+
+
+def warnings(
+    cells: pd.DataFrame, comparisons: pd.DataFrame, budgets: pd.DataFrame, facts: Mapping[str, Mapping[str, Any]]
+) -> Rows:
+    """What a reader should know before believing a number, by `code`; empty when nothing is amiss.
+
+    Args:
+        cells: expected runs of every experiment.
+        facts: each dataset's summary.
+    """
+    main = cells[cells[c.EXPERIMENT] == c.MAIN]
+    found: Rows = []
+    every = cells.drop_duplicates(list(c.ADDRESS))
+    if len(lost := every[every["status"] == c.UNTRAINED]):
+        places = [
+            dict(zip(SIDE, map(str, key), strict=True)) | {"seeds": own[c.SEED].tolist()}
+            for key, own in lost.groupby(SIDE, sort=False)
+        ]
+        found.append({"code": "untrained", "runs": len(lost), "expected": len(every), "places": places})
+    for status in (c.DIVERGED, c.FAILED, MISSING):
+        if number := int((main["status"] == status).sum()):
+            found.append({"code": "lost", "status": status, "runs": number, "expected": len(main)})
+    seeds = int(main.groupby(SIDE)[c.SEED].nunique().min())
+    if seeds < FEW_SEEDS:
+        found.append({"code": "few_seeds", "seeds": seeds})
+    ran = main[main["status"] != MISSING]
+    if (ran["dirty"] == True).any():  # noqa: E712  # unknown is neither
+        found.append({"code": "dirty"})
+    if (commits := ran["commit"].nunique(dropna=False)) > 1:
+        found.append({"code": "commits", "commits": commits})
+    for code, name, keys in (("devices", "device", [c.DATASET]), ("sources", "source_digest", SIDE)):
+        values = ran.groupby(keys)[name].nunique()
+        if mixed := list(dict.fromkeys(values[values > 1].reset_index()[c.DATASET])):
+            found.append({"code": code, "datasets": mixed})
+    found += _keep_rates(main) + _idle_masks(main)
+    for dataset, summary in facts.items():
+        if summary["reconstructed"]:
+            found.append({"code": "placeholder", c.DATASET: dataset})
+        if summary["tied_share"] >= MANY_TIES:
+            found.append({"code": "ties", c.DATASET: dataset, "share": summary["tied_share"]})
+    found += [
+        {"code": "random_encoder", c.DATASET: dataset}
+        for dataset in dict.fromkeys(ran.loc[ran["encoder_kind"] == "random", c.DATASET])
+    ]
+    answer = comparisons[(comparisons[c.EXPERIMENT] == c.MAIN) & (comparisons["kind"] == METHOD)]
+    answer = answer[answer["headline"].astype(bool) & (answer[c.METHOD] == TESTED)]
+    if split := int(answer.loc[answer[c.METRIC].isin(CLAIM_METRICS), "disagree"].sum()):
+        found.append({"code": "disagree", "comparisons": split})
+    if len(budgets):
+        short = budgets[budgets["enough"].eq(False)]
+        keys, names = [c.EXPERIMENT, c.DATASET, c.PROTOCOL, "larger"], [c.METHOD, c.BACKBONE, "change"]
+        for key, own in short.groupby(keys, sort=False):
+            place = dict(zip(keys, key, strict=True))
+            found.append(
+                {"code": "budget", **place, "short": rows_of(own[names].sort_values("change", ascending=False))}
+            )
+    return found
+
+
+def _keep_rates(cells: pd.DataFrame) -> Rows:
+    """Controls that should drop as much as IADSR and do not."""
+    done = cells[cells["status"] == c.DONE]
+    rates = done.groupby(SIDE, sort=False)["train_keep_rate"].mean().dropna().reset_index(name="rate")
+    other = rates.loc[rates[c.METHOD] == TESTED, [*BLOCK, "rate"]]
+    both = rates[rates[c.METHOD].isin(COPYING)].merge(other, on=BLOCK, suffixes=("", "_iadsr"))
+    both = both[(both["rate"] - both["rate_iadsr"]).abs() > KEEP_RATE_SLACK]
+    return [{"code": "keep_rate", **row} for row in rows_of(both)]
+
+
+def _idle_masks(cells: pd.DataFrame) -> Rows:
+    """Where IADSR's mask keeps nearly every interaction at test time."""
+    done = cells[(cells["status"] == c.DONE) & (cells[c.METHOD] == TESTED)]
+    rates = done.groupby(BLOCK, sort=False)[["train_keep_rate", "test_keep_rate"]].mean().astype(float)
+    idle = rates[rates["test_keep_rate"] >= IDLE].reset_index()
+    return [
+        {"code": "idle", c.DATASET: dataset, c.PROTOCOL: protocol, "backbones": own[c.BACKBONE].tolist(), "least": IDLE}
+        | {"low": float(own["train_keep_rate"].min()), "high": float(own["train_keep_rate"].max())}
+        for (dataset, protocol), own in idle.groupby([c.DATASET, c.PROTOCOL], sort=False)
+    ]

@@ -1,0 +1,215 @@
+"""What every method of an experiment reached: metrics, mask statistics, losses and costs over seeds, and why runs lack.
+
+A *side* is one method under one dataset, protocol and backbone with all of its seeds. Means and standard deviations
+(n - 1) are over the seeds that are done. A gain is the ratio of means, less 1, over the seeds that both sides have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from iadsr.core import columns as c
+from iadsr.statistics.compare import MISSING
+from iadsr.statistics.grids import Grid
+
+SIDE = [c.DATASET, c.PROTOCOL, c.BACKBONE, c.METHOD]
+BLOCK = SIDE[:-1]
+ADDRESS = list(c.ADDRESS)
+MOST_POPULAR = "most_popular"
+NO_RECORD = "no run record in the results tree"
+COSTS = ("epochs", "best_epoch", "seconds_epoch", "seconds_total")
+PULL = "gradient_"
+NOT_LOGGED = (*c.ADDRESS, "epoch", "validation", "seconds")
+KEEP_GAP = "cold minus decile_10"
+RELEASED_RANKING = "kept"  # of the release's evaluation on denoised targets
+
+
+def expected_cells(grid: Grid, runs: pd.DataFrame) -> pd.DataFrame:
+    """One row per expected run, in the order given: address, status (or missing), reason, and the run's columns."""
+    cells = pd.DataFrame(grid.cells, columns=ADDRESS).drop_duplicates()
+    cells = cells.merge(runs, on=ADDRESS, how="left", validate="one_to_one")
+    absent = cells["status"].isna()
+    cells["reason"] = cells["reason"].astype(object).where(~absent, NO_RECORD).fillna("")
+    cells["status"] = cells["status"].astype(object).where(~absent, MISSING)
+    cells.insert(0, c.EXPERIMENT, grid.name)
+    return cells
+
+
+def done_rows(table: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a table that belong to expected runs that are done."""
+    done: pd.DataFrame = table.merge(cells.loc[cells["status"] == c.DONE, ADDRESS], on=ADDRESS)
+    return done
+
+
+def finite_rows(values: pd.DataFrame) -> pd.DataFrame:
+    """The rows whose `value` is a finite number."""
+    finite: pd.DataFrame = values[np.isfinite(pd.to_numeric(values[c.VALUE]))]
+    return finite
+
+
+def side_states(cells: pd.DataFrame) -> pd.DataFrame:
+    """One row per side: seeds done and expected, `status` (done if any is), and `note`, why the others are not."""
+    grouped = cells.groupby([c.EXPERIMENT, *SIDE], sort=False)
+    states = pd.DataFrame(
+        {
+            "seeds_done": grouped["status"].agg(lambda status: int((status == c.DONE).sum())),
+            "seeds_expected": grouped.size(),
+            "status": grouped["status"].agg(lambda status: c.DONE if (status == c.DONE).any() else status.iloc[0]),
+            "note": grouped[[c.SEED, "status", "reason"]].apply(note_of),
+        }
+    )
+    return states.reset_index()
+
+
+def note_of(cells: pd.DataFrame) -> str:
+    """`seeds 1, 2 diverged: loss is NaN; seed 3 missing`: the runs that are not done, those of one reason together."""
+    lost = cells[cells["status"] != c.DONE]
+    parts = []
+    for (status, reason), own in lost.groupby(["status", "reason"], sort=False):
+        seeds = ", ".join(map(str, own[c.SEED]))
+        parts.append(f"seed{'s' if len(own) > 1 else ''} {seeds} {status}{f': {reason}' if reason else ''}")
+    return "; ".join(parts)
+
+
+def summarise(values: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+    """Mean, standard deviation and number of the finite `value`s of each group of `keys`."""
+    grouped = finite_rows(values).groupby(list(keys), sort=False)[c.VALUE]
+    return grouped.agg(["mean", "std", "count"]).rename(columns={"std": "sd", "count": "seeds"}).reset_index()
+
+
+def gains_over(values: pd.DataFrame, baseline: str, keys: Sequence[str]) -> pd.DataFrame:
+    """`gain` of every method over `baseline`: ratio of means, less 1, over the seeds that both have.
+
+    Args:
+        values: one row per seed and group of `keys`, which include the method; column `value`.
+    """
+    finite = finite_rows(values)
+    within = [key for key in keys if key != c.METHOD]
+    base = finite.loc[finite[c.METHOD] == baseline, [*within, c.SEED, c.VALUE]]
+    pairs = finite[finite[c.METHOD] != baseline].merge(base, on=[*within, c.SEED], suffixes=("", "_base"))
+    sums = pairs.groupby(list(keys), sort=False)[[c.VALUE, f"{c.VALUE}_base"]].sum()
+    below = sums[f"{c.VALUE}_base"]
+    return (sums[c.VALUE] / below.where(below != 0) - 1).rename("gain").reset_index()
+
+
+def metric_summaries(grid: Grid, cells: pd.DataFrame, metrics: pd.DataFrame, popularity: pd.DataFrame) -> pd.DataFrame:
+    """One row per side, ranking rule, group of users and metric, and what the most popular items reach.
+
+    Columns: `mean`, `sd`, `seeds`, `users`, `gain` over the experiment's baseline, `headline`, `best` (highest mean of
+    a backbone), `popular` (mean of the most-popular baseline, for all users).
+    """
+    keys = [*SIDE, c.RANKING, c.GROUP, c.METRIC]
+    own = done_rows(metrics, cells)
+    table = summarise(own, keys).merge(gains_over(own, grid.baseline, keys), on=keys, how="left")
+    users = own.groupby(keys, sort=False)[c.USERS].max().reset_index()
+    table = users.merge(table, on=keys, how="left")
+    popular = popularity.rename(columns={c.VALUE: "popular"}).assign(**{c.GROUP: "all"})
+    shared = [c.DATASET, c.RANKING, c.GROUP, c.METRIC]
+    table = table.merge(popular[[*shared, "popular"]], on=shared, how="left")
+    table["best"] = table["mean"].notna() & (
+        table["mean"] == table.groupby([*BLOCK, *keys[-3:]])["mean"].transform("max")
+    )
+    places = cells[[c.DATASET, c.PROTOCOL]].drop_duplicates()
+    reference = popular.merge(places, on=c.DATASET).rename(columns={"popular": "mean"})
+    reference = reference.assign(backbone="", method=MOST_POPULAR, best=False)
+    table = pd.concat([reference, table], ignore_index=True)[
+        [*keys, c.USERS, "mean", "sd", "seeds", "gain", "popular", "best"]
+    ]
+    table["headline"] = grid.mark_headline(table)
+    return table.assign(**{c.EXPERIMENT: grid.name})
+
+
+def run_summaries(cells: pd.DataFrame, curves: pd.DataFrame, figures: Sequence[str], baseline: str) -> pd.DataFrame:
+    """One row per side and `quantity`: costs, mask statistics, and all that was logged at the kept epoch.
+
+    Args:
+        figures: columns of the runs to summarise beside `COSTS`.
+    """
+    done = cells[cells["status"] == c.DONE]
+    known = [name for name in (*COSTS, *figures) if done[name].notna().any()]
+    at_best = curves.merge(done[[*ADDRESS, "best_epoch"]], on=ADDRESS)
+    at_best = at_best[at_best["epoch"] == at_best["best_epoch"]].drop(columns="best_epoch")
+    logged = [name for name in at_best if name not in NOT_LOGGED]
+    long = [
+        frame.melt(ADDRESS, names, "quantity", c.VALUE).astype({c.VALUE: "float64"})
+        for frame, names in ((done, known), (at_best, logged))
+    ]
+    table = summarise(pd.concat(long), [*SIDE, "quantity"])
+    total = table[table["quantity"] == "seconds_total"]
+    base = total.loc[total[c.METHOD] == baseline, [*BLOCK, "mean"]]
+    ratio = total.merge(base, on=BLOCK, suffixes=("", "_base"))
+    ratio = ratio.assign(quantity="times_baseline", mean=ratio["mean"] / ratio["mean_base"], sd=np.nan)
+    table = pd.concat([table, ratio[table.columns]], ignore_index=True)
+    return table.assign(**{c.EXPERIMENT: cells[c.EXPERIMENT].iloc[0]})
+
+
+def keep_summaries(cells: pd.DataFrame, keep: pd.DataFrame) -> pd.DataFrame:
+    """How much the masks kept by popularity of the input item: one row per side, stage and group.
+
+    Group `KEEP_GAP` is the share kept of cold inputs minus that of the most popular tenth, seed by seed;
+    `below` counts the seeds in which it is below zero.
+    """
+    keys = [*SIDE, "stage"]
+    own = done_rows(keep, cells).rename(columns={"keep": c.VALUE})
+    inputs = own.groupby([*keys, c.GROUP], sort=False)["inputs"].max().reset_index()
+    gap = own.pivot_table(index=[*keys, c.SEED], columns=c.GROUP, values=c.VALUE).reindex(columns=["cold", "decile_10"])
+    gaps = (gap["cold"] - gap["decile_10"]).dropna().rename(c.VALUE).reset_index().assign(**{c.GROUP: KEEP_GAP})
+    groups = pd.concat([inputs, gaps[[*keys, c.GROUP]].drop_duplicates()], ignore_index=True)
+    table = groups.merge(summarise(pd.concat([own, gaps]), [*keys, c.GROUP]), on=[*keys, c.GROUP], how="left")
+    below = gaps[gaps[c.VALUE] < 0].groupby(keys).size().rename("below").reset_index().assign(**{c.GROUP: KEEP_GAP})
+    table = table.merge(below, on=[*keys, c.GROUP], how="left")
+    table.loc[(table[c.GROUP] == KEEP_GAP) & table["below"].isna(), "below"] = 0
+    return table.assign(**{c.EXPERIMENT: cells[c.EXPERIMENT].iloc[0]})
+
+
+def denoised_targets(cells: pd.DataFrame, metrics: pd.DataFrame, columns: dict[str, str]) -> pd.DataFrame:
+    """The evaluation whose target is the last item that the mask kept, beside the honest one, history kept in both.
+
+    One row per side and metric: means and standard deviations of both, and `inflation`, on the seeds that have both.
+
+    Args:
+        columns: column of the runs -> metric.
+    """
+    done = cells[cells["status"] == c.DONE]
+    given = [name for name in columns if done[name].notna().any()]
+    judged = done.melt(ADDRESS, given, c.METRIC, "denoised").dropna(subset=["denoised"])
+    judged[c.METRIC] = judged[c.METRIC].map(columns)
+    honest = metrics[(metrics[c.RANKING] == RELEASED_RANKING) & (metrics[c.GROUP] == "all")]
+    both = judged.merge(honest[[*ADDRESS, c.METRIC, c.VALUE]], on=[*ADDRESS, c.METRIC]).rename(
+        columns={c.VALUE: "honest"}
+    )
+    grouped = both.astype({"honest": "float64", "denoised": "float64"}).groupby([*SIDE, c.METRIC], sort=False)
+    parts = {"mean": "mean", "sd": "std"}
+    table = pd.DataFrame(
+        {f"{name}_{part}": grouped[name].agg(how) for name in ("honest", "denoised") for part, how in parts.items()}
+    )
+    table["inflation"] = table["denoised_mean"] / table["honest_mean"].where(table["honest_mean"] != 0) - 1
+    table = table.assign(seeds=grouped.size()).reset_index()
+    return table.assign(**{c.EXPERIMENT: cells[c.EXPERIMENT].iloc[0], c.RANKING: RELEASED_RANKING})
+
+
+def head_for_tail(grid: Grid, cells: pd.DataFrame, metrics: pd.DataFrame) -> pd.DataFrame:
+    """HR@5 up while HR@20 goes down against the baseline: the head of the list bought with its tail.
+
+    One row per side: both gains, `shown` by their signs, and in how many `seeds` the seed's own differences show it.
+    """
+    own = done_rows(metrics, cells)
+    own = own[(own[c.GROUP] == "all") & own[c.METRIC].isin(["HR@5", "HR@20"])]
+    own = own[grid.mark_headline(own) & np.isfinite(own[c.VALUE])]
+    wide = own.pivot_table(index=[*SIDE, c.SEED], columns=c.METRIC, values=c.VALUE).reindex(columns=["HR@5", "HR@20"])
+    wide = wide.dropna().reset_index()
+    base = wide[wide[c.METHOD] == grid.baseline].drop(columns=c.METHOD)
+    pairs = wide[wide[c.METHOD] != grid.baseline].merge(base, on=[*BLOCK, c.SEED], suffixes=("", " base"))
+    pairs["shown"] = (pairs["HR@5"] > pairs["HR@5 base"]) & (pairs["HR@20"] < pairs["HR@20 base"])
+    grouped = pairs.groupby(SIDE, sort=False)
+    table = pd.DataFrame({"seeds_shown": grouped["shown"].sum(), "seeds": grouped.size()}).reset_index()
+    gains = gains_over(own, grid.baseline, [*SIDE, c.METRIC]).pivot_table(
+        index=SIDE, columns=c.METRIC, values="gain", sort=False
+    )
+    gains = gains.reindex(columns=["HR@5", "HR@20"]).add_suffix(" gain").reset_index()
+    table = table.merge(gains, on=SIDE)
+    table["shown"] = (table["HR@5 gain"] > 0) & (table["HR@20 gain"] < 0)
+    return table.assign(**{c.EXPERIMENT: grid.name})

@@ -1,0 +1,135 @@
+"""The stage: evaluation's tables and the runs' ranks in, tidy tables and findings out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from iadsr.core import columns as c
+from iadsr.core.files import read_json, write_json
+from iadsr.core.tables import FINDINGS, STATISTICS
+from iadsr.evaluation.collect import DENOISED_COLUMNS, ENCODER_COLUMNS, MASK_COLUMNS
+from iadsr.evaluation.runs import Address, read_run
+from iadsr.formats.tables import read_parquet, write_parquet
+from iadsr.statistics import experiments, findings, summaries
+from iadsr.statistics.compare import compare_all, read_scores
+from iadsr.statistics.grids import Grid
+
+ENVIRONMENT = ["commit", "dirty", "device", "threads", "machine", "versions"]
+ENCODER = ["encoder", *ENCODER_COLUMNS, "encoder_options"]
+DENOISED_METRICS = {name: metric for name, metric in DENOISED_COLUMNS.items() if name != "denoised_changed"}
+_SUMMARY_TYPES = {"tied_share": int | float, "reconstructed": bool}
+
+
+def write_statistics(root: Path, grids: Sequence[Grid]) -> None:
+    """Write `tables.STATISTICS` and `tables.FINDINGS` to `statistics/` below the results folder `root`.
+
+    Raises:
+        DataError: a file of an earlier stage is missing or damaged, or compared runs rank different users.
+    """
+    evaluated = {
+        name: read_parquet(root / "evaluation" / f"{name}.parquet", [*needs])
+        for name, needs in {
+            "runs": [*c.ADDRESS, "status", "reason"],
+            "metrics": [*c.ADDRESS, c.RANKING, c.GROUP, c.METRIC, c.VALUE, c.USERS],
+            "curves": [*c.ADDRESS, "epoch"],
+            "keep": [*c.ADDRESS, "stage", c.GROUP, "keep", "inputs"],
+            "inputs": [*c.ADDRESS, "name", "digest"],
+            "popularity": [c.DATASET, c.RANKING, c.METRIC, c.VALUE, c.USERS],
+        }.items()
+    }
+    known = {Address(*key) for key in evaluated["runs"][list(c.ADDRESS)].itertuples(index=False, name=None)}
+    expected = dict.fromkeys(cell for grid in grids for cell in grid.cells)
+    scores = {cell: read_scores(read_run(root / "runs" / str(cell))) for cell in expected if cell in known}
+    datasets = dict.fromkeys(cell.dataset for cell in expected)
+    facts = {name: read_json(root / "data" / name / "summary.json", _SUMMARY_TYPES) for name in datasets}
+    tables, found = derive(grids, evaluated, compare_all(grids, scores), facts)
+    for name in STATISTICS:
+        write_parquet(root / "statistics" / f"{name}.parquet", tables[name])
+    write_json(root / "statistics" / FINDINGS, found | {"unexpected_runs": len(known - set(expected))})
+
+
+def derive(
+    grids: Sequence[Grid],
+    evaluated: Mapping[str, pd.DataFrame],
+    comparisons: pd.DataFrame,
+    facts: Mapping[str, Mapping[str, Any]],
+) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
+    """Everything but the comparisons: tables by the names of `tables.STATISTICS`, and the findings.
+
+    Args:
+        evaluated: evaluation's tables by name.
+        facts: each dataset's summary.
+    """
+    parts: dict[str, list[pd.DataFrame]] = {name: [] for name in STATISTICS}
+    parts["comparisons"].append(comparisons)
+    metrics, curves = evaluated["metrics"], evaluated["curves"]
+    for grid in grids:
+        cells = summaries.expected_cells(grid, evaluated["runs"])
+        parts["cells"].append(cells)
+        parts["sides"].append(summaries.side_states(cells))
+        parts["metrics"].append(summaries.metric_summaries(grid, cells, metrics, evaluated["popularity"]))
+        figures = [*MASK_COLUMNS, *DENOISED_COLUMNS]
+        parts["quantities"].append(summaries.run_summaries(cells, curves, figures, grid.baseline))
+        parts["keep"].append(summaries.keep_summaries(cells, evaluated["keep"]))
+        parts["denoised"].append(summaries.denoised_targets(cells, metrics, DENOISED_METRICS))
+        parts["tails"].append(summaries.head_for_tail(grid, cells, metrics))
+        parts["curves"].append(experiments.curve_means(cells, curves))
+        if grid.view == "ladder":
+            parts["rungs"].append(experiments.rung_factors(grid, cells, metrics))
+        if grid.view == "spread":
+            parts["spreads"].append(experiments.spreads(grid, cells, metrics))
+        if grid.view == "budget":
+            parts["budgets"].append(experiments.budget_changes(grid, cells))
+    tables = {name: pd.concat(own, ignore_index=True) if own else pd.DataFrame() for name, own in parts.items()}
+    gains, sds = findings.main_gains(comparisons, tables["metrics"])
+    clear = [
+        experiments.clear_gains(spread, gains, sds).assign(**{c.EXPERIMENT: name})
+        for name, spread in (tables["spreads"].groupby(c.EXPERIMENT, sort=False) if len(tables["spreads"]) else ())
+    ]
+    tables["clear_gains"] = pd.concat(clear, ignore_index=True) if clear else pd.DataFrame()
+    tables |= provenance(tables["cells"], evaluated["inputs"])
+    return tables, {
+        "tallies": findings.tallies(comparisons),
+        "protocol_effects": findings.protocol_effects(comparisons),
+        "above_popular": findings.above_popular(tables["metrics"]),
+        "floors": findings.release_floors(grids, tables["metrics"]),
+        "mask_learning": findings.mask_learning(tables["cells"]),
+        "ladders": [
+            row for grid in grids if grid.view == "ladder" for row in findings.ladder_ends(grid, tables["metrics"])
+        ],
+        "warnings": findings.warnings(tables["cells"], comparisons, tables["budgets"], facts),
+        "claim": {"low": findings.CLAIM_LOW, "high": findings.CLAIM_HIGH, "metrics": findings.CLAIM_METRICS},
+    }
+
+
+def provenance(cells: pd.DataFrame, inputs: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Distinct environments, digests and encoders, each with the number of `runs` that it made or served.
+
+    Environments and digests are of the main experiment (`experiment` main) and of all further runs ("others").
+    """
+    ran = cells[cells["status"] != "missing"]
+    first = ran.drop_duplicates(list(c.ADDRESS))  # the main experiment leads
+    first = first.assign(part=first[c.EXPERIMENT].where(first[c.EXPERIMENT] == c.MAIN, "others"))
+    main = first.loc[first["part"] == c.MAIN, list(c.ADDRESS)]
+    digests = inputs.merge(main, on=list(c.ADDRESS))
+    read = ran[ran["encoder"].notna()]
+    texts = read.groupby(
+        [c.EXPERIMENT, c.DATASET, *(name for name in ENCODER if name != "encoder_text_digest")], sort=False
+    )
+    encoders = texts.agg(
+        text_digests=("encoder_text_digest", lambda own: ", ".join(sorted(set(own)))), runs=(c.SEED, "size")
+    )
+    return {
+        "environments": counted(first, ["part", *ENVIRONMENT]),
+        "digests": counted(digests, [c.DATASET, "name", "digest"]),
+        "encoders": encoders.reset_index(),
+    }
+
+
+def counted(table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+    """The distinct rows of `keys`, with their number `runs`."""
+    return table.groupby(list(keys), sort=False, dropna=False).size().rename("runs").reset_index()
