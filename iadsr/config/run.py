@@ -59,7 +59,7 @@ class Sweep(Strict):
 Pair = Annotated[list[str], Field(min_length=2, max_length=2)]
 EVERY_METHOD = "*"
 _PAIRS = (
-    "pairs `[method, baseline]` that are tested, `*` for every method here; none: every method against `baseline`. Each "
+    "pairs `[method, baseline]` that are tested, `*` for every method; none: every method against `baseline`. Each "
     "grid has Holm families of its own, in which methods with the very same runs count once"
 )
 

@@ -237,7 +237,7 @@ def test_experiments_are_grids_of_their_own_and_each_run_is_trained_once() -> No
         seeds=[0, 1], experiments={"parts": {**EXPERIMENT, "seeds": [1]}, "same": {**EXPERIMENT, "protocols": None}}
     )
     grids = made.grids(FOLDER)
-    assert {name: len(grid) for name, grid in grids.items()} == {"": 6, "parts": 2, "same": 4}
+    assert {name: len(grid) for name, grid in grids.items()} == {"main": 6, "parts": 2, "same": 4}
     assert {cell.protocol for cell in grids["same"]} == {"strong"}
     assert len(made.cells(FOLDER)) == 6 + 2
     assert run(experiments={"x": {**EXPERIMENT, "datasets": ["planted"]}}).all_datasets == ["movielens-100k", "planted"]
@@ -246,6 +246,31 @@ def test_experiments_are_grids_of_their_own_and_each_run_is_trained_once() -> No
 def test_an_experiment_needs_its_baseline() -> None:
     with pytest.raises(ConfigError, match="lacks its own baseline"):
         run(experiments={"parts": {**EXPERIMENT, "methods": ["none"]}}).grids(FOLDER)
+
+
+def test_compared_pairs_are_the_ones_given_else_all_against_the_baseline() -> None:
+    made = run(
+        compare=[["iadsr", "none"], ["*", "iadsr"]],
+        experiments={"parts": EXPERIMENT, "same": {**EXPERIMENT, "compare": [["none", "iadsr"]]}},
+    )
+    made.grids(FOLDER)
+    assert made.compared("main") == [("iadsr", "none"), ("*", "iadsr")]
+    assert made.compared("parts") == [("*", "iadsr")]
+    assert made.compared("same") == [("none", "iadsr")]
+    assert run(baseline="iadsr").compared("main") == [("*", "iadsr")]
+
+
+@pytest.mark.parametrize("compare", [[["iadsr"]], [["iadsr", "none", "none"]], [["iadsr", "nonne"]]])
+def test_a_pair_has_two_known_methods(compare: list[list[str]]) -> None:
+    with pytest.raises(ConfigError, match="compare"):
+        run(compare=compare).grids(FOLDER)
+    with pytest.raises(ConfigError, match=r"parts.*compare"):
+        run(experiments={"parts": {**EXPERIMENT, "compare": compare}}).grids(FOLDER)
+
+
+def test_no_experiment_has_the_name_of_the_main_grid() -> None:
+    with pytest.raises(ConfigError, match="'main' is the name of the run file's own grid"):
+        run(experiments={"main": EXPERIMENT})
 
 
 @pytest.mark.parametrize(("repaired", "protocol"), [("R6", "paper"), ("R8", "paper"), ("R7", "released")])

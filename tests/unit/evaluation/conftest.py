@@ -63,6 +63,9 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
             "best_epoch": 2,
             "best_validation": 0.2,
             "mask": None,
+            "inputs": {"sequences": "cd"},
+            "source_digest": "5c",
+            "versions": {"python": "3.11.7", "torch": "2.9.0"},
             **record,
         }
         (folder / "record.json").write_text(json.dumps(whole))

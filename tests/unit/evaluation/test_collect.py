@@ -37,6 +37,7 @@ def test_three_tables(make_run: Make, table: Table, tmp_path: Path) -> None:
     assert by_method.loc["iadsr", "commit"] == "f00" and by_method.loc["iadsr", "dirty"]
     assert pd.isna(by_method.loc["none", "train_keep_rate"]) and pd.isna(by_method.loc["none", "dirty"])
     assert by_method.loc["none", "encoder"] is None
+    assert set(by_method["versions"]) == {"python 3.11.7; torch 2.9.0"} and set(by_method["source_digest"]) == {"5c"}
     assert list(curves.columns[:7]) == [*ADDRESS, "epoch", "loss"]
     assert curves["epoch"].tolist() == [1, 2, 1, 2] and curves["loss_alignment"].isna().all()
 
@@ -95,6 +96,59 @@ def test_texts_and_embeddings_name(make_run: Make, table: Table, tmp_path: Path)
     encoders = runs["encoder"].drop("none").to_dict()
     assert encoders == {"iadsr": "minilm", "iadsr-shuffled": "minilm-shuffled", "older": "minilm"}
     assert pd.isna(runs.loc["none", "encoder"])
+
+
+def test_inputs_have_a_row_for_each_digest(make_run: Make, table: Table, tmp_path: Path) -> None:
+    folders = [
+        make_run(table([1], [1])),
+        make_run(table([1], [1]), seed=1, inputs={"sequences": "cd", "embeddings": "ef"}, source_digest="6d"),
+    ]
+    collect(folders, {"toys": 4}, tmp_path / "out")
+    inputs = pd.read_parquet(tmp_path / "out" / "inputs.parquet")
+    assert list(inputs.columns) == [*ADDRESS, "name", "digest"]
+    assert inputs[["seed", "name", "digest"]].to_numpy().tolist() == [
+        [0, "source code", "5c"],
+        [0, "sequences", "cd"],
+        [1, "source code", "6d"],
+        [1, "sequences", "cd"],
+        [1, "embeddings", "ef"],
+    ]
+
+
+def test_encoder_has_its_identity_and_the_options_that_it_does_not_name(
+    make_run: Make, table: Table, tmp_path: Path
+) -> None:
+    encoder = {"kind": "minilm", "pooling": "cls", "max_length": 8, "batch_size": None}
+    cell = {"dataset": "toys", "protocol": "paper", "backbone": "gru4rec", "method": "iadsr", "seed": 0}
+    identity = {
+        "encoder": "minilm",
+        "model": "m",
+        "revision": None,
+        "pooling": "cls",
+        "dimension": 4,
+        "text_digest": "e",
+    }
+    folders = [
+        make_run(table([1], [1])),
+        make_run(
+            table([1], [1]),
+            method="iadsr",
+            cell={**cell, "encoder": encoder, "objective": "last"},
+            encoder_identity=identity,
+        ),
+    ]
+    collect(folders, {"toys": 4}, tmp_path / "out")
+    runs = pd.read_parquet(tmp_path / "out" / "runs.parquet").set_index("method")
+    assert runs.filter(like="encoder_").loc["iadsr"].to_dict() == {
+        "encoder_kind": "minilm",
+        "encoder_model": "m",
+        "encoder_revision": "",
+        "encoder_pooling": "cls",
+        "encoder_dimension": "4",
+        "encoder_text_digest": "e",
+        "encoder_options": "max_length 8",
+    }
+    assert runs.filter(like="encoder").loc["none"].isna().all()
 
 
 def test_keep_by_group(make_run: Make, table: Table, tmp_path: Path) -> None:
@@ -189,6 +243,10 @@ def test_encoder_name() -> None:
         {"mask": [1]},
         {"denoised_target": "none"},
         {"peak_memory_mb": {}},
+        {"inputs": None},
+        {"inputs": {"sequences": 1}},
+        {"source_digest": None},
+        {"versions": "3.11"},
         {"cell": {"dataset": "toys", "protocol": "paper", "backbone": "gru4rec", "method": "none", "seed": 0}},
     ],
 )
