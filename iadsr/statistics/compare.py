@@ -143,21 +143,21 @@ def compare_all(
     Args:
         scores: every run of the grids that has a record; an expected run without one counts as missing.
     """
-    # experiments share runs: the same seeds of the same two methods have the same numbers in all of them
-    known: dict[tuple[Comparison, frozenset[int], frozenset[int]], list[dict[str, Any]]] = {}
+    # experiments share runs: the same runs on both sides have the same numbers in all of them
+    known: dict[tuple[Comparison, frozenset[Address]], list[dict[str, Any]]] = {}
     tables = []
     for grid in grids:
         rows: list[dict[str, Any]] = []
         comparisons = plan(grid)
         by_side = _by_side(scores[cell] for cell in grid.cells if cell in scores)
-        same = same_tests(comparisons, by_side)
+        same = same_tests(comparisons, by_side, [cell.method for cell in grid.cells])
         for comparison in comparisons:
             if comparison.kind == BACKBONES:
                 runs, baseline_runs, lost = _average(comparison, by_side)
             else:
                 runs, baseline_runs = by_side.get(comparison.side, {}), by_side.get(comparison.baseline, {})
                 lost = _lost(comparison, runs, baseline_runs)
-            key = (comparison, frozenset(runs), frozenset(baseline_runs))
+            key = (comparison, _members(comparison, by_side))
             if key not in known:
                 known[key] = _compare(
                     comparison, runs, baseline_runs, lost, seed=seed, flips=flips, resamples=resamples
@@ -166,10 +166,8 @@ def compare_all(
             heads = [{**_head(grid.name, comparison, ranking, metric), **said} for ranking, metric in CELLS]
             rows.extend({**head, **numbers} for head, numbers in zip(heads, known[key], strict=True))
         table = _typed(pd.DataFrame(rows, columns=list(COLUMNS)))
-        if len(table):
-            table = _decided(_adjusted(table))
-            table["headline"] = grid.mark_headline(table)
-        tables.append(table)
+        table = _decided(_adjusted(table)) if len(table) else table
+        tables.append(table.assign(headline=grid.mark_headline(table)).astype({"disagree": bool, "headline": bool}))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -200,17 +198,17 @@ def _lost_word(status: str) -> str:
 
 
 def same_tests(
-    comparisons: Iterable[Comparison], by_side: Mapping[Side, Mapping[int, Scores]]
+    comparisons: Iterable[Comparison], by_side: Mapping[Side, Mapping[int, Scores]], methods: Iterable[str]
 ) -> dict[Comparison, str]:
     """Comparisons of kinds `method` and `backbones` that are no test of their own, with the method that says why.
 
-    That is the method of an earlier comparison with the same baseline whose runs are the very same ones, or the
-    baseline, where a method's runs are the baseline's. A method without a finished run is like no other.
+    That is the method of an earlier comparison, in the order of `methods`, with the same baseline and the very same
+    runs, or the baseline, where a method's runs are the baseline's. A method without a finished run is like no other.
     """
     first: dict[tuple[Any, ...], str] = {}
     same: dict[Comparison, str] = {}
-    given = list(dict.fromkeys(side.method for side in by_side))
-    for comparison in sorted(comparisons, key=lambda one: given.index(one.side.method)):
+    place = {method: number for number, method in enumerate(dict.fromkeys(methods))}
+    for comparison in sorted(comparisons, key=lambda one: place[one.side.method]):
         own, baseline = (_fingerprint(side, by_side) for side in (comparison.side, comparison.baseline))
         if comparison.kind == PROTOCOL or own is None:
             continue
@@ -245,6 +243,18 @@ def _adjusted(table: pd.DataFrame) -> pd.DataFrame:
     copied = known.reindex(wanted).to_numpy()
     table.loc[again, "p_holm"] = np.where(np.isnan(copied), table.loc[again, "p"], copied)
     return table
+
+
+def _members(comparison: Comparison, by_side: Mapping[Side, Mapping[int, Scores]]) -> frozenset[Address]:
+    """Every run on either side of a comparison, of all backbones where it averages over them."""
+    sides = set(comparison[1:])
+    pooled = comparison.kind == BACKBONES
+    return frozenset(
+        run.address
+        for side, runs in by_side.items()
+        if (side._replace(backbone=c.ALL_BACKBONES) if pooled else side) in sides
+        for run in runs.values()
+    )
 
 
 def _by_side(scores: Iterable[Scores]) -> dict[Side, dict[int, Scores]]:
