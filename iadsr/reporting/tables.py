@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +11,18 @@ import pandas as pd
 from pylatexenc.latexencode import UnicodeToLatexEncoder
 
 from iadsr.core.columns import DONE
-from iadsr.reporting.format import NOTHING, fixed, label, p_value, percent, percent_interval, plain, plus_minus, share
+from iadsr.reporting.format import (
+    NOTHING,
+    fixed,
+    is_number,
+    label,
+    p_value,
+    percent,
+    percent_interval,
+    plain,
+    plus_minus,
+    share,
+)
 
 Row = Mapping[str, Any]
 Text = Callable[[Row], str]
@@ -81,12 +93,14 @@ class Table:
 
 
 def _cell(column: Column, row: Row, head: bool) -> Cell:
-    tone = str(row[column.tone]) if column.tone else ""
+    tone = str(row.get(column.tone, ""))
     if column.tone and tone not in OUTCOMES:
-        why = str(row[column.tone.removesuffix("outcome") + "status"] or "")
-        return Cell(why if tone in why else f"{tone}: {why}" if why else NOTHING, tone="missing" if why else "")
+        why = str(row.get(column.tone.removesuffix("outcome") + "status") or "")
+        if not why:
+            return Cell(NOTHING)
+        return Cell(why if tone in why else f"{tone}: {why}", tone="missing")
     sub = column.sub(row) if column.sub else ""
-    return Cell(column.text(row), sub, head, bool(column.bold) and row[column.bold] is True, tone=tone)
+    return Cell(column.text(row), sub, head, row.get(column.bold) is True, tone=tone)
 
 
 def named(title: str, column: str) -> Column:
@@ -101,15 +115,15 @@ def text(title: str, column: str, sub: str = "") -> Column:
 
 def number(title: str, column: str, form: Callable[[Any], str] = fixed, note: str = "") -> Column:
     """A column of numbers."""
-    return Column(title, lambda row: form(row[column]), note=note)
+    return Column(title, lambda row: form(row.get(column)), note=note)
 
 
 def mean(title: str, column: str, digits: int = 4, bold: str = "", note: str = "") -> Column:
     """`<column> mean` over `± <column> sd`."""
     return Column(
         title,
-        lambda row: fixed(row[f"{column} mean"], digits),
-        lambda row: plus_minus(row[f"{column} sd"], digits),
+        lambda row: fixed(row.get(f"{column} mean"), digits),
+        lambda row: plus_minus(row.get(f"{column} sd"), digits),
         note=note,
         bold=bold,
     )
@@ -119,8 +133,8 @@ def mean_share(title: str, column: str, note: str = "") -> Column:
     """`mean` of fractions, as percentages."""
     return Column(
         title,
-        lambda row: share(row[f"{column} mean"]),
-        lambda row: f"±\u202f{share(row[f'{column} sd'])}" if pd.notna(row[f"{column} sd"]) else "",
+        lambda row: share(row.get(f"{column} mean")),
+        lambda row: f"±\u202f{share(row.get(f'{column} sd'))}" if is_number(row.get(f"{column} sd")) else "",
         note=note,
     )
 
@@ -156,7 +170,8 @@ _ENCODER = UnicodeToLatexEncoder(unknown_char_policy="unihex", unknown_char_warn
 
 def escape(text: str) -> str:
     """`text` as ASCII that LaTeX sets literally; a character that its usual fonts lack becomes its code."""
-    kept = "".join(mark for mark in text.replace("\u202f", "\u2009") if mark.isprintable() or mark in "\u2009\u00a0")
+    text = re.sub(r"[\t\n\v\f\r]+", " ", text).replace("\u202f", "\u2009")
+    kept = "".join(mark for mark in text if mark.isprintable() or mark in "\u2009\u00a0")
     encoded: str = _ENCODER.unicode_to_latex(kept)
     # hyphens would join to a dash, a bar is a dash in the first font, a bracket after a line break opens an argument
     for mark, literal in (("--", "-{}-"), ("|", "{\\textbar}"), ("[", "{[}"), ("]", "{]}")):

@@ -1,0 +1,219 @@
+"""Tables are queries: their frames hold what statistics decided, row by row, and no run vanishes from them."""
+
+import tomllib
+
+import pandas as pd
+import pytest
+
+from iadsr.core.columns import MAIN
+from iadsr.reporting.catalogue import GROUPS, METRICS, Catalogue
+from iadsr.reporting.results import SIDE, Results
+from iadsr.reporting.tables import Table
+from tests.unit.reporting.synthetic import TEMPLATES
+
+CAPTIONS = tomllib.loads((TEMPLATES / "captions.toml").read_text(encoding="utf-8"))["tables"]
+
+
+@pytest.fixture(scope="module")
+def make(results: Results) -> Catalogue:
+    return Catalogue(results, CAPTIONS)
+
+
+def shown(table: Table) -> list[list[str]]:
+    return [[cell.text for cell in cells] for _, cells in table.lines()]
+
+
+def experiment(results: Results, name: str) -> dict[str, object]:
+    return dict(next(one for one in results.experiments if one["name"] == name))
+
+
+def test_overall_holds_means_deviations_and_gains(results: Results, make: Catalogue) -> None:
+    frame = make.overall("beauty", "strong", "excluded").frame.set_index(["backbone", "method"])
+    values = results.select("metrics", experiment=MAIN, protocol="strong", ranking="excluded", group="all")
+    for row in values[values["metric"].isin(METRICS) & (values["backbone"] != "")].to_dict("records"):
+        at = (row["backbone"], row["method"])
+        assert frame.loc[at, f"{row['metric']} mean"] == row["mean"]
+        assert frame.loc[at, f"{row['metric']} best"] == row["best"]
+        for part in ("sd", "gain"):
+            assert frame.loc[at, f"{row['metric']} {part}"] == pytest.approx(row[part], nan_ok=True)
+    assert frame.loc[("", "most_popular"), "HR@5 mean"] == 0.0301
+
+
+def test_the_most_popular_items_lead_and_then_the_baseline(make: Catalogue) -> None:
+    frame = make.overall("beauty", "paper", "kept").frame
+    assert frame["method"].tolist() == ["most_popular", *["none", "iadsr", "random_mask"] * 2]
+
+
+def test_lost_runs_stay_with_their_reasons(make: Catalogue) -> None:
+    paper = {tuple(row[:2]): row[2:] for row in shown(make.overall("beauty", "paper", "kept"))}
+    assert paper["Caser", "IADSR"] == ["seeds 1, 2 diverged: loss is NaN at epoch 3", "0/2"]
+    table = make.overall("beauty", "strong", "excluded")
+    last = {tuple(cell.text for cell in cells[:2]): cells[-1] for _, cells in table.lines()}
+    assert last["Caser", "IADSR, random mask"].text == "1/2"
+    assert "seed 2 missing: no run record" in last["Caser", "IADSR, random mask"].sub
+
+
+def test_every_expected_run_is_listed(results: Results, make: Catalogue) -> None:
+    table = make.runs()
+    assert len(table.frame) == len(results.select("cells", experiment=MAIN)) == 24
+    states = [cells[5].text for _, cells in table.lines()]
+    assert states.count("diverged: loss is NaN at epoch 3") == 2
+    assert states.count("missing: no run record in the results tree") == 1
+
+
+def test_the_answer_has_a_column_per_metric_and_baseline(results: Results, make: Catalogue) -> None:
+    table = make.answer()
+    assert [column.title for column in table.columns[3:]] == [
+        f"{metric} vs {base}" for metric in ("HR@5", "NDCG@5") for base in ("none", "IADSR, random mask")
+    ]
+    frame = table.frame.set_index(["protocol", "backbone"])
+    assert frame.index.tolist() == [(p, b) for p in ("paper", "strong") for b in ("caser", "gru4rec", "all")]
+    row = results.select(
+        "comparisons", kind="backbones", protocol="strong", ranking="excluded", metric="NDCG@5", method="iadsr"
+    ).query("baseline_method == 'random_mask'")
+    assert frame.loc[("strong", "all"), "NDCG@5 vs random_mask difference"] == row["difference"].item()
+    assert frame.loc[("paper", "caser"), "HR@5 vs none outcome"] == "diverged"
+
+
+def test_tests_are_under_the_protocol_s_own_rule(make: Catalogue) -> None:
+    table = make.tests("beauty", "paper")
+    assert set(table.frame["ranking"]) == {"kept"}
+    assert set(table.frame["metric"]) == {"HR@5", "NDCG@5", "NDCG@10"}
+    assert {tuple(row[:1]) for row in shown(table)} == {
+        ("IADSR vs none",),
+        ("IADSR, random mask vs none",),
+        ("IADSR vs IADSR, random mask",),
+    }
+    assert "family" in table.frame and "p_holm" in table.frame
+    effects = make.protocol_effects("beauty").frame
+    assert set(effects["ranking"]) == {"kept", "excluded"}
+    assert set(zip(effects["protocol"], effects["baseline_protocol"], strict=True)) == {("strong", "paper")}
+
+
+def test_coverage_groups_and_masks(make: Catalogue) -> None:
+    coverage = make.coverage("beauty", "strong").frame.set_index(["backbone", "method"])
+    assert coverage.loc[("gru4rec", "iadsr"), ["coverage@10 excluded mean", "tied_share kept mean"]].tolist() == [
+        0.25,
+        0.004,
+    ]
+    groups = make.groups("beauty", "strong")
+    assert [column.title for column in groups.columns[2:]] == ["HR@10 cold", "cold", *(f"D{n}" for n in range(1, 11))]
+    assert [column.note for column in groups.columns[2:4]] == ["n=10", "n=10"]
+    assert all(f"NDCG@10 {group} mean" in groups.frame for group in GROUPS)
+    masks = make.masks(MAIN).frame
+    assert "none" not in set(masks["method"])
+    assert masks.query("method == 'iadsr' and protocol == 'strong'")["train_keep_rate mean"].tolist() == pytest.approx(
+        [0.71] * 2
+    )
+
+
+def test_kept_says_whether_cold_items_are_dropped_more_often(make: Catalogue) -> None:
+    table = make.kept(MAIN, "beauty")
+    assert table is not None
+    rows = {(row[0], row[1], row[2], row[3]): row[4:] for row in shown(table) if len(row) > 5}
+    assert rows["strong", "GRU4Rec", "IADSR", "training"] == [
+        "60.0\u202f%", "80.0\u202f%", "80.0\u202f%", "\u221220.0", "yes, in 2 of 2 seeds", "500",
+    ]  # fmt: skip
+    assert rows["strong", "GRU4Rec", "IADSR", "test"][3:5] == ["0.0", "no, in 0 of 2 seeds"]
+
+
+def test_pulls_and_logged_figures_are_named_by_the_methods(make: Catalogue) -> None:
+    pulls = make.pulls()
+    assert pulls is not None
+    rows = pulls.frame.query("protocol == 'strong' and backbone == 'gru4rec' and method == 'iadsr'").set_index("loss")
+    assert rows.loc["alignment", "project mean"] == 0.5
+    assert rows.loc["recommendation", "backbone mean"] == 0.25
+    assert pd.isna(rows.loc["alignment", "backbone mean"])
+    logged = make.logged().frame.query("method == 'iadsr' and protocol == 'strong'")
+    assert logged["loss_alignment mean"].tolist() == pytest.approx([1.6] * 2)
+
+
+def test_the_inflated_evaluation_and_the_signature(make: Catalogue) -> None:
+    denoised = make.denoised(MAIN, "beauty")
+    assert denoised is not None
+    assert set(denoised.frame["method"]) == {"iadsr"}
+    assert denoised.frame["HR@5 denoised mean"].tolist() == pytest.approx([0.6] * len(denoised.frame))
+    tails = make.tails(MAIN, "beauty")
+    assert tails is not None
+    assert set(tails.frame["method"]) == {"iadsr", "random_mask"}
+    assert all(row[-1].startswith(("yes, in", "no, in", "seeds 1, 2 diverged")) for row in shown(tails))
+
+
+def test_costs_stand_beside_those_of_the_baseline(make: Catalogue) -> None:
+    frame = make.costs().frame.set_index(SIDE)
+    assert frame.loc[("beauty", "strong", "gru4rec", "iadsr"), "times_baseline mean"] == pytest.approx(1.2)
+    assert frame.loc[("beauty", "strong", "gru4rec", "none"), "times_baseline mean"] == 1.0
+
+
+def test_an_experiment_s_methods_are_read_against_its_baseline(results: Results, make: Catalogue) -> None:
+    one = experiment(results, "defects")
+    table = make.methods(one, "beauty", "paper", ["gru4rec"])
+    assert table.name == "experiment-defects-methods-beauty-paper-gru4rec"
+    rows = shown(table)
+    assert [row[0] for row in rows] == ["IADSR", "with R4"]
+    assert rows[0][5:7] == ["\u2013", "\u2013"]
+    frame = table.frame.set_index("method")
+    found = results.select(
+        "comparisons", experiment="defects", protocol="paper", ranking="kept", metric="HR@5", kind="method"
+    )
+    assert frame.loc["iadsr-defects=R4", "HR@5 vs baseline p_holm"] == found["p_holm"].item()
+    assert next(cells for _, cells in table.lines() if cells[0].text == "with R4")[0].sub == "one-sided Gumbel noise"
+
+
+def test_a_sweep_s_table_holds_the_swept_values(results: Results, make: Catalogue) -> None:
+    table = make.methods(experiment(results, "theta"), "beauty", "paper", ["gru4rec", "caser"])
+    assert table.frame.set_index(["backbone", "method"])["theta"].dropna().tolist() == [-0.5, 0.5] * 2
+    assert [column.title for column in table.columns][:2] == ["Backbone", "Method"]
+
+
+def test_a_ladder_goes_up_in_the_order_given_under_one_rule(results: Results, make: Catalogue) -> None:
+    one = experiment(results, "ladder")
+    assert make.rungs(one, "beauty").frame["protocol"].tolist() == ["paper", "strong"]
+    frame = make.ladder(one, "beauty").frame
+    assert frame["rung"].tolist() == [1, 1, 2, 2]
+    assert set(frame["ranking"]) == {"excluded"}
+    factor = results.select("rungs", protocol="strong", metric="NDCG@10")["factor"].item()
+    assert frame.query("rung == 2 and method == 'none'")["NDCG@10 factor"].item() == factor
+    assert frame.query("method == 'iadsr'")["NDCG@10 factor"].isna().all()
+
+
+def test_spread_and_budget(results: Results, make: Catalogue) -> None:
+    spread = make.spread(experiment(results, "ties"), "beauty")
+    assert [row[2] for row in shown(spread)][:3] == ["none", "IADSR", "IADSR minus none"]
+    budget = make.budget(experiment(results, "budget"), "beauty", "paper")
+    assert [column.title for column in budget.columns][2:4] == ["NDCG@10, paper", "NDCG@10, paper_double"]
+    assert set(budget.frame["larger"]) == {"paper_double"}
+
+
+def test_captions_name_what_made_the_numbers(make: Catalogue) -> None:
+    caption = make.overall("beauty", "paper", "kept").caption
+    for part in (
+        "beauty",
+        "“paper”",
+        "objective last",
+        "minilm (all-MiniLM-L6-v2, revision r1, max_length 8)",
+        "seeds 1 and 2",
+        "history kept",
+    ):
+        assert part in caption
+
+
+def test_settings_by_cell_are_summarised(make: Catalogue) -> None:
+    frame = make.protocols(["paper", "strong"]).frame.set_index("setting")
+    assert frame.loc["objective"].tolist() == ["last", "all"]
+    differences = make.protocols(["paper", "strong"], "x", only_differences=True).frame
+    assert set(differences["setting"]) == {"description", "objective"}
+
+
+def test_tuned_values_name_whose_they_are(results: Results) -> None:
+    side = dict(zip(SIDE, ("beauty", "strong", "gru4rec"), strict=False))
+    tuned = [
+        {**side, "method": "iadsr", "like": "iadsr", "values": {"dropout": 0.3, "alignment": 0.1}},
+        {**side, "method": "random_mask_matched", "like": "iadsr", "values": {"dropout": 0.3}},
+    ]
+    settings = {**results.settings, "tuned": tuned}
+    table = Catalogue(Results(results.tables, results.findings, results.summaries, settings, []), CAPTIONS).tuned()
+    assert table is not None
+    rows = [[(cell.text, cell.sub) for cell in cells[3:]] for _, cells in table.lines()]
+    assert rows[0] == [("IADSR", ""), ("0.3", ""), ("0.1", "")]
+    assert rows[1] == [("IADSR, random mask at its rate", "as IADSR"), ("0.3", ""), ("\u2013", "")]

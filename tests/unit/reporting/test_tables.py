@@ -1,0 +1,116 @@
+import pandas as pd
+import pytest
+
+from iadsr.reporting.tables import (
+    Cell,
+    Column,
+    Table,
+    escape,
+    gain,
+    mean,
+    mean_share,
+    named,
+    number,
+    text,
+    to_latex,
+    wide,
+)
+
+
+def table(frame: pd.DataFrame, *columns: Column, **options: object) -> Table:
+    return Table("x", "A caption.", frame, columns, **options)  # type: ignore[arg-type]
+
+
+def test_wide_keeps_rows_in_order_and_tells_what_is_missing() -> None:
+    long = pd.DataFrame(
+        {
+            "method": ["b", "a", "a"],
+            "metric": ["HR", "HR", "MRR"],
+            "mean": [0.3, 0.1, 0.2],
+            "outcome": ["gain", "none", "loss"],
+        }
+    )
+    made = wide(long, ["method"], "metric", ["mean", "outcome"])
+    assert list(made) == ["method", "HR mean", "HR outcome", "MRR mean", "MRR outcome"]
+    assert made["method"].tolist() == ["b", "a"]
+    assert made["HR mean"].tolist() == [0.3, 0.1]
+    assert pd.isna(made.loc[0, "MRR mean"])
+    assert made.loc[0, "MRR outcome"] == ""
+
+
+def test_a_gain_is_written_by_its_outcome() -> None:
+    rows = [
+        {"relative_gain": 0.25, "gain_low": 0.1, "gain_high": 0.4, "p_holm": 0.01, "outcome": "gain", "status": "ok"},
+        {"relative_gain": -0.1, "gain_low": -0.3, "gain_high": 0.1, "p_holm": 0.4, "outcome": "none", "status": "ok"},
+        {"outcome": "missing", "status": "none: not in the grid"},
+        {"outcome": "untrained", "status": "iadsr seed 1: untrained (flat)"},
+        {"outcome": "", "status": ""},
+    ]
+    cells = [cells[0] for _, cells in table(pd.DataFrame(rows), gain("g", with_p=True), heads=0).lines()]
+    assert cells[0] == Cell("+25.0\u202f%\u00a0gain", "[+10.0, +40.0]\u202f%, p\u00a00.010", tone="gain")
+    assert (cells[1].text, cells[1].tone) == ("\u221210.0\u202f%\u00a0n.s.", "none")
+    assert cells[2] == Cell("missing: none: not in the grid", tone="missing")
+    assert cells[3] == Cell("iadsr seed 1: untrained (flat)", tone="missing")
+    assert cells[4] == Cell("\u2013")
+
+
+def test_a_row_without_results_gives_its_place_to_the_reason() -> None:
+    frame = pd.DataFrame(
+        {
+            "method": ["none", "iadsr"],
+            "HR mean": [0.5, None],
+            "HR sd": [0.1, None],
+            "HR best": [True, None],
+            "status": ["done", "diverged"],
+            "note": ["", "seed 1 diverged"],
+            "seeds": [3, 0],
+        }
+    )
+    made = table(
+        frame, named("Method", "method"), mean("HR", "HR", bold="HR best"), number("Seeds", "seeds", str), span=1
+    )
+    first, second = (cells for _, cells in made.lines())
+    assert first == [Cell("none", head=True), Cell("0.5000", "±\u202f0.1000", bold=True), Cell("3")]
+    assert second == [Cell("IADSR", head=True), Cell("seed 1 diverged", span=1, tone="missing"), Cell("0")]
+
+
+def test_rules_are_drawn_where_a_block_begins() -> None:
+    frame = pd.DataFrame({"a": ["x", "x", "y"], "share mean": [0.5, 0.25, None], "share sd": [None, 0.1, None]})
+    made = table(frame, text("A", "a"), mean_share("S", "share"), opens=["a"])
+    assert [opens for opens, _ in made.lines()] == [True, False, True]
+    assert [(cells[1].text, cells[1].sub) for _, cells in made.lines()] == [
+        ("50.0\u202f%", ""),
+        ("25.0\u202f%", "±\u202f10.0\u202f%"),
+        ("\u2013", ""),
+    ]
+
+
+def test_every_character_becomes_balanced_ascii() -> None:
+    for code in (*range(0x20, 0xD800), *range(0xE000, 0x11000), *range(0x1F300, 0x1F700)):
+        made = escape(f"a{chr(code)}b")
+        assert made.isascii() and made.isprintable(), hex(code)
+        bare = made.replace(r"\{", "").replace(r"\}", "")
+        assert bare.count("{") == bare.count("}"), hex(code)
+
+
+@pytest.mark.parametrize(
+    ("raw", "made"),
+    [
+        ("50 % of a_b & #1 $x$", r"50 \% of a\_b \& \#1 \$x\$"),
+        ("θ ≥ 0.5", r"\ensuremath{\theta} \ensuremath{\geq} 0.5"),
+        ("± 1", r"\ensuremath{\pm} 1"),
+        ("--cores |c| [a]", r"-{}-cores {\textbar}c{\textbar} {[}a{]}"),
+        ("two\nlines\tand\u200b nothing", "two lines and nothing"),
+        ("1\u202f000\u00a0km", r"1\,000~km"),
+    ],
+)
+def test_characters_are_set_literally(raw: str, made: str) -> None:
+    assert escape(raw) == made
+
+
+def test_latex_has_what_is_displayed() -> None:
+    frame = pd.DataFrame({"method": ["a_b"], "HR mean": [0.5], "HR sd": [0.1], "HR best": [True]})
+    made = to_latex(table(frame, text("Method", "method"), mean("HR@5", "HR", bold="HR best", note="n=3")))
+    assert r"a\_b & \textbf{0.5000} \ensuremath{\pm}\,0.1000" in made
+    assert "HR@5 (n=3)" in made
+    assert r"\label{tab:x}" in made and r"\begin{tabular}{lr}" in made
