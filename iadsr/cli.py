@@ -13,7 +13,7 @@ import typer
 
 from iadsr.config.cell import Cell
 from iadsr.config.datasets import PROSE, load_spec
-from iadsr.config.encoders import EncoderSpec, embeddings_name, parse_encoder
+from iadsr.config.encoders import EncoderSpec, changed_options, embeddings_name, parse_encoder
 from iadsr.config.fields import Texts
 from iadsr.config.protocol import budget_pairs, load_protocol, load_tuned, resolve_settings
 from iadsr.config.run import TUNING_SEED, Experiment, RunConfig, distinct, known_datasets, load_run, pick
@@ -254,7 +254,7 @@ def _to_embed(run: RunConfig, dataset: str, name: str) -> tuple[str, EncoderSpec
     from iadsr.formats.tables import read_catalogue
 
     read = {cell.embeddings: (cell.encoder, cell.texts) for cell in distinct(plan(run, CONFIG_FOLDER)) if cell.encoder}
-    wanted = name or embeddings_name(parse_encoder(run.encoder).options())
+    wanted = name or embeddings_name(run.encoder.options())
     if wanted not in read:
         raise ConfigError(f"no method of this run reads embeddings '{wanted}'; {suggest(wanted, map(str, read))}")
     encoder, variant = read[wanted]
@@ -306,7 +306,7 @@ def _settings(run: RunConfig, cells: list[Cell], main: list[Cell]) -> dict[str, 
         "name": run.name,
         "description": run.description,
         "baseline": run.baseline,
-        "encoder": run.encoder,
+        "encoder": {"kind": run.encoder.kind, **changed_options(run.encoder.options())},
         "seeds": run.seeds,
         "protocols": protocols,
         "methods": methods,

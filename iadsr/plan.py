@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from iadsr.config.cell import Cell
 from iadsr.config.datasets import load_spec
-from iadsr.config.encoders import parse_encoder
-from iadsr.config.methods import load_method
-from iadsr.config.protocol import load_protocol
-from iadsr.config.run import Experiment, RunConfig, distinct
+from iadsr.config.run import RunConfig, distinct
 from iadsr.core.columns import MAIN
 from iadsr.core.errors import ConfigError, DataError
 from iadsr.core.identity import module_file
@@ -25,10 +21,6 @@ def plan(run: RunConfig, folder: Path) -> dict[str, list[Cell]]:
     Raises:
         ConfigError: a wrong key or value, used by a training run or not.
     """
-    run.check_names(folder)
-    for where, options in _method_options(run, folder):
-        if options.get("encoder") is not None:
-            parse_encoder(options["encoder"], where)
     grids = run.grids(folder)
     for name in run.all_datasets:
         load_spec(folder / "datasets" / f"{name}.yaml")
@@ -49,7 +41,7 @@ def announcement(run: RunConfig, grids: Mapping[str, Sequence[Cell]]) -> str:
         f"Run '{run.name}': {run.description}.\n"
         f"{len(main)} training runs: {', '.join(run.datasets)} x {', '.join(run.protocols)} x "
         f"{', '.join(run.backbones)} x {len({cell.method for cell in main})} methods x {len(run.seeds)} seeds, encoder "
-        f"{run.encoder['kind']}.{further} Report: {run.results}/report/index.html\n"
+        f"{run.encoder.kind}.{further} Report: {run.results}/report/index.html\n"
         "The paper's whole grid: snakemake --cores 8 --use-conda --configfile workflow/config/paper.yaml"
     )
 
@@ -104,15 +96,3 @@ def shell_prefix(checkout: Path, cells: Iterable[Cell]) -> str:
 
 def _is_program(path: str) -> bool:
     return os.path.isfile(path) and os.access(path, os.X_OK)
-
-
-def _method_options(run: RunConfig, folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Options as the run file and the files of methods and protocols set them, and where."""
-    yield run.where, {"encoder": run.encoder}
-    parts: list[RunConfig | Experiment] = [run, *run.experiments.values()]
-    methods = [name for part in parts for name in (*(part.methods or ()), *(sweep.method for sweep in part.sweeps))]
-    for name in dict.fromkeys(methods):
-        yield f"{folder}/methods/{name}.yaml", load_method(folder, name).options
-    for name in dict.fromkeys(name for part in parts for name in part.protocols or ()):
-        for options in load_protocol(folder, name).methods.values():
-            yield f"{folder}/protocols/{name}.yaml", options

@@ -8,8 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from iadsr.config.fields import Strict
-from iadsr.config.parse import check_known, parse
-from iadsr.core.errors import ConfigError
+from iadsr.config.parse import parse
 from iadsr.core.files import value_digest
 
 # options that the identity of the weights already carries
@@ -105,19 +104,20 @@ ENCODERS: dict[str, type[EncoderSpec]] = {
 }
 
 
+Encoder = Annotated[MinilmSpec | TfidfSpec | RandomSpec | Llm2vecSpec, Field(discriminator="kind")]
+
+
+class _Part(Strict):
+    encoder: Encoder
+
+
 def parse_encoder(mapping: Mapping[str, Any], where: str = "the configuration") -> EncoderSpec:
     """The checked encoder of a configuration's `encoder:` part; `where` names the file in an error.
 
     Raises:
-        ConfigError: one line per wrong option, with a suggestion where a name is misspelt.
+        ConfigError: see `parse`.
     """
-    if not isinstance(mapping, Mapping):
-        raise ConfigError(f"{where}: encoder: expected options such as 'kind: minilm', found {mapping!r}")
-    if "kind" not in mapping:
-        raise ConfigError(f"{where}: encoder.kind: this key is missing (known: {', '.join(ENCODERS)})")
-    return parse(
-        check_known(str(mapping["kind"]), ENCODERS, "encoder", f"{where}: encoder.kind"), mapping, where, "encoder."
-    )
+    return parse(_Part, {"encoder": mapping}, where).encoder
 
 
 def changed_options(encoder: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar, get_args
 
@@ -53,23 +54,41 @@ def parse_part(models: Sequence[type[BaseModel]], values: Mapping[str, Any], whe
 
 
 def _line(model: type[BaseModel], problem: ErrorDetails, where: str, at: str = "") -> str:
-    place = problem["loc"]
-    key = (at + ".".join(str(part) for part in place)).rstrip(".")
+    parts, model = _walk(model, problem["loc"])
+    kind, context = problem["type"], problem.get("ctx", {})
+    if kind.startswith("union_tag"):
+        parts.append(str(context["discriminator"]).strip("'"))
+    key = (at + ".".join(parts)).rstrip(".")
     at = f"{where}: {key}" if key else where
-    if problem["type"] == "missing":
+    if kind in ("missing", "union_tag_not_found"):
         return f"{at}: this key is missing"
-    if problem["type"] == "extra_forbidden":
-        return f"{where}: unknown key '{key}', {suggest(str(place[-1]), _model_at(model, place[:-1]).model_fields)}"
+    if kind == "union_tag_invalid":
+        known = re.findall("'([^']*)'", context["expected_tags"])
+        return f"{at}: unknown value {context['tag']!r}; {suggest(str(context['tag']), known)}"
+    if kind == "extra_forbidden":
+        return f"{where}: unknown key '{key}', {suggest(parts[-1], model.model_fields)}"
     found = "" if isinstance(problem["input"], Mapping) else f" (found {problem['input']!r:.80})"
     return f"{at}: {problem['msg'].removeprefix('Value error, ')}{found}"
 
 
-def _model_at(model: type[BaseModel], place: Iterable[int | str]) -> type[BaseModel]:
-    """Return the model that keys and list positions lead to."""
-    for part in place:
+def _walk(model: type[BaseModel], place: Iterable[int | str]) -> tuple[list[str], type[BaseModel]]:
+    """Keys and list positions of a problem's place, without the tags of unions, and the innermost model."""
+    parts: list[str] = []
+    models: list[type[BaseModel]] = []
+    for part in map(str, place):
+        if len(models) > 1 and (tagged := [other for other in models if _tag(other) == part]):
+            (model,), models = tagged, []
+            continue
+        parts.append(part)
         if part in model.model_fields:
-            model = next(iter(_models_in(model.model_fields[str(part)].annotation)), model)
-    return model
+            models = list(_models_in(model.model_fields[part].annotation))
+            model = models[0] if models else model
+    return parts, model
+
+
+def _tag(model: type[BaseModel]) -> str:
+    """Value of a model's first field, by which a union tells it apart."""
+    return str(next(iter(model.model_fields.values())).default)
 
 
 def _models_in(annotation: Any) -> Iterable[type[BaseModel]]:

@@ -11,10 +11,11 @@ from pydantic.fields import FieldInfo
 
 from iadsr.config.datasets import DatasetSpec
 from iadsr.config.encoders import ENCODERS
+from iadsr.config.grid import Sweep
 from iadsr.config.methods import MethodKeys
 from iadsr.config.options import known_backbones, known_methods
 from iadsr.config.protocol import Protocol
-from iadsr.config.run import Experiment, RunConfig, Sweep
+from iadsr.config.run import Experiment, RunConfig
 from iadsr.config.search import Search
 from iadsr.config.settings import Settings
 

@@ -7,19 +7,20 @@ with a suggestion; a combination in which a method would see its own target is r
 
 from __future__ import annotations
 
-import re
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, PrivateAttr, field_validator, model_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from iadsr.config.cell import Cell
-from iadsr.config.encoders import parse_encoder
+from iadsr.config.encoders import Encoder
 from iadsr.config.fields import (
     Epochs,
     Folder,
     HomePath,
+    Key,
     Label,
     Labels,
     Name,
@@ -29,11 +30,11 @@ from iadsr.config.fields import (
     Strict,
     check_distinct,
 )
-from iadsr.config.methods import MethodFile, check_method, load_method
-from iadsr.config.options import CELL_OPTIONS, MethodOptions, find_backbone
-from iadsr.config.parse import check_known, parse, parse_part
-from iadsr.config.protocol import Protocol, budget_pairs, load_protocol, load_tuned, resolve_settings
-from iadsr.config.settings import Settings
+from iadsr.config.grid import Sweep, check_match, read_methods, resolve_method
+from iadsr.config.methods import check_method
+from iadsr.config.options import find_backbone
+from iadsr.config.parse import check_known, parse
+from iadsr.config.protocol import budget_pairs, load_protocol, load_tuned, resolve_settings
 from iadsr.config.yaml_files import files_in, load_yaml, merge, read_overrides
 from iadsr.core.columns import MAIN
 from iadsr.core.errors import ConfigError, suggest
@@ -41,22 +42,7 @@ from iadsr.core.errors import ConfigError, suggest
 TUNING_SEED = 1000  # of the searches alone, so that values are not chosen for the seeds that they are judged by
 
 
-class Sweep(Strict):
-    """One method repeated with an option at several values; a cell is named `<method>-<option>=<value>`."""
-
-    method: Label = Field(description="name of a file in methods/, or `package.module:Class`")
-    option: str = Field(description="one of its options")
-    values: Annotated[list[Scalar], AfterValidator(check_distinct)] = Field(
-        min_length=1, description="the option's values"
-    )
-
-    @property
-    def points(self) -> dict[str, Scalar]:
-        """Label of each cell's method -> the option's value."""
-        return {f"{self.method}-{self.option}={value}": value for value in self.values}
-
-
-Pair = Annotated[list[str], Field(min_length=2, max_length=2)]
+Pair = Annotated[list[Key], Field(min_length=2, max_length=2)]
 EVERY_METHOD = "*"
 _PAIRS = (
     "pairs `[method, baseline]` that are tested, `*` for every method; none: every method against `baseline`. Each "
@@ -125,7 +111,7 @@ class RunConfig(Strict):
         "better than one wide job",
     )
     datasets: Names = Field(description="names of files in datasets/")
-    encoder: dict[str, Any] = Field(description="the text encoder: `kind` and that encoder's options")
+    encoder: Encoder = Field(description="the text encoder: `kind` and that encoder's options")
     llm2vec_python: HomePath | None = Field(
         None,
         description="a Python with the llm2vec package, e.g. `.venv-llm2vec/bin/python` from `make setup-llm2vec`; it "
@@ -259,41 +245,32 @@ class RunConfig(Strict):
             raise ConfigError(f"{where}: seeds: {TUNING_SEED} is the seed of the searches; results need another one")
 
     def _grid(
-        self, folder: Path, part: Experiment, where: str, values: Mapping[str, Mapping[str, Any]] | None = None
+        self, folder: Path, part: Experiment, where: str, tuned: Mapping[str, Mapping[str, Any]] | None = None
     ) -> list[Cell]:
-        """The cells of a grid, with `values` in place of those in the files of tuned values."""
-        methods = _methods(folder, part.methods or self.methods, part.sweeps, where)
-        protocols = {name: load_protocol(folder, name) for name in part.protocols or self.protocols}
+        """The cells of a grid, with `tuned` in place of the values in the files of tuned values."""
+        methods = read_methods(folder, part.methods or self.methods, part.sweeps, where)
+        protocols = [load_protocol(folder, name) for name in part.protocols or self.protocols]
         cells = []
-        for dataset in part.datasets or self.datasets:
-            for protocol_name, protocol in protocols.items():
-                tuned = load_tuned(folder, dataset, protocol) if values is None else values
-                for backbone in part.backbones or self.backbones:
-                    settings, options = resolve_settings(protocol, backbone, dataset, self.max_epochs)
-                    for label, method in methods.items():
-                        source, found = _tuned_values(tuned, backbone, method)
-                        given = _method_given(protocol, found, method, label)
-                        chosen = parse(method.model, given, f"method '{label}'")
-                        resolved, own = chosen.settle(_with_tuned(settings, found), backbone, label)
-                        if resolved.get("match"):
-                            _check_match(label, resolved["match"], methods, protocol, where)
-                        reading = _reading(chosen, resolved, self.encoder, label)
-                        for seed in part.seeds or self.seeds:
-                            cells.append(
-                                Cell(
-                                    dataset=dataset,
-                                    protocol=protocol_name,
-                                    backbone=backbone,
-                                    method=label,
-                                    seed=seed,
-                                    kind=method.kind,
-                                    settings=own,
-                                    backbone_options=options,
-                                    method_options=resolved,
-                                    tuned=source,
-                                    **reading,
-                                )
-                            )
+        for dataset, protocol in itertools.product(part.datasets or self.datasets, protocols):
+            values = load_tuned(folder, dataset, protocol) if tuned is None else tuned
+            for backbone in part.backbones or self.backbones:
+                settings, options = resolve_settings(protocol, backbone, dataset, self.max_epochs)
+                for label, method in methods.items():
+                    resolved = resolve_method(method, label, protocol, values, backbone, settings, self.encoder)
+                    if matched := resolved["method_options"].get("match"):
+                        check_match(label, matched, methods, protocol, where)
+                    cells += [
+                        Cell(
+                            dataset=dataset,
+                            protocol=protocol.name,
+                            backbone=backbone,
+                            method=label,
+                            seed=seed,
+                            backbone_options=options,
+                            **resolved,
+                        )
+                        for seed in part.seeds or self.seeds
+                    ]
         return cells
 
 
@@ -311,78 +288,6 @@ def backbone_alone(cell: Cell, searches: Iterable[Cell]) -> Cell | None:
     """The search of `none` from which that of another method with the same backbone starts, if there is one."""
     wanted = cell.model_copy(update={"method": "none"}).folder
     return next((other for other in searches if other.folder == wanted and cell.method != "none"), None)
-
-
-def _tuned_values(
-    entries: Mapping[str, Mapping[str, Any]], backbone: str, method: MethodFile
-) -> tuple[str | None, Mapping[str, Any]]:
-    """The method whose tuned values a method takes, and these: its own, else those of the next of kin that has any."""
-    for label in (method.name, method.tuned_as, method.kind, "none"):
-        if label is not None and f"{backbone}/{label}" in entries:
-            return label, entries[f"{backbone}/{label}"]
-    return None, {}
-
-
-def _with_tuned(settings: Settings, values: Mapping[str, Any]) -> Settings:
-    own = {name: value for name, value in values.items() if name in Settings.model_fields}
-    return parse(Settings, {**settings.model_dump(), **own}, "tuned values") if own else settings
-
-
-def _method_given(protocol: Protocol, values: Mapping[str, Any], method: MethodFile, label: str) -> dict[str, Any]:
-    """A method's options from its protocol, the tuned values and its own file; each wins over those before it.
-
-    A tuned option that the others switch off is left out: it was chosen beside other ones.
-    """
-    model, default = method.model, protocol.methods.get(method.kind, {})
-    tuned = {name: value for name, value in values.items() if name in model.model_fields}
-    merged = parse(model, {**default, **tuned, **method.options}, f"method '{label}'").model_dump()
-    active = {name: value for name, value in tuned.items() if model.is_active(name, merged)}
-    return {**default, **active, **method.options}
-
-
-def _check_match(label: str, matched: str, methods: Mapping[str, MethodFile], protocol: Protocol, where: str) -> None:
-    """Refuse a control of a method that is not trained beside it or drops nothing."""
-    if matched not in methods:
-        raise ConfigError(
-            f"{where}: method '{label}' copies the keep rate of '{matched}', which this run does not train; add it "
-            "to `methods`"
-        )
-    method = methods[matched]
-    given = {**protocol.methods.get(method.kind, {}), **method.options}
-    if not parse(method.model, given, f"method '{matched}'").has_keep_rates:
-        raise ConfigError(
-            f"{where}: method '{label}' copies the keep rate of '{matched}', which has no mask of its own"
-        )
-
-
-def _methods(folder: Path, labels: Sequence[str], sweeps: Sequence[Sweep], where: str) -> dict[str, MethodFile]:
-    """Label -> file of every method, and of every sweep point, which adds its option's value."""
-    methods = {label: load_method(folder, label) for label in labels}
-    for sweep in sweeps:
-        swept = load_method(folder, sweep.method)
-        if sweep.option not in swept.model.model_fields:
-            hint = suggest(sweep.option, swept.model.model_fields)
-            raise ConfigError(f"{where}: sweep over unknown option '{sweep.option}' of method '{sweep.method}'; {hint}")
-        for label, value in sweep.points.items():
-            parse_part([swept.model], {sweep.option: value}, f"{where}: sweep '{label}'")
-            if not re.fullmatch(r"[A-Za-z0-9._+-]{1,50}", str(value)):
-                raise ConfigError(
-                    f"{where}: sweep '{label}': the value names a folder: up to 50 letters, digits, '.', '_', '+', '-'"
-                )
-            methods[label] = swept._replace(options={**swept.options, sweep.option: value})
-    return methods
-
-
-def _reading(
-    options: MethodOptions, resolved: dict[str, Any], encoder: Mapping[str, Any], label: str
-) -> dict[str, Any]:
-    """Move the options about text and start from the method's `resolved` ones to the cell."""
-    moved = {name: resolved.pop(name) for name in CELL_OPTIONS if name in resolved}
-    given = moved.pop("encoder", None)
-    if not options.reads_text:
-        return {"encoder": None, "warm_start": moved.get("warm_start", False)}
-    spec = parse_encoder(encoder if given is None else given, f"method '{label}'")
-    return {**moved, "encoder": spec.options()}
 
 
 def load_run(*paths: str | Path, overrides: Mapping[str, Any] | None = None) -> RunConfig:

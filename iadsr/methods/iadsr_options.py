@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import AfterValidator, Field, field_validator
 
+from iadsr.config.encoders import Encoder
 from iadsr.config.fields import Label, Remove, Temperature, Texts, Weight, check_distinct
 from iadsr.config.options import MethodOptions
 from iadsr.config.search import Search
@@ -130,7 +131,7 @@ class IADSROptions(MethodOptions):
         "names",
         description="what the encoder reads: item names, names shuffled between items, random words, or nothing",
     )
-    encoder: dict[str, Any] | None = Field(None, description="a text encoder other than the run file's")
+    encoder: Encoder | None = Field(None, description="a text encoder other than the run file's")
     scope: Literal["auto", "sequence", "causal"] = Field(
         "auto",
         description="interests over the whole input (`sequence`), or over the items so far (`causal`); `auto`: "

@@ -37,7 +37,7 @@ def test_a_kind_alone_is_enough_and_a_dump_reads_back(kind: str) -> None:
         ({"kind": "minilm", "batch_size": "8"}, "encoder.batch_size"),
         ({"kind": "tfidf", "seed": -1}, "encoder.seed"),
         ({"kind": "llm2vec", "adapter_revision": "main"}, "needs an 'adapter'"),
-        ({"kind": ["minilm"]}, "unknown encoder"),
+        ({"kind": ["minilm"]}, "unknown value"),
     ],
 )
 def test_what_makes_no_sense_is_refused(mapping: dict[str, Any], words: str) -> None:

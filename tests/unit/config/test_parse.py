@@ -12,6 +12,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from iadsr.config.encoders import TfidfSpec
 from iadsr.config.fields import check_folder
 from iadsr.config.run import distinct, load_run
 from iadsr.config.yaml_files import load_yaml, merge, read_overrides, read_scalar
@@ -440,7 +441,7 @@ def test_overrides_and_additions_are_laid_over_a_run_file(tmp_path: Path) -> Non
     path = write_run(tmp_path)
     run = load_run(path, overrides={"seeds": ["0", "1"], "max_epochs": 1e2, "encoder": {"seed": "3"}, "device": "cpu"})
     assert (run.seeds, run.max_epochs, run.device) == ([0, 1], 100, "cpu")
-    assert run.encoder == {"kind": "tfidf", "seed": 3}
+    assert run.encoder == TfidfSpec(seed=3)
     addition = tmp_path / "addition.yaml"
     addition.write_text("methods: [none]\n")
     assert load_run(path, addition).methods == ["none"]

@@ -296,7 +296,7 @@ def test_two_encoders_never_share_a_file(tmp_path: Path) -> None:
     names = {files(f"{{kind: tfidf, {option}}}")["other"] for option in ("seed: 3", "seed: 4", "dimension: 3")}
     assert len(names) == 3
     assert all(re.fullmatch(r"tfidf-[0-9a-f]{8}", str(name)) for name in names)
-    with pytest.raises(ConfigError, match=r"method 'other': encoder\.kind: this key is missing"):
+    with pytest.raises(ConfigError, match=r"other\.yaml: encoder\.kind: this key is missing"):
         files("{seed: 3}")
 
 

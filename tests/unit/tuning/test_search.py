@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from iadsr.config.cell import Cell
-from iadsr.config.encoders import embeddings_name, parse_encoder
+from iadsr.config.encoders import embeddings_name
 from iadsr.config.parse import parse
 from iadsr.config.run import RunConfig
 from iadsr.core import columns as c
@@ -90,7 +90,7 @@ def test_a_method_starts_from_the_settings_chosen_for_its_backbone(tmp_path: Pat
     write_parquet(tmp_path / "data/planted/items.parquet", items)
     run = run_of(tmp_path, methods=["none", "aux_only"], encoder={"kind": "random"})
     alone, method = run.searches(FOLDER)
-    spec = parse_encoder(run.encoder)
+    spec = run.encoder
     embed(names, spec, tmp_path / f"embeddings/planted/{embeddings_name(spec.options())}.safetensors")
     with pytest.raises(DataError, match="snakemake tuning_all"):
         run_search(run, FOLDER, method, 2)
