@@ -284,8 +284,8 @@ BAD_FILES = {
         ]
     },
     "wrong dataset": (
-        {"datasets/movielens-100k.yaml": "name: movielens-100k\ntitle: t\nformat: amazon\ntext_note: t\n"},
-        "needs files of roles",
+        {"datasets/movielens-100k.yaml": "name: movielens-100k\ntitle: t\ntext_note: t\n"},
+        "either `tables` or `planted`",
     ),
     "unknown key of a dataset": (
         {"datasets/movielens-100k.yaml": (FOLDER / "datasets/movielens-100k.yaml").read_text() + "min_cont: 3\n"},
