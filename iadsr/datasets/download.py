@@ -78,8 +78,8 @@ def obtain(file: FileSpec, folder: Path, mirror: str | None, record: Path) -> Ob
             return Obtained(path, origin, file_digest(path), path.stat().st_size, is_published, origin in digests)
     changed = f". If a source changed the file and you trust it, delete its entry in {record}" if digests else ""
     raise DataError(
-        f"{file.name} could not be had from any source. Tried: {'; '.join(refusals) or 'none is configured'}. To mend "
-        f"it, connect to the network and run again, or put {file.name} in a folder and name that folder: "
+        f"{file.name} could not be fetched from any source. Tried: {'; '.join(refusals) or 'none is configured'}. To "
+        f"mend it, connect to the network and run again, or put {file.name} in a folder and name that folder: "
         f"IADSR_MIRROR=/path/to/folder{changed}"
     )
 

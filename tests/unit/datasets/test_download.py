@@ -109,7 +109,7 @@ def test_a_cut_connection_is_tried_again(tmp_path: Path, server: Server) -> None
 
 def test_an_interrupted_download_leaves_nothing_half(tmp_path: Path, server: Server) -> None:
     server.script = ["cut"] * (1 + download.RETRIES)
-    with pytest.raises(DataError, match="could not be had from any source"):
+    with pytest.raises(DataError, match="could not be fetched from any source"):
         obtain(file_spec(server.url), tmp_path, None, record_of(tmp_path))
     assert files_below(tmp_path) == []
     assert obtain(file_spec(server.url), tmp_path, None, record_of(tmp_path)).path.read_bytes() == CONTENT
@@ -128,7 +128,7 @@ def test_an_invalid_address_falls_to_the_next_source(tmp_path: Path, server: Ser
 def test_a_redirect_to_an_invalid_address_is_one_line(tmp_path: Path, server: Server) -> None:
     server.script = [302] * (1 + download.RETRIES)
     server.headers = {"Location": "http://[x"}
-    with pytest.raises(DataError, match="could not be had from any source") as caught:
+    with pytest.raises(DataError, match="could not be fetched from any source") as caught:
         obtain(file_spec(server.url), tmp_path, None, record_of(tmp_path))
     assert "\n" not in str(caught.value)
 
@@ -223,7 +223,7 @@ def test_a_file_changed_on_disk_is_fetched_again_once_its_digest_is_enforced(tmp
         obtain(file, tmp_path, None, record_of(tmp_path))
 
 
-def test_a_cut_that_no_length_betrays_is_not_enforced(tmp_path: Path, server: Server) -> None:
+def test_a_truncated_file_without_a_declared_length_is_not_enforced(tmp_path: Path, server: Server) -> None:
     server.script = ["cut without length"]
     cut = obtain(file_spec(server.url), tmp_path, None, record_of(tmp_path))
     assert cut.bytes < len(CONTENT) and not cut.enforced
@@ -258,7 +258,7 @@ def test_a_package_with_another_digest_is_refused(tmp_path: Path, package: Wheel
         obtain(file, tmp_path, None, record_of(tmp_path))
 
 
-def test_a_failing_pip_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_pip_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
         return subprocess.CompletedProcess(command, 1, "", "WARNING: slow\nERROR: no such thing\n")
 

@@ -1,4 +1,4 @@
-"""The generated data set keeps its promises."""
+"""The generated dataset: sizes, noise, order."""
 
 import numpy as np
 import pandas as pd
@@ -35,7 +35,7 @@ def test_noise_rate_is_met_and_the_tail_is_clean(data: tuple[pd.DataFrame, dict[
     assert not table.groupby("user").tail(CLEAN_TAIL)["noise"].any()
 
 
-def test_no_user_meets_an_item_or_a_time_twice(data: tuple[pd.DataFrame, dict[str, str]]) -> None:
+def test_no_user_has_an_item_or_a_time_twice(data: tuple[pd.DataFrame, dict[str, str]]) -> None:
     table, _ = data
     assert not table.duplicated(["user", "item"]).any()
     assert not table.duplicated(["user", "timestamp"]).any()

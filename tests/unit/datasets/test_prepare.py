@@ -69,12 +69,12 @@ def test_unexpected_counts_stop_before_anything_is_written(tmp_path: Path, mirro
     assert not (tmp_path / "data" / "tiny").exists()
 
 
-def test_a_core_that_is_none_stops(tmp_path: Path, mirror: Path) -> None:
+def test_data_that_is_no_k_core_is_refused(tmp_path: Path, mirror: Path) -> None:
     with pytest.raises(DataError, match="tiny should be a 2-core, but 1 of 3 users"):
         build(spec(min_count=2, check_core=True), tmp_path / "tiny", tmp_path / "raw", str(mirror))
 
 
-def test_repeats_are_kept_and_told(tmp_path: Path, mirror: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_repeated_pairs_are_kept_and_logged(tmp_path: Path, mirror: Path, caplog: pytest.LogCaptureFixture) -> None:
     build(spec(), tmp_path / "tiny", tmp_path / "raw", str(mirror))
     assert "1 interactions repeat an earlier (user, item) pair" in caplog.text
 
@@ -145,7 +145,7 @@ def test_planted_data_carries_its_noise(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["movielens-100k", "beauty", "sports", "toys"])
-def test_the_published_data_build(tmp_path: Path, name: str) -> None:
+def test_published_datasets_have_their_counts(tmp_path: Path, name: str) -> None:
     mirror = os.environ.get("IADSR_MIRROR")
     if not mirror:
         pytest.skip("IADSR_MIRROR is not set")

@@ -34,7 +34,7 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def test_a_table_with_its_own_names_needs_no_description(tmp_path: Path) -> None:
+def test_default_column_names_need_no_description(tmp_path: Path) -> None:
     rows = write(tmp_path / "rows.csv", "time,user,rating,item\n5,b,1,9\n4,a,1,10\n")
     items = write(tmp_path / "items.csv", 'item,title\n9," A, ""quoted"" name"\n10,\n')
     interactions, titles = read(rows, items)
@@ -143,7 +143,7 @@ def test_an_id_is_a_string_whatever_it_says(name: str, tmp_path: Path) -> None:
         ("{'user': open('trap', 'w')}", "python", "line 1 is no Python literal"),
     ],
 )
-def test_other_content_is_refused(tmp_path: Path, text: str, type_: str, message: str) -> None:
+def test_wrong_content_is_refused(tmp_path: Path, text: str, type_: str, message: str) -> None:
     path = write(tmp_path / "rows.txt", text)
     with pytest.raises(DataError, match=rf"rows\.txt is damaged \(.*{message}.*\); delete it") as caught:
         read(path, type=type_)

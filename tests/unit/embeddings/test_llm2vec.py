@@ -124,7 +124,7 @@ def test_normalised_vectors_have_length_one_and_their_direction(checkpoint: Path
     assert embeddings_name(spec.options()) != embeddings_name(_spec(checkpoint).options())
 
 
-def test_the_package_s_mark_inside_a_title_ends_nothing(encoder: Llm2Vec) -> None:
+def test_a_title_may_hold_the_package_s_separator(encoder: Llm2Vec) -> None:
     marked, clean = encoder.encode(["soap !@#$%^&*() oil", "soap   oil"])
     np.testing.assert_allclose(marked, clean, atol=1e-5)
 
@@ -172,7 +172,7 @@ def test_an_adapter_changes_the_vectors_and_the_identity(
     assert np.abs(other - vectors).max() > 1e-3
 
 
-def test_a_checkpoint_of_adapter_weights_alone_stands_on_its_base(
+def test_an_adapter_only_checkpoint_names_its_base(
     checkpoint: Path, vectors: Vectors, tmp_path: Path
 ) -> None:
     """The layout of the published checkpoints: configuration, tokenizer and adapter, the base elsewhere."""

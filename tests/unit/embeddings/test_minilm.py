@@ -89,7 +89,7 @@ def test_missing_weights_say_what_to_install(monkeypatch: pytest.MonkeyPatch) ->
         MiniLM(MinilmSpec())
 
 
-def test_a_device_that_is_not_there_is_refused() -> None:
+def test_a_missing_device_is_refused() -> None:
     with pytest.raises(ConfigError, match="unknown"):
         MiniLM(MinilmSpec(), device="gpu")
     with pytest.raises(ConfigError, match="not available"):

@@ -1,4 +1,4 @@
-"""Joined names: every history's beginning as one text, encoded once for all that an encoder reads alike."""
+"""Joined names: every beginning of a history as one text, texts that an encoder cuts to the same once."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_each_interaction_has_the_text_that_ends_with_it() -> None:
     assert rows.dtype == np.int32
 
 
-def test_texts_that_an_encoder_cuts_to_the_same_are_one() -> None:
+def test_texts_cut_to_the_same_tokens_are_stored_once() -> None:
     texts, rows = distinct_prefixes(NAMES, ITEMS, OFFSETS, CutsAt(3))
     assert texts == ["soap", "soap, oil of argan", "soap, brush"]
     assert rows.tolist() == [0, 1, 1, 0, 1, 0, 2]

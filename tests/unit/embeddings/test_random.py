@@ -12,7 +12,7 @@ def _encode(texts: list[str], dimension: int = 16, seed: int = 0) -> np.ndarray:
     return RandomDirections(RandomSpec(dimension=dimension, seed=seed)).encode(texts)
 
 
-def test_equal_texts_share_a_vector_and_company_does_not_matter() -> None:
+def test_a_vector_depends_on_its_text_alone() -> None:
     vectors = _encode(["a", "b", "a"])
     assert vectors.shape == (3, 16)
     assert vectors.dtype == np.float32

@@ -1,4 +1,4 @@
-"""What stands in place of item names."""
+"""Text controls."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from iadsr.embeddings.texts import vary_texts
 NAMES = ["red lamp", "blue lamp shade", "toy", "green chair of oak"]
 
 
-def test_names_stay() -> None:
+def test_names_are_unchanged() -> None:
     assert vary_texts(NAMES, "names") == NAMES
 
 

@@ -30,7 +30,7 @@ def test_unit_float32_rows_the_same_every_time() -> None:
     np.testing.assert_array_equal(vectors, _encode(TEXTS))
 
 
-def test_shared_words_bring_texts_together() -> None:
+def test_texts_with_shared_words_are_closer() -> None:
     soap, same, other = _encode(["soap with oil", "oil with soap", "mirror and comb"], dimension=3)
     assert soap @ same > 0.999
     assert abs(soap @ other) < 1e-5

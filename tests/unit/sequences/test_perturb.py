@@ -1,4 +1,4 @@
-"""Ties broken anew and noise put in: what may change, and what must not."""
+"""Reordered ties and injected noise: what changes, and what does not."""
 
 from dataclasses import replace
 
@@ -128,7 +128,7 @@ def test_planted_noise_may_be_a_training_target_and_injected_noise_may_not() -> 
     assert trained_items(noisy, "all") == trained_items(made, "all")
 
 
-def test_injection_is_the_same_each_time_and_none_without_a_share() -> None:
+def test_injection_is_deterministic() -> None:
     made = small_sequences()
     assert np.array_equal(inject_noise(made, 0.2).items, inject_noise(made, 0.2).items)
     assert inject_noise(made, 0.0) is made
@@ -140,6 +140,6 @@ def test_a_user_with_the_whole_catalogue_is_named() -> None:
         inject_noise(full, 0.2)
 
 
-def test_an_item_is_as_popular_with_noise_as_without() -> None:
+def test_injected_items_change_no_training_count() -> None:
     made = small_sequences()
     assert np.array_equal(inject_noise(made, 0.3).train_counts(), made.train_counts())

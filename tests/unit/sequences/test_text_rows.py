@@ -15,7 +15,7 @@ SEQUENCES = small_sequences()
 ROWS = np.arange(len(SEQUENCES.items), dtype=np.int32) % 7
 
 
-def test_rows_leave_room_for_padding(tmp_path: Path) -> None:
+def test_row_zero_is_padding(tmp_path: Path) -> None:
     save_text_rows(tmp_path / "r.npz", ROWS, SEQUENCES, "digest")
     read = with_text_rows(SEQUENCES, tmp_path / "r.npz", "digest")
     assert read.texts is not None
