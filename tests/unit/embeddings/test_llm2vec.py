@@ -172,9 +172,7 @@ def test_an_adapter_changes_the_vectors_and_the_identity(
     assert np.abs(other - vectors).max() > 1e-3
 
 
-def test_an_adapter_only_checkpoint_names_its_base(
-    checkpoint: Path, vectors: Vectors, tmp_path: Path
-) -> None:
+def test_an_adapter_only_checkpoint_names_its_base(checkpoint: Path, vectors: Vectors, tmp_path: Path) -> None:
     """The layout of the published checkpoints: configuration, tokenizer and adapter, the base elsewhere."""
     folder = _adapter(checkpoint, tmp_path / "mntp", seed=2)
     for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
