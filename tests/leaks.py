@@ -18,9 +18,9 @@ from iadsr.methods.method import Encoded
 from iadsr.sequences.samples import Samples, training_samples
 from iadsr.sequences.split import Sequences
 from iadsr.training.feed import Step
-from iadsr.training.loop import _epoch
+from iadsr.training.loop import run_epoch
 from iadsr.training.recommender import Recommender
-from iadsr.training.tally import Tally
+from iadsr.training.state import TrainingState
 from tests.helpers import feed_of
 
 CPU = torch.device("cpu")
@@ -137,10 +137,8 @@ def _inputs(step: Step, row: int, length: int) -> Tensor:
 
 def _memory(model: Recommender, cell: Cell, sequences: Sequences, samples: Samples) -> Tensor:
     """(3, slots) the masks that each epoch hands the model, by slot, while nothing is learned."""
-    torch.manual_seed(1)
-    noise, keep = torch.Generator().manual_seed(2), torch.ones(samples.slots)
-    still = torch.optim.SGD(model.parameters(), lr=0.0)
-    feed, tally = feed_of(sequences, cell), Tally(sequences.n_items, None, CPU)
+    state = TrainingState(model, feed_of(sequences, cell), cell)
+    state.optimiser = torch.optim.SGD(model.parameters(), lr=0.0)
     handed = torch.zeros(3, samples.slots)
 
     def note(_: Recommender, given: tuple[Step, Tensor, torch.Generator]) -> None:
@@ -149,7 +147,7 @@ def _memory(model: Recommender, cell: Cell, sequences: Sequences, samples: Sampl
 
     hook = model.register_forward_pre_hook(note)
     for number in (1, 2, 3):
-        _epoch(model, model, still, feed, samples, cell, number, 3, keep, noise, tally, False)
+        run_epoch(state, samples, number, 3, trace=False)
     hook.remove()
     return handed
 

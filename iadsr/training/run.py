@@ -7,7 +7,6 @@ import platform
 import sysconfig
 import time
 import traceback
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +36,15 @@ from iadsr.sequences.perturb import inject_noise, shuffle_ties
 from iadsr.sequences.samples import training_histories
 from iadsr.sequences.split import Sequences, load_sequences
 from iadsr.sequences.text_rows import with_text_rows
-from iadsr.training.checkpoint import checkpoint_path
+from iadsr.training.curve import Diverged, curve_table
 from iadsr.training.denoised_target import denoised_target
 from iadsr.training.feed import Feed, left_padding
 from iadsr.training.finished import digests, find_finished, link_files
-from iadsr.training.loop import Diverged, Epoch, Outcome, evaluation_noise, train
+from iadsr.training.loop import evaluation_noise, train
+from iadsr.training.mask_statistics import mask_figures, mask_names
 from iadsr.training.recommender import Recommender, build_recommender, state_width
 from iadsr.training.score import Scorer
-from iadsr.training.tally import mask_figures, mask_names
+from iadsr.training.state import Outcome, checkpoint_path
 from iadsr.training.untrained import why_untrained
 
 logger = logging.getLogger("iadsr.training")
@@ -117,13 +117,13 @@ def run_cell(cell: Cell, root: Path, device_name: str, threads: int) -> None:
         outcome = train(model, feed, cell, checkpoints[0])
         if outcome.diverged is None:
             ranks, tested, auc = scorer.ranks(model.eval(), evaluation_noise(cell, device))
-            if outcome.tally is not None and tested.inputs:
+            if outcome.masks is not None and tested.inputs:
                 counts = sequences.train_counts()
-                groups = {"train": outcome.tally.by_group(counts), "test": tested.by_group(counts)}
+                groups = {"train": outcome.masks.by_group(counts), "test": tested.by_group(counts)}
                 mask |= {
                     "test_keep_rate": tested.keep_rate,
                     **mask_figures(tested),
-                    **mask_figures(outcome.tally, "train_"),
+                    **mask_figures(outcome.masks, "train_"),
                 }
             mask["noise_auc"] = auc
             inflated = denoised_target(model, feed, cell, evaluation_noise(cell, device))
@@ -289,13 +289,6 @@ def method_inputs(
         test_rate,
         Histories(*training_histories(sequences)),
     )
-
-
-def curve_table(curve: Sequence[Epoch]) -> pd.DataFrame:
-    """curve.csv: one row per epoch, one column per figure that any epoch has, in order of appearance."""
-    fixed = Epoch(0, 0.0, None, 0.0, {}).flat()
-    names = dict.fromkeys(name for row in (fixed, *(epoch.flat() for epoch in curve)) for name in row)
-    return pd.DataFrame([row.flat() for row in curve], columns=list(names))
 
 
 def _no_ranks() -> pd.DataFrame:

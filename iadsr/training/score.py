@@ -18,8 +18,8 @@ from iadsr.methods.method import Batch, Encoded
 from iadsr.sequences.samples import batches, evaluation_samples, history_bounds, ranges
 from iadsr.sequences.split import Ints, Sequences, Stage
 from iadsr.training.feed import Feed
+from iadsr.training.mask_statistics import MaskStatistics
 from iadsr.training.recommender import Recommender
-from iadsr.training.tally import Tally
 
 _BLOCK = 512  # users encoded at once
 _SCORES = 2**21  # scores held at once
@@ -92,7 +92,7 @@ class Scorer:
                 total += float(ndcg(places[ranking].rank.double(), 10).sum())
         return total / len(self.targets)
 
-    def ranks(self, model: Recommender, noise: torch.Generator) -> tuple[pd.DataFrame, Tally, float | None]:
+    def ranks(self, model: Recommender, noise: torch.Generator) -> tuple[pd.DataFrame, MaskStatistics, float | None]:
         """The rows of ranks.parquet, and what the method's mask did at this stage.
 
         Returns:
@@ -101,7 +101,7 @@ class Scorer:
         """
         columns: dict[str, list[npt.NDArray[np.generic]]] = {}
         sequences = self.feed.sequences
-        tally = Tally(sequences.n_items, self.feed.noise, self.feed.device)
+        masks = MaskStatistics(sequences.n_items, self.feed.device, self.feed.noise)
         first = model.table.first
         scored: list[npt.NDArray[np.float64]] = []
         noisy: list[npt.NDArray[np.bool_]] = []
@@ -115,7 +115,7 @@ class Scorer:
                     columns.setdefault(c.ties_column(ranking), []).append(place.ties.int().cpu().numpy())
                     columns.setdefault(c.top_column(ranking), []).append(tops[ranking])
             if encoded.keep is not None:
-                tally.add(*(part[batch.valid] for part in (batch.items, encoded.keep, positions)))
+                masks.add(*(part[batch.valid] for part in (batch.items, encoded.keep, positions)))
             if encoded.score is not None and sequences.noise is not None:
                 scored.append(encoded.score[batch.valid].double().cpu().numpy())
                 noisy.append(sequences.noise[positions[batch.valid].cpu().numpy()])
@@ -131,7 +131,7 @@ class Scorer:
             }
         )
         auc = noise_auc(np.concatenate(scored), np.concatenate(noisy)) if scored else None
-        return table, tally, auc
+        return table, masks, auc
 
     def _encoded(
         self, model: Recommender, noise: torch.Generator

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from iadsr.training.loop import GUESSING, Outcome
+from iadsr.training.curve import GUESSING
+from iadsr.training.state import Outcome
 
 MARGIN = 0.02  # a loss no further than this below that of guessing has not left its starting plateau
 FIRST = 2  # a kept epoch among so many first validated ones says that validation never rose afterwards

@@ -30,8 +30,9 @@ from iadsr.machine.faults import is_out_of_memory
 from iadsr.methods.method import MethodInputs, Untrainable
 from iadsr.sequences.perturb import inject_noise, shuffle_ties
 from iadsr.sequences.split import hide_test, load_sequences
+from iadsr.training.curve import Diverged
 from iadsr.training.feed import Feed, left_padding
-from iadsr.training.loop import Diverged, train
+from iadsr.training.loop import train
 from iadsr.training.recommender import build_recommender
 from iadsr.training.run import input_files, load_text, method_inputs, set_up_torch, train_alone
 from iadsr.tuning.space import Space, make_space

@@ -13,9 +13,10 @@ from iadsr.config.cell import Cell
 from iadsr.config.options import known_backbones
 from iadsr.methods.method import MethodInputs
 from iadsr.training import loop
-from iadsr.training.loop import Outcome, evaluation_noise, train
+from iadsr.training.loop import evaluation_noise, train
 from iadsr.training.recommender import Recommender, build_recommender
 from iadsr.training.score import Scorer
+from iadsr.training.state import Outcome
 from tests.helpers import N_ITEMS, diverging, feed_of, inputs_of, small_cell, small_sequences
 
 CPU = torch.device("cpu")
@@ -89,28 +90,28 @@ def test_killed_and_resumed_equals_never_killed(
     straight, whole = run(cell)
     path = tmp_path / "scratch" / "x.pt"
     calls = 0
-    real = loop._epoch
+    real = loop.run_epoch
 
-    def dies_in_the_third(*arguments: object) -> dict[str, float]:
+    def dies_in_the_third(*arguments: object, **named: object) -> object:
         nonlocal calls
         calls += 1
         if calls == 3:
             raise KeyboardInterrupt
-        return real(*arguments)  # type: ignore[arg-type]
+        return real(*arguments, **named)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(loop, "_epoch", dies_in_the_third)
+    monkeypatch.setattr(loop, "run_epoch", dies_in_the_third)
     with pytest.raises(KeyboardInterrupt):
         run(cell, checkpoint=path)
     trained = Mock(side_effect=real)
-    monkeypatch.setattr(loop, "_epoch", trained)
+    monkeypatch.setattr(loop, "run_epoch", trained)
     resumed, rest = run(cell, checkpoint=path)
     assert trained.call_count == 3, "it went on after the second epoch"
     assert curve(rest) == curve(whole)
     assert same_weights(resumed, straight)
-    assert rest.tally is not None
-    assert whole.tally is not None
-    for name, sums in whole.tally.state().items():
-        assert torch.equal(rest.tally.state()[name], sums), name
+    assert rest.masks is not None
+    assert whole.masks is not None
+    for name, sums in whole.masks.state().items():
+        assert torch.equal(rest.masks.state()[name], sums), name
 
 
 def _edit(path: Path, **changes: object) -> None:

@@ -30,7 +30,7 @@ from iadsr.embeddings.store import embed_with
 from iadsr.formats.embeddings import texts_digest
 from iadsr.formats.tables import write_csv, write_parquet
 from iadsr.sequences.split import Sequences, save_sequences
-from iadsr.training.checkpoint import save_checkpoint
+from iadsr.training.state import write_checkpoint
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ SEQUENCES = Sequences(np.arange(1, 10_001, dtype=np.int32), np.array([0, 10_000]
         lambda path: write_parquet(path, NUMBERS),
         lambda path: write_csv(path, NUMBERS),
         lambda path: save_sequences(path, SEQUENCES),
-        lambda path: save_checkpoint(path, {"weight": torch.ones(1000)}),
+        lambda path: write_checkpoint(path, {"weight": torch.ones(1000)}),
         lambda path: embed_with(["a", "b"], make_encoder(RandomSpec(dimension=64), "cpu"), path, {}),
     ],
     ids=["text", "json", "parquet", "csv", "npz", "checkpoint", "embeddings"],

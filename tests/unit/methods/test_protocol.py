@@ -17,8 +17,9 @@ from iadsr.sequences.samples import training_samples
 from iadsr.sequences.split import Sequences
 from iadsr.training import loop
 from iadsr.training.feed import Step
-from iadsr.training.loop import Outcome, train
+from iadsr.training.loop import train
 from iadsr.training.recommender import Recommender, build_recommender
+from iadsr.training.state import Outcome
 from tests.helpers import feed_of, inputs_of, small_cell, small_sequences
 
 
@@ -160,9 +161,9 @@ def test_a_buffer_survives_average_and_resume(tmp_path: Path, monkeypatch: pytes
         return model, train(model, feed_of(small_sequences()), cell, checkpoint)
 
     straight, whole = run()
-    real = loop._epoch
+    real = loop.run_epoch
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "_epoch", _dying(real, 3))
+        patch.setattr(loop, "run_epoch", _dying(real, 3))
         with pytest.raises(KeyboardInterrupt):
             run(tmp_path / "x.pt")
     resumed, rest = run(tmp_path / "x.pt")
@@ -173,11 +174,11 @@ def test_a_buffer_survives_average_and_resume(tmp_path: Path, monkeypatch: pytes
 def _dying(real: Callable[..., object], number: int) -> Callable[..., object]:
     calls = 0
 
-    def epoch(*arguments: object) -> object:
+    def epoch(*arguments: object, **named: object) -> object:
         nonlocal calls
         calls += 1
         if calls == number:
             raise KeyboardInterrupt
-        return real(*arguments)
+        return real(*arguments, **named)
 
     return epoch

@@ -31,9 +31,9 @@ from iadsr.sequences.split import save_sequences
 from iadsr.sequences.text_rows import save_text_rows
 from iadsr.statistics.compare import read_scores
 from iadsr.training import recommender, run
-from iadsr.training.loop import Outcome
 from iadsr.training.recommender import Recommender
 from iadsr.training.run import choose_device, run_cell
+from iadsr.training.state import Outcome
 from tests.helpers import N_ITEMS, diverging, small_cell, small_sequences
 
 ENCODER = parse_encoder({"kind": "random", "dimension": 6})

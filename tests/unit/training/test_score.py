@@ -65,8 +65,8 @@ def test_ranks_equal_a_loop_over_users_and_items() -> None:
         backbone_options={"hidden": 8, "layers": 1}, method_options={},
     )  # fmt: skip
     model = build_recommender(cell, inputs_of(sequences)).eval()
-    table, tally, auc = Scorer(feed_of(sequences), "test", cell).ranks(model, torch.Generator())
-    assert (tally.inputs, auc) == (0, None)
+    table, masks, auc = Scorer(feed_of(sequences), "test", cell).ranks(model, torch.Generator())
+    assert (masks.inputs, auc) == (0, None)
     assert table["history_length"].tolist() == [4, 8, 13]
     for row, (begin, end) in enumerate(itertools.pairwise(sequences.offsets)):
         history, target = items[begin : end - 1], items[end - 1]

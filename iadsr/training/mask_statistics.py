@@ -1,4 +1,4 @@
-"""What a mask did to its inputs: by item, and by whether an input is known noise."""
+"""Mask statistics: keep rate by item, precision and recall against known noise."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from iadsr.core import columns as c
 _DECILES = 10
 
 
-class Tally:
-    """Sums over masked inputs, kept on the device.
+class MaskStatistics:
+    """Sums over masked inputs, on the device.
 
     Attributes:
         kept, seen: (n_items + 1,) how much of each item's inputs was kept, and how many there were.
         noise: (3,) dropped noise, all that was dropped, all noise; zeros where no noise is known.
     """
 
-    def __init__(self, n_items: int, noise: Tensor | None, device: torch.device) -> None:
+    def __init__(self, n_items: int, device: torch.device, noise: Tensor | None = None) -> None:
         self.kept, self.seen = (torch.zeros(n_items + 1, dtype=torch.float64, device=device) for _ in range(2))
         self.flags = noise
         self.noise = torch.zeros(3, dtype=torch.float64, device=device)
 
     def add(self, items: Tensor, keep: Tensor, positions: Tensor) -> None:
-        """Count (M,) inputs: their items, how much of each is kept, and where they stand among all interactions."""
+        """Count (M,) inputs: their items, how much of each is kept, and their indices among all interactions."""
         keep = keep.double()
         self.kept.index_add_(0, items, keep)
         self.seen.index_add_(0, items, torch.ones_like(keep))
@@ -36,16 +36,16 @@ class Tally:
 
     @property
     def inputs(self) -> float:
-        """How many were counted."""
+        """Number of inputs counted."""
         return float(self.seen.sum())
 
     @property
     def keep_rate(self) -> float:
-        """Share of them kept."""
+        """Share of inputs kept."""
         return float(self.kept.sum()) / self.inputs
 
     def state(self) -> dict[str, Tensor]:
-        """What a checkpoint keeps."""
+        """Sums by attribute, for a checkpoint."""
         return {"kept": self.kept, "seen": self.seen, "noise": self.noise}
 
     def precision_and_recall(self) -> tuple[float | None, float | None]:
@@ -88,7 +88,7 @@ def mask_names() -> list[str]:
     return [f"{prefix}drop_{name}" for prefix in ("", "train_") for name in ("precision", "recall")]
 
 
-def mask_figures(tally: Tally, prefix: str = "") -> dict[str, float | None]:
+def mask_figures(masks: MaskStatistics, prefix: str = "") -> dict[str, float | None]:
     """`drop_precision` and `drop_recall` for a record, their names led by `prefix`."""
-    precision, recall = tally.precision_and_recall()
+    precision, recall = masks.precision_and_recall()
     return {f"{prefix}drop_precision": precision, f"{prefix}drop_recall": recall}

@@ -4,41 +4,41 @@ import numpy as np
 import pytest
 import torch
 
-from iadsr.training.tally import Tally, input_deciles, mask_figures
+from iadsr.training.mask_statistics import MaskStatistics, input_deciles, mask_figures
 
 CPU = torch.device("cpu")
 
 
-def made(noise: torch.Tensor | None) -> Tally:
-    tally = Tally(4, noise, CPU)
-    tally.add(torch.tensor([1, 2, 2]), torch.tensor([1.0, 0.0, 1.0]), torch.tensor([0, 1, 2]))
-    tally.add(torch.tensor([3, 4]), torch.tensor([0.0, 1.0]), torch.tensor([3, 4]))
-    return tally
+def made(noise: torch.Tensor | None) -> MaskStatistics:
+    masks = MaskStatistics(4, CPU, noise)
+    masks.add(torch.tensor([1, 2, 2]), torch.tensor([1.0, 0.0, 1.0]), torch.tensor([0, 1, 2]))
+    masks.add(torch.tensor([3, 4]), torch.tensor([0.0, 1.0]), torch.tensor([3, 4]))
+    return masks
 
 
 def test_rates_by_item() -> None:
-    tally = made(None)
-    assert (tally.inputs, tally.keep_rate) == (5, 0.6)
-    assert tally.kept.tolist() == [0, 1, 1, 0, 1]
-    assert tally.seen.tolist() == [0, 1, 2, 1, 1]
-    assert mask_figures(tally) == {"drop_precision": None, "drop_recall": None}
+    masks = made(None)
+    assert (masks.inputs, masks.keep_rate) == (5, 0.6)
+    assert masks.kept.tolist() == [0, 1, 1, 0, 1]
+    assert masks.seen.tolist() == [0, 1, 2, 1, 1]
+    assert mask_figures(masks) == {"drop_precision": None, "drop_recall": None}
 
 
 def test_precision_and_recall_of_what_is_dropped() -> None:
     """Positions 1 and 3 are dropped; 3 and 4 are noise."""
-    tally = made(torch.tensor([False, False, False, True, True]))
-    assert mask_figures(tally, "train_") == {"train_drop_precision": 0.5, "train_drop_recall": 0.5}
+    masks = made(torch.tensor([False, False, False, True, True]))
+    assert mask_figures(masks, "train_") == {"train_drop_precision": 0.5, "train_drop_recall": 0.5}
 
 
 def test_precision_is_unknown_where_nothing_is_dropped() -> None:
-    tally = Tally(2, torch.tensor([True, False]), CPU)
-    tally.add(torch.tensor([1, 2]), torch.ones(2), torch.tensor([0, 1]))
-    assert tally.precision_and_recall() == (None, 0.0)
+    masks = MaskStatistics(2, CPU, torch.tensor([True, False]))
+    masks.add(torch.tensor([1, 2]), torch.ones(2), torch.tensor([0, 1]))
+    assert masks.precision_and_recall() == (None, 0.0)
 
 
 def test_groups_by_the_training_count_of_the_input() -> None:
-    tally = made(None)
-    groups = tally.by_group(np.array([0, 3, 90, 5, 200]))
+    masks = made(None)
+    groups = masks.by_group(np.array([0, 3, 90, 5, 200]))
     assert groups["cold"] == {"keep": 0.5, "inputs": 2}
     # inputs in order of their item's count: item 1 (of five inputs the first fifth), 3, 2, 2, 4
     assert groups["decile_2"] == {"keep": 1.0, "inputs": 1}
@@ -59,8 +59,8 @@ def test_deciles_equal_those_of_targets() -> None:
 
 
 def test_state_is_all_there_is(tmp_path: pytest.TempPathFactory) -> None:
-    tally, again = made(torch.tensor([True] * 5)), Tally(4, torch.tensor([True] * 5), CPU)
-    for name, sums in tally.state().items():
+    masks, again = made(torch.tensor([True] * 5)), MaskStatistics(4, CPU, torch.tensor([True] * 5))
+    for name, sums in masks.state().items():
         setattr(again, name, sums)
-    assert again.precision_and_recall() == tally.precision_and_recall()
-    assert torch.equal(again.kept, tally.kept)
+    assert again.precision_and_recall() == masks.precision_and_recall()
+    assert torch.equal(again.kept, masks.kept)
