@@ -44,7 +44,7 @@ DECISIVE = {"core": ("columns", "seeding")}
 # method, whose jobs alone an edit repeats.
 SHARED = {
     "datasets": ("__init__", "download", "filter", "prepare", "raw", "wheel"),
-    "embeddings": ("__init__", "devices", "encoder", "prefixes", "store", "texts", "vectors"),
+    "embeddings": ("__init__", "encoder", "prefixes", "store", "texts", "vectors"),
     "models": ("__init__", "backbone", "dropout", "loss", "recurrence"),
     "methods": ("__init__", "method", "masks"),
 }

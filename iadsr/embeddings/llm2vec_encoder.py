@@ -18,9 +18,9 @@ from tqdm import tqdm
 from iadsr.config.encoders import Llm2vecSpec
 from iadsr.core.errors import ConfigError, DataError, IadsrError
 from iadsr.core.files import file_digest, read_json, value_digest
-from iadsr.embeddings.devices import one_thread, resolve_device
-from iadsr.embeddings.vectors import batches_by_length, unit_rows
+from iadsr.embeddings.vectors import batches_by_length, one_thread, unit_rows
 from iadsr.formats.embeddings import Vectors
+from iadsr.machine.devices import resolve_device
 
 _SEPARATOR = "!@#$%^&*()"  # llm2vec's own mark between instruction and text
 _POOLED_TOKENS = 400  # llm2vec's default bound on a text without its instruction

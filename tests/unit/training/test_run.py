@@ -19,7 +19,7 @@ from iadsr.config.cell import Cell
 from iadsr.config.encoders import embeddings_name, parse_encoder
 from iadsr.config.fields import Texts
 from iadsr.core import columns as c
-from iadsr.core.errors import DataError, IadsrError
+from iadsr.core.errors import DataError
 from iadsr.embeddings.encoder import make_encoder
 from iadsr.embeddings.store import embed, embed_with
 from iadsr.evaluation.collect import collect
@@ -32,7 +32,7 @@ from iadsr.sequences.text_rows import save_text_rows
 from iadsr.statistics.compare import read_scores
 from iadsr.training import recommender, run
 from iadsr.training.recommender import Recommender
-from iadsr.training.run import choose_device, run_cell
+from iadsr.training.run import run_cell
 from iadsr.training.state import Outcome
 from tests.helpers import N_ITEMS, diverging, small_cell, small_sequences
 
@@ -255,14 +255,10 @@ def test_run_that_learns_nothing_is_untrained(root: Path, monkeypatch: pytest.Mo
     assert record_of(root, made) == record, "the same inputs come out the same, so it is not trained again"
 
 
-def test_missing_inputs_and_devices_are_named(root: Path) -> None:
+def test_missing_inputs_are_named(root: Path) -> None:
     (root / VECTORS).unlink()
     with pytest.raises(DataError, match=rf"{VECTORS} \(embeddings\), which is missing"):
         run_cell(cell("iadsr"), root, "cpu", 1)
-    assert choose_device("cpu").type == "cpu"
-    if not torch.cuda.is_available():
-        with pytest.raises(IadsrError, match="device: auto"):
-            choose_device("cuda")
 
 
 def test_the_second_stage_starts_from_what_the_backbone_learned_alone(
