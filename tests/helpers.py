@@ -96,8 +96,12 @@ def inputs_of(
 ) -> MethodInputs:
     """Sizes and training histories of the sequences, with text and the keep rates of an imaginary run."""
     text = torch.randn(N_ITEMS, 6, generator=torch.Generator().manual_seed(7))
-    given = {"text": torch.cat((torch.zeros(1, 6), text)), "keep_rates": np.array([0.7, 0.6]), "test_keep_rate": 0.8}
+    given: dict[str, Any] = {
+        "text": torch.cat((torch.zeros(1, 6), text)),
+        "keep_rates": np.array([0.7, 0.6]),
+        "test_keep_rate": 0.8,
+    }
     data = small_sequences() if sequences is None else sequences
-    histories = Histories(*training_histories(data))
+    given["histories"] = Histories(*training_histories(data))
     sizes = data.n_items, len(data.users), dimension, width or dimension, 8
-    return MethodInputs(*sizes, histories=histories, **{**given, **changes})
+    return MethodInputs(*sizes, **{**given, **changes})

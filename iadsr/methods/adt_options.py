@@ -1,0 +1,27 @@
+"""Options of `adt`."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from iadsr.config.fields import Steps
+from iadsr.config.options import MethodOptions
+from iadsr.config.search import Search
+
+
+class ADTOptions(MethodOptions):
+    """Adaptive denoising training (Wang et al., WSDM 2021): targets with a large loss count less, or not at all."""
+
+    name: ClassVar[str] = "adt"
+    implementation: ClassVar[str] = "iadsr.methods.adt:ADT"
+
+    weights: Literal["truncated", "reweighted"] = Field("truncated", description="leave targets out, or weigh them")
+    rate: Annotated[float, Search(0.02, 0.2, log=True)] = Field(0.1, ge=0, lt=1, description="largest share left out")
+    ramp: Steps = Field(1000, description="training steps over which the share rises to `rate`")
+    power: Annotated[float, Search(0.1, 0.5)] = Field(0.2, ge=0, le=10, description="reweighted: w = p(target)^power")
+
+    @classmethod
+    def is_active(cls, name: str, options: Mapping[str, Any]) -> bool:
+        """Each kind of weights has its own option."""
+        return name == {"truncated": "rate", "reweighted": "power"}[options["weights"]]

@@ -1,0 +1,28 @@
+"""`popularity_drop`: a control that drops the rarest items, as many inputs as another method's run."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from iadsr.methods.matched_drop import MatchedDrop
+from iadsr.methods.method import Batch, MethodInputs
+from iadsr.methods.popularity_drop_options import PopularityDropOptions
+
+
+class PopularityDrop(MatchedDrop):
+    """Keeps an item if rarer ones make up the share of training inputs that is to be dropped."""
+
+    share: Tensor
+
+    def __init__(self, inputs: MethodInputs, options: PopularityDropOptions) -> None:
+        super().__init__(inputs, options)
+        assert inputs.histories is not None
+        counts = np.bincount(inputs.histories.items, minlength=inputs.n_items + 1)
+        order = np.argsort(counts, kind="stable")
+        share = np.empty(len(counts))
+        share[order] = (counts[order].cumsum() - counts[order] / 2) / counts.sum()  # middle of its inputs
+        self.register_buffer("share", torch.as_tensor(share), persistent=False)
+
+    def choose(self, rate: float, batch: Batch, noise: torch.Generator) -> Tensor:
+        """See `MatchedDrop`."""
+        return ((self.share[batch.items] >= 1 - rate) | ~batch.valid).to(torch.get_default_dtype())
