@@ -9,10 +9,10 @@ from pathlib import Path
 
 from iadsr.config.cell import Cell
 from iadsr.config.datasets import load_spec
+from iadsr.config.identity import module_file
 from iadsr.config.run import RunConfig, distinct
 from iadsr.core.columns import MAIN
 from iadsr.core.errors import ConfigError, DataError
-from iadsr.core.identity import module_file
 
 
 def plan(run: RunConfig, folder: Path) -> dict[str, list[Cell]]:

@@ -23,15 +23,7 @@ class MethodKeys(Strict):
 
 
 class MethodFile(NamedTuple):
-    """A method's file.
-
-    Attributes:
-        name: the file's name.
-        kind: the kind of method.
-        model: the kind's option class.
-        options: what the file sets.
-        tuned_as: the method whose tuned values it takes where it has none of its own.
-    """
+    """A method's file: its name, what it says, and the option class of its kind."""
 
     name: str
     kind: str

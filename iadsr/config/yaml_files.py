@@ -1,4 +1,4 @@
-"""Reads YAML and JSON without surprises: scalars by YAML 1.2, no key twice."""
+"""Reads YAML without surprises: scalars by YAML 1.2, no key twice; and JSON, as the workflow writes it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 
 import yaml
 
-from iadsr.config.fields import check_distinct
 from iadsr.core.errors import ConfigError, one_line, suggest
 
 
@@ -40,17 +39,13 @@ def load_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"there is no configuration file {path}{hint}")
     try:
         text = path.read_text(encoding="utf-8")
-        if path.suffix == ".json":
-            values = json.loads(text, parse_float=_number, object_pairs_hook=_unique)
-        else:
-            values = yaml.load(text, Loader=_Loader)  # a SafeLoader
+        is_json = path.suffix == ".json"
+        values = json.loads(text, parse_float=_number) if is_json else yaml.load(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise ConfigError(f"{path} is not valid YAML{line}: {error.problem}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigError(
-            f"{path} is not valid {'JSON' if path.suffix == '.json' else 'YAML'}: {one_line(error)}"
-        ) from None
+        raise ConfigError(f"{path} is not valid YAML: {one_line(error)}") from None
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
     if not isinstance(values, dict):
@@ -83,11 +78,6 @@ def _number(text: str) -> int | float:
     text = text.lower()
     value = float(text.replace(".inf", "inf").replace(".nan", "nan"))
     return int(value) if "e" in text and value.is_integer() else value
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    check_distinct([key for key, _ in pairs])
-    return dict(pairs)
 
 
 # PyYAML itself follows YAML 1.1, where 1e2 is text, `no` is false, 010 is 8 and 1:30 is 90.

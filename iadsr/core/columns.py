@@ -22,7 +22,7 @@ STATUSES = (DONE, *LOST)
 TARGET = "target"
 TARGET_TRAIN_COUNT = "target_train_count"
 HISTORY_LENGTH = "history_length"
-RANKINGS = ("excluded", "kept")  # history excluded from the ranking, or kept in it (R9)
+RANKINGS = ("excluded", "kept")  # history excluded from the ranking, or kept in it
 TOP_K = 20  # length of the stored recommendation lists
 
 

@@ -12,19 +12,12 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import UnionType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from iadsr.core.errors import DataError, IadsrError, one_line
 
-if TYPE_CHECKING:  # a Snakemake without pandas must be able to import this module
-    pass
-
-_CHUNK = 1 << 20
-_OF_CONTENT = (
-    None,
-    errno.EINVAL,
-    errno.EOVERFLOW,
-)  # a reader's own error, or a jump to a place that a file cannot have
+# of a reader's own error, or of a jump to a place that a file cannot have
+_OF_CONTENT = (None, errno.EINVAL, errno.EOVERFLOW)
 
 
 @contextlib.contextmanager
@@ -184,11 +177,8 @@ def check_types(value: Any, needs: Mapping[str, type | UnionType]) -> None:
 
 def file_digest(path: str | Path, algorithm: str = "sha256") -> str:
     """Hexadecimal digest of a file's bytes, read in bounded memory."""
-    digest = hashlib.new(algorithm)
     with Path(path).open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(stream, algorithm).hexdigest()
 
 
 def value_digest(value: Any) -> str:

@@ -16,10 +16,10 @@ import torch
 
 from iadsr.config.cell import Cell
 from iadsr.config.encoders import parse_encoder
+from iadsr.config.identity import source_digest, sources
 from iadsr.core import columns as c
 from iadsr.core.errors import DataError, IadsrError
 from iadsr.core.files import check_writable, file_digest, read_json, reading, remake, value_digest, write_json
-from iadsr.core.identity import source_digest, sources
 from iadsr.formats.embeddings import (
     Vectors,
     check_source,

@@ -9,8 +9,8 @@ import pytest
 
 from iadsr.config.datasets import READERS
 from iadsr.config.encoders import ENCODERS
+from iadsr.config.identity import ALLOWED, PACKAGE, SHARED, sources
 from iadsr.config.options import known_backbones, known_methods
-from iadsr.core.identity import ALLOWED, PACKAGE, SHARED, sources
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
@@ -92,7 +92,7 @@ def test_scripts_stay_thin() -> None:
     assert len((PACKAGE.parent / "workflow" / "rules" / "common.smk").read_text().splitlines()) < 150
 
 
-@pytest.mark.parametrize("module", ["core.files", "core.identity", "machine.provenance"])
+@pytest.mark.parametrize("module", ["core.files", "config.identity", "machine.provenance"])
 def test_the_workflow_needs_no_table_library(module: str) -> None:
     """A Snakemake of the user's own, without pandas, must be able to read the workflow."""
     code = f"import sys, iadsr.{module}; sys.exit('pandas' in sys.modules)"

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from iadsr.config.identity import PACKAGE
 from iadsr.config.run import load_run
 from iadsr.core.errors import DataError
-from iadsr.core.identity import PACKAGE
 from iadsr.plan import check_folders
 
 ADDRESS = "planted/paper/gru4rec/none/seed0"

@@ -20,7 +20,7 @@ try:
     from iadsr.core.errors import IadsrError
     from iadsr.machine.faults import explain
     from iadsr.core.files import value_digest, write_json
-    from iadsr.core.identity import source_digest, sources
+    from iadsr.config.identity import source_digest, sources
     from iadsr.core.tables import FINDINGS, STATISTICS
     from iadsr.machine.locks import release_stale_lock
     from iadsr.plan import announcement, check_folders, plan, shell_prefix

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from iadsr.config.identity import source_digest, sources
 from iadsr.config.parse import parse
 from iadsr.config.run import RunConfig, pick
 from iadsr.core.errors import ConfigError
-from iadsr.core.identity import source_digest, sources
 from iadsr.plan import outside_folders
 from tests.unit.config.test_run import FOLDER, RUN
 
@@ -118,7 +118,7 @@ def test_an_edit_of_the_module_changes_the_source_digest(own_module: Path, tmp_p
     before = source_digest(files)
     own_module.write_text(CODE.replace("0.5", "0.6"))
     source_digest.cache_clear()
-    from iadsr.core import identity
+    from iadsr.config import identity
 
     identity._syntax_digest.cache_clear()
     assert source_digest(files) != before

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from iadsr.core.identity import PACKAGE
+from iadsr.config.identity import PACKAGE
 from iadsr.machine import locks
 
 HOLD = """

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from iadsr.core import identity
+from iadsr.config import identity
 
 CODE = '''
 """Module."""
