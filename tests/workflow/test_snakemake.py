@@ -291,7 +291,7 @@ ANEW = {"evaluation": 1, "statistics": 1, "reporting": 1}
         (["iadsr/models/caser.py", "iadsr/models/released.py"], {}),
         (
             [
-                "iadsr/datasets/amazon.py",
+                "iadsr/datasets/table.py",
                 "iadsr/embeddings/llm2vec_encoder.py",
                 "workflow/config/datasets/planted.yaml",
             ],
