@@ -51,14 +51,25 @@ def schemas() -> dict[str, dict[str, Any]]:
 
 def fill_tables(text: str) -> str:
     """Write the keys' tables anew between `<!-- keys: NAME -->` and `<!-- end of keys -->`."""
+    return _TABLE.sub(lambda found: f"{found[1]}\n{key_tables(found[2])}\n{found[3]}", text)
+
+
+def key_tables(name: str) -> str:
+    """Markdown tables of a model's keys, or, for `method-*`, of every method's, each with its first line of words."""
     models = all_models()
-    return _TABLE.sub(lambda found: f"{found[1]}\n{key_table(models[found[2]])}\n{found[3]}", text)
+    if not name.endswith("*"):
+        return _table(models[name])
+    group = {key: model for key, model in models.items() if key.startswith(name[:-1])}
+    return "\n".join(f"`{key[len(name) - 1 :]}`: {_words(model)}\n\n{_table(model)}" for key, model in group.items())
 
 
-def key_table(model: type[BaseModel]) -> str:
-    """A Markdown table of a model's keys: default and meaning."""
+def _words(model: type[BaseModel]) -> str:
+    return " ".join((model.__doc__ or "").split("\n\n")[0].split())
+
+
+def _table(model: type[BaseModel]) -> str:
     rows = [f"| `{name}` | {_default(field)} | {_meaning(field)} |\n" for name, field in model.model_fields.items()]
-    return "".join(["| key | default | meaning |\n|---|---|---|\n", *rows])
+    return "".join(["| key | default | meaning |\n|---|---|---|\n", *rows]) if rows else "No options.\n"
 
 
 def _default(field: FieldInfo) -> str:

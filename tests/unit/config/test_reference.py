@@ -1,13 +1,14 @@
 """Schemas and the tables of keys are what `iadsr schemas` writes."""
 
+import re
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
-from pydantic import BaseModel
 
 from iadsr.cli import CONFIG_FOLDER, write_reference
 from iadsr.config.methods import load_method
-from iadsr.config.reference import all_models, fill_tables, key_table, schemas
+from iadsr.config.reference import all_models, fill_tables, schemas
 from iadsr.config.yaml_files import files_in, load_yaml
 
 README = (CONFIG_FOLDER / "README.md").read_text()
@@ -23,12 +24,11 @@ def test_tables_of_keys_are_in_step() -> None:
     assert fill_tables(README) == README, "run `iadsr schemas`"
 
 
-@pytest.mark.parametrize("name", all_models())
-def test_every_key_is_described_and_in_the_readme(name: str) -> None:
-    model: type[BaseModel] = all_models()[name]
-    assert all(field.description for field in model.model_fields.values())
-    if model.model_fields:
-        assert f"<!-- keys: {name} -->\n\n{key_table(model)}" in README
+def test_every_key_is_described_and_in_the_readme() -> None:
+    regions = re.findall(r"<!-- keys: (\S+) -->", README)
+    for name, model in all_models().items():
+        assert all(field.description for field in model.model_fields.values()), name
+        assert any(fnmatch(name, region) for region in regions), name
 
 
 @pytest.mark.parametrize("label", files_in(CONFIG_FOLDER / "methods"))
