@@ -1,37 +1,58 @@
-"""The examples of CONTRIBUTING.md train."""
+"""What CONTRIBUTING.md tells to add, a dataset, a method and a backbone, goes through every stage to the page."""
 
 import json
 import re
+import shutil
 from pathlib import Path
 
-import pytest
+import pandas as pd
 import yaml
-from typer.testing import CliRunner
 
-from iadsr import cli
+from tests.workflow.test_snakemake import ROOT, snakemake
 
-CONTRIBUTING = (Path(__file__).resolve().parents[2] / "CONTRIBUTING.md").read_text()
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 MODULES = dict(re.findall(r"^```python\n# my_package/(\w+)\.py\n(.*?)^```", CONTRIBUTING, re.MULTILINE | re.DOTALL))
+DATASET = {
+    "name": "songs",
+    "title": "Songs of nobody",
+    "files": [{"name": "plays.csv"}, {"name": "songs.json"}],
+    "tables": {
+        "interactions": {"file": "plays.csv", "user": "listener", "item": "song", "time": "day"},
+        "items": {"file": "songs.json", "type": "json", "item": "song", "title": "name"},
+    },
+    "text_note": "Made-up titles.",
+}
 
 
-def test_the_method_and_the_backbone_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "my_package").mkdir()
+def write_songs(folder: Path) -> None:
+    """Write raw files: 60 listeners walk through 40 songs in order, each from another one on."""
+    folder.mkdir()
+    plays = (f"u{user},s{(user + day) % 40},{day}\n" for user in range(60) for day in range(5 + user % 7))
+    (folder / "plays.csv").write_text("listener,song,day\n" + "".join(plays))
+    lines = (json.dumps({"song": f"s{song}", "name": f"Song number {song}"}) + "\n" for song in range(40))
+    (folder / "songs.json").write_text("".join(lines))
+
+
+def test_one_of_each_is_added_without_an_edit_elsewhere(tmp_path: Path) -> None:
+    checkout, folder = tmp_path / "checkout", tmp_path / "work"
+    for name in ("iadsr", "workflow", "report", "envs"):
+        shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy2(ROOT / "Snakefile", checkout)
+    (checkout / "workflow/config/datasets/songs.yaml").write_text(yaml.safe_dump(DATASET))
+    (folder / "my_package").mkdir(parents=True)
     for name, code in MODULES.items():
-        (tmp_path / "my_package" / f"{name}.py").write_text(code)
-    named = dict(re.findall(r"`(methods|backbones): (\[.*?\])`", CONTRIBUTING))
-    run = yaml.safe_load((cli.CONFIG_FOLDER / "smoke.yaml").read_text())
-    run |= {key: yaml.safe_load(names) for key, names in named.items()}
-    run |= {"results": str(tmp_path / "results"), "max_epochs": 1, "seeds": [0], "experiments": {}}
-    (tmp_path / "run.yaml").write_text(yaml.safe_dump(run))
-
-    def iadsr(*arguments: str) -> None:
-        done = CliRunner().invoke(cli.app, [*arguments, "--config", str(tmp_path / "run.yaml")], catch_exceptions=False)
-        assert done.exit_code == 0, done.output
-
-    iadsr("datasets", "--dataset", "planted")
-    iadsr("sequences", "--dataset", "planted")
-    address = f"planted/{run['protocols'][0]}/my_package.mean.RunningMean/my_package.rare.RareDrop/seed0"
-    iadsr("train", address)
-    record = json.loads((tmp_path / "results" / "runs" / address / "record.json").read_text())
-    assert record["status"] in ("done", "untrained"), record
+        (folder / "my_package" / f"{name}.py").write_text(code)
+    write_songs(folder / "raw files")
+    named = {key: yaml.safe_load(names) for key, names in re.findall(r"`(methods|backbones): (\[.*?\])`", CONTRIBUTING)}
+    run = yaml.safe_load((ROOT / "workflow/config/smoke.yaml").read_text())
+    run |= {"name": "additions", "datasets": ["songs"], "mirror": "raw files", "results": "results", "max_epochs": 2}
+    run |= {"protocols": ["strong"], **named}
+    (folder / "run.yaml").write_text(yaml.safe_dump(run))
+    done = snakemake(folder, "--configfile", "run.yaml", checkout=checkout)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    runs = pd.read_parquet(folder / "results/evaluation/runs.parquet")
+    assert set(runs["backbone"]) == {"gru4rec", "my_package.mean.RunningMean"}
+    assert set(runs["method"]) == {"none", "my_package.rare.RareDrop"}
+    assert set(runs["status"]) <= {"done", "untrained"}
+    page = (folder / "results/report/index.html").read_text()
+    assert "Songs of nobody" in page and "my_package.rare.RareDrop" in page
