@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from iadsr.config.datasets import DatasetSpec
+from iadsr.config.datasets import DATASET_PARTS, DatasetSpec
 from iadsr.config.encoders import ENCODERS
 from iadsr.config.grid import Sweep
 from iadsr.config.methods import MethodKeys
@@ -32,6 +32,7 @@ def all_models() -> dict[str, type[BaseModel]]:
         "settings": Settings,
         "method": MethodKeys,
         "dataset": DatasetSpec,
+        **{f"dataset-{part}": model for part, model in DATASET_PARTS.items()},
         **{f"encoder-{kind}": model for kind, model in ENCODERS.items()},
         **{f"method-{kind}": model for kind, model in known_methods().items()},
         **{f"backbone-{name}": model for name, model in known_backbones().items()},
@@ -46,7 +47,8 @@ def schemas() -> dict[str, dict[str, Any]]:
     for name in made:
         if name.startswith("method-"):
             made[name]["properties"] = {**keys, **made[name].get("properties", {})}
-    return {name: schema for name, schema in made.items() if name not in ("experiment", "sweep")}
+    parts = ("experiment", "sweep", *(f"dataset-{part}" for part in DATASET_PARTS))
+    return {name: schema for name, schema in made.items() if name not in parts}
 
 
 def fill_tables(text: str) -> str:
