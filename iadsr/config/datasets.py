@@ -119,7 +119,7 @@ class PlantedSpec(Strict):
         return self
 
 
-DATASET_PARTS = {
+DATASET_PARTS: dict[str, type[Strict]] = {
     "files": FileSpec,
     "files.wheel": WheelSource,
     "expected": Expected,
