@@ -52,6 +52,13 @@ class BackboneOptions(ModuleOptions):
         """
 
 
+class OwnBackboneOptions(BackboneOptions):
+    """No backbone: for methods that bring their own."""
+
+    name: ClassVar[str] = "own"
+    implementation: ClassVar[str] = "iadsr.models.backbone:no_backbone"
+
+
 class MethodOptions(ModuleOptions):
     """Options of a kind of method.
 
@@ -60,7 +67,7 @@ class MethodOptions(ModuleOptions):
     `scope: auto` is settled by the objective; `remove: pack` needs networks that mask padding.
 
     Attributes:
-        own_backbone: whether it brings its own backbone and runs beside no other.
+        own_backbone: whether it brings its own backbone: it then runs with the backbone `own`, and no other does.
     """
 
     own_backbone: ClassVar[bool] = False
@@ -93,6 +100,9 @@ class MethodOptions(ModuleOptions):
         Raises:
             ConfigError: the options contradict each other, the settings or the backbone.
         """
+        if self.own_backbone != (backbone == OwnBackboneOptions.name):
+            fault = "brings its own backbone: run it with" if self.own_backbone else "needs a backbone, other than"
+            raise ConfigError(f"method '{label}' {fault} `backbones: [own]`, in an experiment of its own")
         options = self.model_dump()
         if options.get("scope") == "auto":
             options["scope"] = scope_under(settings.objective)
@@ -152,7 +162,9 @@ def find_backbone(name: str, networks: Networks, where: str) -> type[BackboneOpt
     Raises:
         ConfigError: there is no such backbone.
     """
-    return _find(name, {**known_backbones(), **known_backbones(networks)}, BackboneOptions, "backbone", where)
+    known: dict[str, type[BackboneOptions]] = {OwnBackboneOptions.name: OwnBackboneOptions}
+    known |= {**known_backbones(), **known_backbones(networks)}
+    return _find(name, known, BackboneOptions, "backbone", where)
 
 
 def _find(

@@ -118,7 +118,9 @@ class RunConfig(Strict):
         "must exist before LLM2Vec is planned. Not needed with `--use-conda`",
     )
     protocols: Names = Field(description="names of files in protocols/; a table never mixes two of them")
-    backbones: Labels = Field(description="names of backbones, or `package.module:Class`")
+    backbones: Labels = Field(
+        description="names of backbones, `package.module:Class`, or `own`, for methods that bring theirs"
+    )
     methods: Labels = Field(description="names of files in methods/, or `package.module:Class`")
     sweeps: list[Sweep] = Field(default_factory=list, description="methods repeated with an option at several values")
     baseline: Label = Field("none", description="the method against which gains are given")

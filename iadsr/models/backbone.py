@@ -43,6 +43,11 @@ def build_backbone(
     return backbone
 
 
+def no_backbone(**_: Any) -> nn.Module:
+    """The backbone `own`, for methods that bring theirs and call none."""
+    return nn.Identity()
+
+
 class ItemTable(nn.Module):
     """Embeddings of items 1..n_items; index 0 pads and embeds to zero. Inputs and scores share the table.
 

@@ -28,6 +28,14 @@ class MyMethod:
     Options = MyOptions
 
 
+class AloneOptions(MethodOptions):
+    own_backbone = True
+
+
+class Alone:
+    Options = AloneOptions
+
+
 class Bare:
     pass
 
@@ -82,6 +90,16 @@ def test_a_backbone_takes_its_options_from_protocols(tmp_path: Path) -> None:
     assert (cell.backbone_options, cell.modules["models"]) == ({"width": 3}, BACKBONE)
     with pytest.raises(ConfigError, match=r"the release has no own_package\.mine\.MyBackbone"):
         run(backbones=[BACKBONE], methods=["none"], protocols=["released"]).cells(FOLDER)
+
+
+def test_a_method_with_a_backbone_of_its_own_runs_with_no_other() -> None:
+    alone = ["own_package.mine:Alone"]
+    (cell,) = run(backbones=["own"], methods=alone).cells(FOLDER)
+    assert (cell.backbone, cell.modules["models"]) == ("own", "backbone")
+    with pytest.raises(ConfigError, match="brings its own backbone: run it with"):
+        run(methods=alone).cells(FOLDER)
+    with pytest.raises(ConfigError, match="method 'none' needs a backbone"):
+        run(backbones=["own"], methods=["none"]).cells(FOLDER)
 
 
 @pytest.mark.parametrize(
