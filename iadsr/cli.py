@@ -15,8 +15,10 @@ from iadsr.config.cell import Cell
 from iadsr.config.datasets import PROSE, load_spec
 from iadsr.config.encoders import EncoderSpec, changed_options, embeddings_name, parse_encoder
 from iadsr.config.fields import Texts
+from iadsr.config.parse import check_known
 from iadsr.config.protocol import budget_pairs, load_protocol, load_tuned, resolve_settings
-from iadsr.config.run import TUNING_SEED, Experiment, RunConfig, distinct, known_datasets, load_run, pick
+from iadsr.config.run import TUNING_SEED, Experiment, RunConfig, distinct, load_run, pick
+from iadsr.config.yaml_files import files_in
 from iadsr.core.columns import BACKBONE, DATASET, ITEM, MAIN, METHOD, PROTOCOL, TEXT, TIMESTAMP, USER
 from iadsr.core.errors import ConfigError, IadsrError, one_line, suggest
 from iadsr.machine.faults import explain, is_out_of_memory
@@ -32,8 +34,7 @@ DEFAULT = CONFIG_FOLDER / "laptop.yaml"
 
 
 def _known_dataset(name: str) -> str:
-    if name not in known_datasets(CONFIG_FOLDER):
-        raise ConfigError(f"unknown dataset '{name}'; {suggest(name, known_datasets(CONFIG_FOLDER))}")
+    check_known(name, files_in(CONFIG_FOLDER / "datasets"), "dataset", "--dataset")
     return name
 
 

@@ -54,7 +54,7 @@ SHARED = {
 def sources(room: str, **choices: str) -> tuple[Path, ...]:
     """Source files that decide the outcome of a stage, sorted.
 
-    `choices` narrow rooms to what one job can reach: `models="gru4rec"` leaves out the other backbones. A choice
+    `choices` narrow rooms to what one job can reach: `models=...` leaves out the other backbones. A choice
     `module:Class` outside of this package adds its module's file, and leaves nothing out: it can import everything.
     """
     files: list[Path] = [PACKAGE / "cli.py"] if room == "reporting" else []  # it words the settings that a page shows

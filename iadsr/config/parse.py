@@ -32,16 +32,25 @@ def parse(model: type[ModelT], values: Mapping[str, Any], where: str, at: str = 
         raise ConfigError("\n".join(lines)) from None
 
 
-def parse_part(models: Sequence[type[BaseModel]], values: Mapping[str, Any], where: str, at: str = "") -> None:
+def parse_part(
+    models: Sequence[type[BaseModel]],
+    values: Mapping[str, Any],
+    where: str,
+    at: str = "",
+    allowed: Sequence[str] | None = None,
+) -> None:
     """Check some settings, each by itself, of one or several models; `at` is what leads to their keys.
+
+    Args:
+        allowed: the keys that may stand here, if not all.
 
     Raises:
         ConfigError: a key that no model has, or a wrong value; missing keys are fine.
     """
-    known = [name for model in models for name in model.model_fields]
+    known = [name for model in models for name in model.model_fields if allowed is None or name in allowed]
     lines = []
     for key, value in values.items():
-        model = next((model for model in models if key in model.model_fields), None)
+        model = next((model for model in models if key in known and key in model.model_fields), None)
         if model is None:
             lines.append(f"{where}: unknown key '{at}{key}', {suggest(str(key), known)}")
             continue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,9 @@ from iadsr.config.parse import check_known, parse, parse_part
 from iadsr.config.search import search_ranges
 from iadsr.config.settings import Settings
 from iadsr.config.yaml_files import files_in, load_yaml, merge
-from iadsr.core.errors import ConfigError, suggest
+from iadsr.core.errors import ConfigError
+
+Models = list[type[Strict]]
 
 
 class Protocol(Strict):
@@ -82,43 +84,32 @@ def _check_parts(own: Protocol, merged: Protocol, folder: Path, where: str) -> N
         check_known(name, search_ranges(Settings), "setting", f"{where}: searched")
     if merged.tuned is not None and not merged.searched:
         raise ConfigError(f"{where}: `tuned` needs `searched`: the settings that the search may vary")
-    parse_part([Settings], own.settings, where, "settings.")
-    for backbone, values in own.backbones.items():
-        options = find_backbone(backbone, _networks(_merged(merged, backbone, "")), f"{where}: backbones")
-        parse_part([Settings, options], values, where, f"backbones.{backbone}.")
-    for key, values in own.datasets.items():
-        dataset, both, backbone = key.partition("/")
-        check_known(dataset, files_in(folder / "datasets"), "dataset", f"{where}: datasets")
-        models: list[type[Strict]] = [Settings]
-        if both:
-            networks = _networks(_merged(merged, backbone, dataset))
-            models.append(find_backbone(backbone, networks, f"{where}: datasets.{key}"))
-        parse_part(models, values, where, f"datasets.{key}.")
-    for kind, values in own.methods.items():
-        parse_part([find_method(kind, f"{where}: methods")], values, where, f"methods.{kind}.")
-    if "tuned" not in own.model_fields_set and merged.tuned is not None:
-        _check_overridden(own, merged, where)
-
-
-def _check_overridden(own: Protocol, merged: Protocol, where: str) -> None:
-    """Refuse values of a file that the tuned values which it inherits would override in silence.
-
-    Raises:
-        ConfigError: naming the keys.
-    """
-    parts = {"settings": own.settings, **_below("backbones", own.backbones), **_below("datasets", own.datasets)}
-    names = {f"{at}.{name}" for at, values in parts.items() for name in values if name in merged.searched}
-    for kind, values in own.methods.items():
-        names |= {f"methods.{kind}.{name}" for name in values if name in search_ranges(find_method(kind, where))}
-    if names:
+    overridden: list[str] = []
+    for at, values, models in _parts(own, merged, folder, where):
+        parse_part(models, values, where, f"{at}.")
+        searched = merged.searched if Settings in models else search_ranges(models[0])
+        overridden += [f"{at}.{name}" for name in values if name in searched]
+    if overridden and merged.tuned is not None and "tuned" not in own.model_fields_set:
         raise ConfigError(
-            f"{where}: {', '.join(sorted(names))}: the tuned values of '{merged.tuned}', inherited from "
+            f"{where}: {', '.join(sorted(overridden))}: the tuned values of '{merged.tuned}', inherited from "
             f"'{own.extends}', would win; add `tuned: null` to train with this file's"
         )
 
 
-def _below(at: str, parts: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    return {f"{at}.{key}": values for key, values in parts.items()}
+def _parts(own: Protocol, merged: Protocol, folder: Path, where: str) -> Iterator[tuple[str, dict[str, Any], Models]]:
+    """Yield the place of each part of a protocol, what stands there, and the models of its keys."""
+    yield "settings", own.settings, [Settings]
+    for backbone, values in own.backbones.items():
+        options = find_backbone(backbone, _networks(_merged(merged, backbone, "")), f"{where}: backbones")
+        yield f"backbones.{backbone}", values, [Settings, options]
+    for key, values in own.datasets.items():
+        dataset, both, backbone = key.partition("/")
+        check_known(dataset, files_in(folder / "datasets"), "dataset", f"{where}: datasets")
+        networks = _networks(_merged(merged, backbone, dataset))
+        models = [find_backbone(backbone, networks, f"{where}: datasets.{key}")] if both else []
+        yield f"datasets.{key}", values, [Settings, *models]
+    for kind, values in own.methods.items():
+        yield f"methods.{kind}", values, [find_method(kind, f"{where}: methods")]
 
 
 def _merged(protocol: Protocol, backbone: str, dataset: str) -> dict[str, Any]:
@@ -186,11 +177,7 @@ def load_tuned(folder: Path, dataset: str, protocol: Protocol) -> dict[str, dict
         if not isinstance(values, dict):
             raise ConfigError(f"{path}: {key} must hold a mapping of keys to values")
         model = load_method(folder, label).model
-        known = [*protocol.searched, *search_ranges(model)]
-        for name in values:
-            if name not in known:
-                raise ConfigError(f"{path}: unknown key '{key}.{name}', {suggest(str(name), known)}")
-        parse_part([Settings, model], values, str(path), f"{key}.")
+        parse_part([Settings, model], values, str(path), f"{key}.", [*protocol.searched, *search_ranges(model)])
     return entries
 
 

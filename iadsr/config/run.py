@@ -281,11 +281,6 @@ def distinct(grids: Mapping[str, Sequence[Cell]]) -> list[Cell]:
     return list({cell.address: cell for grid in grids.values() for cell in grid}.values())
 
 
-def known_datasets(folder: Path) -> list[str]:
-    """Names of the files in datasets/; `folder` is `workflow/config`."""
-    return list(files_in(folder / "datasets"))
-
-
 def backbone_alone(cell: Cell, searches: Iterable[Cell]) -> Cell | None:
     """The search of `none` from which that of another method with the same backbone starts, if there is one."""
     wanted = cell.model_copy(update={"method": "none"}).folder

@@ -19,9 +19,7 @@ LOST = (UNTRAINED, DIVERGED, FAILED)
 STATUSES = (DONE, *LOST)
 
 # ranks.parquet
-TARGET = "target"
-TARGET_TRAIN_COUNT = "target_train_count"
-HISTORY_LENGTH = "history_length"
+TARGET, TARGET_TRAIN_COUNT, HISTORY_LENGTH = "target", "target_train_count", "history_length"
 RANKINGS = ("excluded", "kept")  # history excluded from the ranking, or kept in it
 TOP_K = 20  # length of the stored recommendation lists
 
@@ -42,12 +40,7 @@ def top_column(ranking: str) -> str:
 
 
 # a run's address, in path order
-DATASET = "dataset"
-PROTOCOL = "protocol"
-BACKBONE = "backbone"
-METHOD = "method"
-SEED = "seed"
-ADDRESS = (DATASET, PROTOCOL, BACKBONE, METHOD, SEED)
+ADDRESS = DATASET, PROTOCOL, BACKBONE, METHOD, SEED = ("dataset", "protocol", "backbone", "method", "seed")
 
 # the run file's own grid among its experiments
 EXPERIMENT, MAIN = "experiment", "main"

@@ -16,10 +16,7 @@ class ConfigError(IadsrError):
 
 
 class DataError(IadsrError):
-    """A data file is missing, damaged, or not what its configuration says it is.
-
-    `path` is the file at fault, None where it could be any of several.
-    """
+    """The data file `path` (None: one of several) is missing, damaged, or not what its configuration says it is."""
 
     def __init__(self, message: str, path: Path | None = None) -> None:
         super().__init__(message)

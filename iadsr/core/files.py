@@ -22,9 +22,7 @@ _OF_CONTENT = (None, errno.EINVAL, errno.EOVERFLOW)
 
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary sibling of `path` to write to.
-
-    It takes `path`'s place when the block succeeds, once its bytes are on the disk.
+    """Yield a temporary sibling of `path` to write to; once written and on the disk, it takes `path`'s place.
 
     Raises:
         OSError: naming `path`, where the system refuses to write (a full disk, a read-only folder).
@@ -63,10 +61,7 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def check_writable(folder: Path) -> None:
-    """Raise OSError, naming the folder, unless a file of a few bytes can be written in it.
-
-    A folder that does not exist yet is not made: its nearest parent is tried.
-    """
+    """Raise OSError, naming the folder, unless a file can be written in it, or in its nearest parent that exists."""
     while not folder.exists():
         folder = folder.parent
     try:
@@ -87,11 +82,7 @@ def _flush(path: Path) -> None:
 
 
 def set_aside(path: Path) -> Path:
-    """Rename a damaged file to `<name>.damaged`, so that it can be inspected but is never read again.
-
-    Returns:
-        The new path; an earlier file of that name is replaced.
-    """
+    """Rename a damaged file to `<name>.damaged`, so that it can be inspected but is never read again."""
     aside = path.with_name(f"{path.name}.damaged")
     os.replace(path, aside)
     return aside
@@ -143,11 +134,7 @@ def reading(path: str | Path, remedy: str | None = None) -> Iterator[None]:
 
 
 def read_json(path: str | Path, needs: Mapping[str, type | UnionType] | None = None, remedy: str | None = None) -> Any:
-    """Read the value stored in a JSON file.
-
-    Args:
-        needs: if given, the value must be an object that has these keys, with values of these types.
-        remedy: see `reading`.
+    """Read a JSON file; with `needs`, an object that must have these keys, with values of these types.
 
     Raises:
         DataError: see `reading`.

@@ -1,6 +1,7 @@
 """The rooms import only what `ALLOWED` says, and the workflow's source lists follow from it."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -97,3 +98,14 @@ def test_the_workflow_needs_no_table_library(module: str) -> None:
     """A Snakemake of the user's own, without pandas, must be able to read the workflow."""
     code = f"import sys, iadsr.{module}; sys.exit('pandas' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("room", ["core", "machine", "config", "formats"])
+def test_rooms_below_know_no_method_no_backbone_and_no_defect(room: str) -> None:
+    names = "|".join([*known_backbones(), *(set(known_methods()) - {"none", "iadsr"}), r"R\d+"])
+    for path in (PACKAGE / room).glob("*.py"):
+        assert not re.search(rf"\b({names})\b", path.read_text()), path
+
+
+def test_core_is_small() -> None:
+    assert sum(len(path.read_text().splitlines()) for path in (PACKAGE / "core").glob("*.py")) <= 300
