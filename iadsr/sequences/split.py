@@ -17,6 +17,7 @@ from iadsr.core.files import atomic_path, reading
 Stage = Literal["validation", "test"]
 HELD_OUT = {"validation": 2, "test": 1}  # the stage's target, counted from the end of a history
 LAST_TRAINED = 3  # the last training target, counted alike
+_STORED = ("items", "offsets", "users", "n_items", "noise", "times")
 Ints = npt.NDArray[np.int64]
 
 
@@ -133,18 +134,9 @@ def hide_test(sequences: Sequences) -> Sequences:
 
 def save_sequences(path: Path, sequences: Sequences) -> None:
     """Write sequences as .npz, atomically."""
-    arrays: dict[str, npt.NDArray[Any]] = {
-        "items": sequences.items,
-        "offsets": sequences.offsets,
-        "users": sequences.users,
-        "n_items": np.asarray(sequences.n_items),
-    }
-    for name in ("noise", "times"):
-        array = getattr(sequences, name)
-        if array is not None:
-            arrays[name] = array
+    arrays = {name: value for name in _STORED if (value := getattr(sequences, name)) is not None}
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
-        np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]  # its stub takes names for flags
+        np.savez_compressed(stream, **arrays)
 
 
 def load_sequences(path: Path) -> Sequences:
@@ -154,14 +146,8 @@ def load_sequences(path: Path) -> Sequences:
         DataError: the file is missing, damaged, or does not hold sequences.
     """
     with reading(path), np.load(path, allow_pickle=False) as stored:
-        sequences = Sequences(
-            items=stored["items"],
-            offsets=stored["offsets"],
-            users=stored["users"],
-            n_items=int(stored["n_items"]),
-            noise=stored["noise"] if "noise" in stored else None,
-            times=stored["times"] if "times" in stored else None,
-        )
+        arrays = {name: stored[name] for name in _STORED if name in stored}
+        sequences = Sequences(**{**arrays, "n_items": int(stored["n_items"])})
         _check(sequences)
         return sequences
 
