@@ -22,7 +22,7 @@ from iadsr.config.datasets import TableSpec, TablesSpec
 from iadsr.core.columns import ITEM, TIMESTAMP, USER
 from iadsr.core.errors import DataError, one_line
 from iadsr.core.files import reading
-from iadsr.datasets.raw import LONGEST_LINE, REMEDY, most_bytes, open_raw, read_lines, read_raw
+from iadsr.datasets.raw import LONGEST_LINE, REMEDY, read_lines, read_raw
 
 _SEPARATOR = "\x1f"  # stands in for separators of several characters, which the CSV reader does not know
 _ARROW = {str: pa.string(), int: pa.int64(), float: pa.float64(), type(None): pa.string()}
@@ -104,24 +104,17 @@ def _read_json(path: Path, spec: TableSpec, columns: list[str], wanted: Containe
 
     The first line says which of them are numbers.
     """
-    first = json.loads(next((line for line in read_lines(path, spec.member, spec.encoding) if line.strip()), ""))
+    data = read_raw(path, spec.member)
+    first = json.loads(next((line for line in io.BytesIO(data) if line.strip()), b""))
     kinds = {name: type(first.get(name)) for name in columns} if isinstance(first, dict) else {}
-    if not kinds or not set(kinds.values()) <= _ARROW.keys():
+    if not kinds or not set(kinds.values()) <= set(_ARROW):
         raise ValueError(f"line 1 is no JSON object with texts or numbers in {', '.join(columns)}")
     schema = pa.schema([(name, _ARROW[kind]) for name, kind in kinds.items()])
-    limit = most_bytes(path)
-    batches: list[pa.RecordBatch] = []
-    packed = path.suffix == ".gz"  # half the time of Python's gzip
-    with pa.input_stream(str(path), compression="gzip") if packed else open_raw(path, spec.member) as stream:
-        for batch in arrow_json.open_json(
-            stream,
-            read_options=arrow_json.ReadOptions(use_threads=False, block_size=LONGEST_LINE),
-            parse_options=arrow_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
-        ):
-            batches.append(batch)
-            if len(batches) > 1 + limit // LONGEST_LINE:
-                raise ValueError(f"it unpacks to more than {limit} bytes")
-    return pa.Table.from_batches(batches, schema=schema)
+    return arrow_json.read_json(
+        io.BytesIO(data),
+        arrow_json.ReadOptions(use_threads=False, block_size=LONGEST_LINE),
+        arrow_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
+    )
 
 
 def _read_literals(path: Path, spec: TableSpec, columns: list[str], wanted: Container[str] | None) -> pa.Table:
