@@ -25,9 +25,8 @@ class Cell(Strict):
     settings: Settings
     backbone_options: dict[str, Any]
     method_options: dict[str, Any]
-    encoder: dict[str, Any] | None = Field(
-        description="every option of the text encoder; none where the method reads no text"
-    )
+    encoder: dict[str, Any] | None
+    """every option of the text encoder; none where the method reads no text"""
     texts: Texts = Field("names", description="what the encoder reads")
     warm_start: bool = Field(False, description="train the backbone alone first")
     tuned: str | None = Field(None, description="the method whose tuned values it has, if any")

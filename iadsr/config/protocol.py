@@ -25,29 +25,20 @@ class Protocol(Strict):
 
     name: Name = Field(description="its file's name")
     description: str = Field(description="one sentence for the report")
-    extends: Name | None = Field(
-        None, description="a protocol whose file this one changes, key by key; it inherits `tuned` and `searched` too"
-    )
+    extends: Name | None = None
+    """a protocol whose file this one changes, key by key; it inherits `tuned` and `searched` too"""
     settings: dict[str, Any] = Field(default_factory=dict, description="settings of every cell")
-    backbones: dict[Key, dict[str, Any]] = Field(
-        default_factory=dict, description="by backbone: its options, and settings that override those above"
-    )
-    datasets: dict[Key, dict[str, Any]] = Field(
-        default_factory=dict,
-        description="by dataset, then by `dataset/backbone`: settings and options that override those above",
-    )
-    methods: dict[Key, dict[str, Any]] = Field(
-        default_factory=dict, description="by kind of method: options that hold where a method's file leaves them out"
-    )
-    tuned: Name | None = Field(
-        None,
-        description="a set of tuned values, `tuned/<dataset>/<set>.yaml`, which win over this file's. A protocol that "
-        "inherits a set and gives a searched value itself must say `tuned: null`, or the tuned value would "
-        "win unseen",
-    )
-    searched: list[str] = Field(
-        default_factory=list, description="settings that the stage `tuning` varies; all others are fixed"
-    )
+    backbones: dict[Key, dict[str, Any]] = Field(default_factory=dict)
+    """by backbone: its options, and settings that override those above"""
+    datasets: dict[Key, dict[str, Any]] = Field(default_factory=dict)
+    """by dataset, then by `dataset/backbone`: settings and options that override those above"""
+    methods: dict[Key, dict[str, Any]] = Field(default_factory=dict)
+    """by kind of method: options that hold where a method's file leaves them out"""
+    tuned: Name | None = None
+    """a set of tuned values, `tuned/<dataset>/<set>.yaml`, which win over this file's. A protocol that inherits a set
+    and gives a searched value itself must say `tuned: null`, or the tuned value would win unseen"""
+    searched: list[str] = Field(default_factory=list)
+    """settings that the stage `tuning` varies; all others are fixed"""
 
 
 def load_protocol(folder: Path, name: str) -> Protocol:

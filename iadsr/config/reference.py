@@ -82,7 +82,7 @@ def _default(field: FieldInfo) -> str:
 
 
 def _meaning(field: FieldInfo) -> str:
-    text = str(field.description).replace("|", "\\|")
+    text = " ".join(str(field.description).split()).replace("|", "\\|")
     search = next((entry for entry in field.metadata if isinstance(entry, Search)), None)
     if search is None:
         return text

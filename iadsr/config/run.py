@@ -58,12 +58,10 @@ class Experiment(Strict):
 
     title: str = Field(description="heading in the report")
     question: str = Field(description="what it asks, in one sentence")
-    view: Literal["table", "sweep", "ladder", "spread", "budget"] = Field(
-        "table",
-        description="table: methods against the baseline; sweep: against the option's value; ladder: protocols in "
-        "order; spread: over protocols that differ in nothing but chance; budget: protocols beside those that extend "
-        "them with a larger `budget`",
-    )
+    view: Literal["table", "sweep", "ladder", "spread", "budget"] = "table"
+    """table: methods against the baseline; sweep: against the option's value; ladder: protocols in order; spread: over
+    protocols that differ in nothing but chance; budget: protocols beside those that extend them with a larger
+    `budget`"""
     baseline: Label = Field("none", description="the method against which gains are given")
     compare: list[Pair] | None = Field(None, description=_PAIRS)
     datasets: Names | None = Field(None, description="as in the run file")
@@ -87,56 +85,37 @@ class RunConfig(Strict):
 
     name: Name = Field(description="by custom its file's name")
     description: str = Field(description="what this run covers, in one sentence for the start and the report")
-    results: Folder = Field(
-        "results",
-        description="folder of everything that is generated; `~` is your home. Not one of the project's own, such "
-        "as `report`. Runs with folders of their own never overwrite another's report",
-    )
-    mirror: HomePath | None = Field(
-        None,
-        description="folder or http address that is searched for dataset files before the network; the variable "
-        "`IADSR_MIRROR` wins",
-    )
-    device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto",
-        description="where networks run; `auto`: CUDA if there is any. Under `cuda` every job with a network asks for "
-        "one GPU (`--resources gpu=N` says how many there are; a cluster then gives it one), under `auto` "
-        "only LLM2Vec's do",
-    )
-    threads: int = Field(
-        1,
-        ge=1,
-        le=1024,
-        description="CPU threads of one training job; a change retrains. Many small jobs side by side use a machine "
-        "better than one wide job",
-    )
+    results: Folder = "results"
+    """folder of everything that is generated; `~` is your home. Not one of the project's own, such as `report`. Runs
+    with folders of their own never overwrite another's report"""
+    mirror: HomePath | None = None
+    """folder or http address that is searched for dataset files before the network; the variable `IADSR_MIRROR` wins"""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """where networks run; `auto`: CUDA if there is any. Under `cuda` every job with a network asks for one GPU
+    (`--resources gpu=N` says how many there are; a cluster then gives it one), under `auto` only LLM2Vec's do"""
+    threads: int = Field(1, ge=1, le=1024)
+    """CPU threads of one training job; a change retrains. Many small jobs side by side use a machine better than one
+    wide job"""
     datasets: Names = Field(description="names of files in datasets/")
     encoder: Encoder = Field(description="the text encoder: `kind` and that encoder's options")
-    llm2vec_python: HomePath | None = Field(
-        None,
-        description="a Python with the llm2vec package, e.g. `.venv-llm2vec/bin/python` from `make setup-llm2vec`; it "
-        "must exist before LLM2Vec is planned. Not needed with `--use-conda`",
-    )
+    llm2vec_python: HomePath | None = None
+    """a Python with the llm2vec package, e.g. `.venv-llm2vec/bin/python` from `make setup-llm2vec`; it must exist
+    before LLM2Vec is planned. Not needed with `--use-conda`"""
     protocols: Names = Field(description="names of files in protocols/; a table never mixes two of them")
-    backbones: Labels = Field(
-        description="names of backbones, `package.module:Class`, or `own`, for methods that bring theirs"
-    )
+    backbones: Labels
+    """names of backbones, `package.module:Class`, or `own`, for methods that bring theirs"""
     methods: Labels = Field(description="names of files in methods/, or `package.module:Class`")
     sweeps: list[Sweep] = Field(default_factory=list, description="methods repeated with an option at several values")
     baseline: Label = Field("none", description="the method against which gains are given")
     compare: list[Pair] | None = Field(None, description=_PAIRS)
     seeds: Seeds = Field(description="whole numbers from 0; one training run for each")
-    max_epochs: Epochs | None = Field(
-        None,
-        description="an upper limit for every protocol, for quick trials; such results are under-trained and say so in "
-        "their records",
-    )
-    trials: int = Field(
-        20, ge=1, le=10**4, description="trials of each search of the stage `tuning`, the same number for every method"
-    )
-    experiments: dict[Name, Experiment] = Field(
-        default_factory=dict, description="further grids, by name. Runs that several grids name are trained once"
-    )
+    max_epochs: Epochs | None = None
+    """an upper limit for every protocol, for quick trials; such results are under-trained and say so in their
+    records"""
+    trials: int = Field(20, ge=1, le=10**4)
+    """trials of each search of the stage `tuning`, the same number for every method"""
+    experiments: dict[Name, Experiment] = Field(default_factory=dict)
+    """further grids, by name. Runs that several grids name are trained once"""
 
     _origin: str = PrivateAttr("")
 

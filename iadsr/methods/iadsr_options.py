@@ -38,105 +38,67 @@ class IADSROptions(MethodOptions):
     name: ClassVar[str] = "iadsr"
     implementation: ClassVar[str] = "iadsr.methods.iadsr_choices:build"
 
-    variant: Literal["paper", "released"] = Field(
-        "paper",
-        description="`released`: defects R1-R5, with SASRec and Caser R6, with Caser R7 and no alignment, and "
-        "`equal_negatives`; R8-R10 are the protocol's, R11 is named in `defects`",
-    )
-    defects: Annotated[tuple[Defect, ...], AfterValidator(check_distinct)] = Field(
-        (),
-        strict=False,
-        description="defects beyond the variant's own; one name or a list. R8, R9 and R10 are the settings `bounded`, "
-        "`rank_padding` and `stopping` of this method's runs alone; R5 needs R1 or objective `last`, R7 Caser, R11 "
-        "objective `last` or `prefix` and scope `sequence`",
-    )
-    repaired: Annotated[tuple[Defect, ...], AfterValidator(check_distinct)] = Field(
-        (), strict=False, description="defects of variant or protocol that are mended here; one name or a list"
-    )
-    theta: float = Field(
-        -0.9, ge=-2, le=2, description="gate: a sequence is denoised only if cos(semantic, collaborative) > theta"
-    )
+    variant: Literal["paper", "released"] = "paper"
+    """`released`: defects R1-R5, with SASRec and Caser R6, with Caser R7 and no alignment, and `equal_negatives`;
+    R8-R10 are the protocol's, R11 is named in `defects`"""
+    defects: Annotated[tuple[Defect, ...], AfterValidator(check_distinct)] = Field((), strict=False)
+    """defects beyond the variant's own; one name or a list. R8, R9 and R10 are the settings `bounded`, `rank_padding`
+    and `stopping` of this method's runs alone; R5 needs R1 or objective `last`, R7 Caser, R11 objective `last` or
+    `prefix` and scope `sequence`"""
+    repaired: Annotated[tuple[Defect, ...], AfterValidator(check_distinct)] = Field((), strict=False)
+    """defects of variant or protocol that are mended here; one name or a list"""
+    theta: float = Field(-0.9, ge=-2, le=2)
+    """gate: a sequence is denoised only if cos(semantic, collaborative) > theta"""
     temperature: Annotated[Temperature, Search(0.2, 5, log=True)] = Field(1.0, description="of the Gumbel-sigmoid")
     alignment: Annotated[Weight, Search(0.01, 1, log=True)] = Field(1.0, description="weight of the two InfoNCE terms")
     alignment_temperature: Annotated[Temperature, Search(0.05, 1, log=True)] = Field(0.1, description="of InfoNCE")
-    alignment_rows: int = Field(
-        512,
-        ge=2,
-        le=2**20,
-        description="at most so many rows, drawn at random, enter an InfoNCE term, whose cost is quadratic in them",
-    )
-    long_rows: Literal["sequence", "position"] = Field(
-        "sequence",
-        description="rows of the long InfoNCE term under scope `causal`: each sequence's last position, as everywhere "
-        "else, or every drawn `position`",
-    )
-    equal_negatives: bool = Field(
-        False,
-        description="negatives of an InfoNCE row may be the very same item (short) or user (long), as released; "
-        "otherwise these rows are left out of its denominator",
-    )
-    reconstruction: Annotated[Weight, Search(0.001, 0.3, log=True)] = Field(
-        1.0, description="weight of the reconstruction term"
-    )
-    reconstruction_error: Literal["relative", "squared"] = Field(
-        "relative",
-        description="squared error over the mean square of what is reconstructed, so that the weight means the same at "
-        "any scale (our embeddings start with a standard deviation of 0.02, the release's with 1); or as it is, "
-        "`squared`, as released",
-    )
-    mask: Literal["hard", "soft", "random", "none"] = Field(
-        "hard",
-        description="0/1 samples (`hard`), the `soft` samples behind them, as many dropped by chance (`random`, a "
-        "control), or no mask at all: auxiliary losses only (`none`)",
-    )
-    match: Label | None = Field(
-        None,
-        description="with `mask: random`: the method whose keep rates are copied, epoch by epoch and at test time; "
-        "not set: the rates at which its own scores would keep",
-    )
-    remove: Annotated[Remove, Search(choices=("zero", "pack"))] = Field(
-        "zero",
-        description="what becomes of a dropped input: its embedding is zeroed and keeps its place (in SASRec a "
-        "position embedding remains), or the inputs behind it move up (`pack`)",
-    )
-    semantic: bool = Field(
-        True,
-        description="`false`: no text, gate or alignment; the score is the cosine of the two collaborative interests",
-    )
-    interest_text: Literal["items", "prefixes"] = Field(
-        "items",
-        description="semantic interests from the vectors of single item names; or, `prefixes`, as in the recovered "
-        "script: the short one at t from the first t names of the user's history joined by “, ”, the long one from all "
-        "names up to the last input. See “Joined names”. Needs data without `injected_noise` and `tie_break`",
-    )
+    alignment_rows: int = Field(512, ge=2, le=2**20)
+    """at most so many rows, drawn at random, enter an InfoNCE term, whose cost is quadratic in them"""
+    long_rows: Literal["sequence", "position"] = "sequence"
+    """rows of the long InfoNCE term under scope `causal`: each sequence's last position, as everywhere else, or every
+    drawn `position`"""
+    equal_negatives: bool = False
+    """negatives of an InfoNCE row may be the very same item (short) or user (long), as released; otherwise these rows
+    are left out of its denominator"""
+    reconstruction: Annotated[Weight, Search(0.001, 0.3, log=True)] = 1.0
+    """weight of the reconstruction term"""
+    reconstruction_error: Literal["relative", "squared"] = "relative"
+    """squared error over the mean square of what is reconstructed, so that the weight means the same at any scale (our
+    embeddings start with a standard deviation of 0.02, the release's with 1); or as it is, `squared`, as released"""
+    mask: Literal["hard", "soft", "random", "none"] = "hard"
+    """0/1 samples (`hard`), the `soft` samples behind them, as many dropped by chance (`random`, a control), or no mask
+    at all: auxiliary losses only (`none`)"""
+    match: Label | None = None
+    """with `mask: random`: the method whose keep rates are copied, epoch by epoch and at test time; not set: the rates
+    at which its own scores would keep"""
+    remove: Annotated[Remove, Search(choices=("zero", "pack"))] = "zero"
+    """what becomes of a dropped input: its embedding is zeroed and keeps its place (in SASRec a position embedding
+    remains), or the inputs behind it move up (`pack`)"""
+    semantic: bool = True
+    """`false`: no text, gate or alignment; the score is the cosine of the two collaborative interests"""
+    interest_text: Literal["items", "prefixes"] = "items"
+    """semantic interests from the vectors of single item names; or, `prefixes`, as in the recovered script: the short
+    one at t from the first t names of the user's history joined by “, ”, the long one from all names up to the last
+    input. See “Joined names”. Needs data without `injected_noise` and `tie_break`"""
     threshold: Annotated[
         Literal["zero", "mean", "quantile", "learned"], Search(choices=("zero", "mean", "quantile"))
-    ] = Field(
-        "zero", description="what a score must exceed: 0, the input's mean score, a quantile of it, or a learned bias"
-    )
-    quantile: Annotated[float, Search(0.05, 0.5)] = Field(
-        0.1, gt=0, lt=1, description="of the input's scores; needs `threshold: quantile`"
-    )
-    short: Literal["item", "window"] = Field(
-        "item", description="semantic short interest: of the item, or of a `window` of the last five"
-    )
+    ] = "zero"
+    """what a score must exceed: 0, the input's mean score, a quantile of it, or a learned bias"""
+    quantile: Annotated[float, Search(0.05, 0.5)] = Field(0.1, gt=0, lt=1)
+    """of the input's scores; needs `threshold: quantile`"""
+    short: Literal["item", "window"] = "item"
+    """semantic short interest: of the item, or of a `window` of the last five"""
     long: Literal["mean", "max"] = Field("mean", description="how items' texts make up the semantic long interest")
     shared_projection: bool = Field(False, description="one projection of the text for short and long interests")
-    warm_start: bool = Field(
-        False,
-        description="two stages, as the paper tells it: the backbone alone until it stops, then the whole; `false`: "
-        "all at once, as released",
-    )
-    texts: Texts = Field(
-        "names",
-        description="what the encoder reads: item names, names shuffled between items, random words, or nothing",
-    )
+    warm_start: bool = False
+    """two stages, as the paper tells it: the backbone alone until it stops, then the whole; `false`: all at once, as
+    released"""
+    texts: Texts = "names"
+    """what the encoder reads: item names, names shuffled between items, random words, or nothing"""
     encoder: Encoder | None = Field(None, description="a text encoder other than the run file's")
-    scope: Literal["auto", "sequence", "causal"] = Field(
-        "auto",
-        description="interests over the whole input (`sequence`), or over the items so far (`causal`); `auto`: "
-        "`causal` under objective `all`",
-    )
+    scope: Literal["auto", "sequence", "causal"] = "auto"
+    """interests over the whole input (`sequence`), or over the items so far (`causal`); `auto`: `causal` under
+    objective `all`"""
 
     @field_validator("defects", "repaired", mode="before")
     @classmethod

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
-from pydantic import Field
-
 from iadsr.config.fields import Label, Remove
 from iadsr.config.options import MethodOptions
 from iadsr.config.search import Search
@@ -17,12 +15,8 @@ class RandomDropOptions(MethodOptions):
     name: ClassVar[str] = "random_drop"
     implementation: ClassVar[str] = "iadsr.methods.random_drop:RandomDrop"
 
-    match: Label = Field(
-        "iadsr",
-        description="the method whose keep rates are copied, epoch by epoch and at test time, with the same seed",
-    )
-    remove: Annotated[Remove, Search(choices=("zero", "pack"))] = Field(
-        "zero",
-        description="what becomes of a dropped input: its embedding is zeroed and keeps its place (`zero`), or the "
-        "inputs behind it move up (`pack`)",
-    )
+    match: Label = "iadsr"
+    """the method whose keep rates are copied, epoch by epoch and at test time, with the same seed"""
+    remove: Annotated[Remove, Search(choices=("zero", "pack"))] = "zero"
+    """what becomes of a dropped input: its embedding is zeroed and keeps its place (`zero`), or the inputs behind it
+    move up (`pack`)"""

@@ -24,9 +24,8 @@ class CaserOptions(BackboneOptions):
     window: Width = Field(5, description="how many recent items a position sees")
     horizontal: Width = Field(16, description="horizontal filters for each height 1..window")
     vertical: Width = Field(4, description="vertical filters")
-    user_embedding: bool = Field(
-        False, description="the output layer reads a user embedding, as published; otherwise the last item's embedding"
-    )
+    user_embedding: bool = False
+    """the output layer reads a user embedding, as published; otherwise the last item's embedding"""
 
     def check(self, settings: Settings, where: str) -> None:
         """See `BackboneOptions`."""

@@ -22,14 +22,11 @@ class SASRecOptions(BackboneOptions):
     layers: Layers = Field(2, description="attention blocks")
     heads: Width = Field(2, description="attention heads; must divide the dimension")
     inner: Width = Field(256, description="width inside the position-wise network")
-    norm: Literal["post", "pre"] = Field(
-        "post",
-        description="layer norm after each residual connection, or before each sub-layer (`pre`, as published)",
-    )
+    norm: Literal["post", "pre"] = "post"
+    """layer norm after each residual connection, or before each sub-layer (`pre`, as published)"""
     activation: Literal["gelu", "relu"] = Field("gelu", description="of the position-wise network; `relu` as published")
-    attention_dropout: float = Field(
-        0.0, ge=0, lt=1, description="on the attention weights; as published, that of `dropout`"
-    )
+    attention_dropout: float = Field(0.0, ge=0, lt=1)
+    """on the attention weights; as published, that of `dropout`"""
 
     def check(self, settings: Settings, where: str) -> None:
         """See `BackboneOptions`."""
