@@ -12,13 +12,11 @@ from typing import Annotated, NoReturn
 import typer
 
 from iadsr.config.cell import Cell
-from iadsr.config.datasets import PROSE, load_spec
+from iadsr.config.datasets import PROSE, dataset_file, load_spec
 from iadsr.config.encoders import EncoderSpec, changed_options, embeddings_name, parse_encoder
 from iadsr.config.fields import Texts
-from iadsr.config.parse import check_known
 from iadsr.config.protocol import budget_pairs, load_protocol, load_tuned, resolve_settings
 from iadsr.config.run import TUNING_SEED, Experiment, RunConfig, distinct, load_run, pick
-from iadsr.config.yaml_files import files_in
 from iadsr.core.columns import BACKBONE, DATASET, ITEM, MAIN, METHOD, PROTOCOL, TEXT, TIMESTAMP, USER
 from iadsr.core.errors import ConfigError, IadsrError, one_line, suggest
 from iadsr.machine.faults import explain, is_out_of_memory
@@ -34,12 +32,13 @@ DEFAULT = CONFIG_FOLDER / "laptop.yaml"
 
 
 def _known_dataset(name: str) -> str:
-    check_known(name, files_in(CONFIG_FOLDER / "datasets"), "dataset", "--dataset")
+    dataset_file(CONFIG_FOLDER, name, "--dataset")
     return name
 
 
 DatasetOption = Annotated[
-    str, typer.Option("--dataset", help="A name from the configuration's datasets/.", callback=_known_dataset)
+    str,
+    typer.Option("--dataset", help="A dataset's name.", callback=_known_dataset),
 ]
 EmbeddingOption = Annotated[
     str,
@@ -60,7 +59,7 @@ def datasets(dataset: DatasetOption, config: ConfigOption = DEFAULT) -> None:
 
     run = _read(config)
     root = Path(run.results)
-    spec = load_spec(CONFIG_FOLDER / "datasets" / f"{dataset}.yaml")
+    spec = load_spec(dataset_file(CONFIG_FOLDER, dataset, "--dataset"))
     build(spec, root / "data" / dataset, root / "raw" / dataset, run.mirror)
 
 
@@ -301,7 +300,7 @@ def _settings(run: RunConfig, cells: list[Cell], main: list[Cell]) -> dict[str, 
     for cell in main:
         read = {"encoder": cell.embeddings, "warm_start": cell.warm_start} if cell.encoder else {}
         methods[f"{cell.protocol}, {cell.backbone}, {cell.method}"] = {"kind": cell.kind, **cell.method_options, **read}
-    files = {name: CONFIG_FOLDER / "datasets" / f"{name}.yaml" for name in run.all_datasets}
+    files = {name: dataset_file(CONFIG_FOLDER, name, run.where) for name in run.all_datasets}
     notes = {name: load_spec(path).model_dump(include=set(PROSE)) for name, path in files.items()}
     return {
         "name": run.name,

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from iadsr.config.cell import Cell
-from iadsr.config.datasets import load_spec
+from iadsr.config.datasets import dataset_file, load_spec
 from iadsr.config.identity import module_file
 from iadsr.config.run import RunConfig, distinct
 from iadsr.core.columns import MAIN
@@ -23,7 +23,7 @@ def plan(run: RunConfig, folder: Path) -> dict[str, list[Cell]]:
     """
     grids = run.grids(folder)
     for name in run.all_datasets:
-        load_spec(folder / "datasets" / f"{name}.yaml")
+        load_spec(dataset_file(folder, name, run.where))
     encoders = {cell.encoder["kind"] for grid in grids.values() for cell in grid if cell.encoder}
     if run.llm2vec_python and "llm2vec" in encoders and not _is_program(run.llm2vec_python):
         raise ConfigError(

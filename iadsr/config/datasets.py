@@ -8,8 +8,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from iadsr.config.fields import Strict
-from iadsr.config.parse import parse
-from iadsr.config.yaml_files import load_yaml
+from iadsr.config.parse import check_known, parse
+from iadsr.config.yaml_files import files_in, load_yaml
 from iadsr.core.errors import ConfigError
 
 READERS = ("table", "planted")
@@ -159,6 +159,15 @@ class DatasetSpec(Strict):
     def reader(self) -> str:
         """Which of `READERS`, modules of `iadsr.datasets`, makes the tables."""
         return "table" if self.planted is None else "planted"
+
+
+def dataset_file(folder: Path, name: str, where: str) -> Path:
+    """Find a dataset's file in `folder`/datasets, `workflow/config`'s, or in datasets/ of the working directory.
+
+    Raises:
+        ConfigError: there is none; `where` names what asks for it.
+    """
+    return check_known(name, {**files_in(Path("datasets")), **files_in(folder / "datasets")}, "dataset", where)
 
 
 def load_spec(path: str | Path) -> DatasetSpec:

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import Field
 
+from iadsr.config.datasets import dataset_file
 from iadsr.config.fields import Key, Name, Networks, Strict
 from iadsr.config.methods import check_method, load_method
 from iadsr.config.options import find_backbone, find_method, known_backbones
@@ -95,7 +96,7 @@ def _parts(own: Protocol, merged: Protocol, folder: Path, where: str) -> Iterato
         yield f"backbones.{backbone}", values, [Settings, options]
     for key, values in own.datasets.items():
         dataset, both, backbone = key.partition("/")
-        check_known(dataset, files_in(folder / "datasets"), "dataset", f"{where}: datasets")
+        dataset_file(folder, dataset, f"{where}: datasets")
         networks = _networks(_merged(merged, backbone, dataset))
         models = [find_backbone(backbone, networks, f"{where}: datasets.{key}")] if both else []
         yield f"datasets.{key}", values, [Settings, *models]

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from iadsr.config.cell import Cell
+from iadsr.config.datasets import dataset_file
 from iadsr.config.encoders import Encoder
 from iadsr.config.fields import (
     Epochs,
@@ -193,9 +194,10 @@ class RunConfig(Strict):
         parts |= {f"experiments.{name}.": part for name, part in self.experiments.items()}
         for at, part in parts.items():
             where = f"{self.where}: {at}"
-            for key, what in (("datasets", "dataset"), ("protocols", "protocol")):
-                for name in getattr(part, key) or ():
-                    check_known(name, files_in(folder / key), what, f"{where}{key}")
+            for name in part.datasets or ():
+                dataset_file(folder, name, f"{where}datasets")
+            for name in part.protocols or ():
+                check_known(name, files_in(folder / "protocols"), "protocol", f"{where}protocols")
             for name in part.backbones or ():
                 find_backbone(name, "ours", f"{where}backbones")
             for label in part.methods or ():

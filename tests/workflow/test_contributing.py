@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -34,25 +33,22 @@ def write_songs(folder: Path) -> None:
 
 
 def test_one_of_each_is_added_without_an_edit_elsewhere(tmp_path: Path) -> None:
-    checkout, folder = tmp_path / "checkout", tmp_path / "work"
-    for name in ("iadsr", "workflow", "report", "envs"):
-        shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy2(ROOT / "Snakefile", checkout)
-    (checkout / "workflow/config/datasets/songs.yaml").write_text(yaml.safe_dump(DATASET))
-    (folder / "my_package").mkdir(parents=True)
+    (tmp_path / "datasets").mkdir()
+    (tmp_path / "datasets" / "songs.yaml").write_text(yaml.safe_dump(DATASET))
+    (tmp_path / "my_package").mkdir()
     for name, code in MODULES.items():
-        (folder / "my_package" / f"{name}.py").write_text(code)
-    write_songs(folder / "raw files")
+        (tmp_path / "my_package" / f"{name}.py").write_text(code)
+    write_songs(tmp_path / "raw files")
     named = {key: yaml.safe_load(names) for key, names in re.findall(r"`(methods|backbones): (\[.*?\])`", CONTRIBUTING)}
     run = yaml.safe_load((ROOT / "workflow/config/smoke.yaml").read_text())
     run |= {"name": "additions", "datasets": ["songs"], "mirror": "raw files", "results": "results", "max_epochs": 2}
     run |= {"protocols": ["strong"], **named}
-    (folder / "run.yaml").write_text(yaml.safe_dump(run))
-    done = snakemake(folder, "--configfile", "run.yaml", checkout=checkout)
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(run))
+    done = snakemake(tmp_path, "--configfile", "run.yaml")
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
-    runs = pd.read_parquet(folder / "results/evaluation/runs.parquet")
+    runs = pd.read_parquet(tmp_path / "results/evaluation/runs.parquet")
     assert set(runs["backbone"]) == {"gru4rec", "my_package.mean.RunningMean"}
     assert set(runs["method"]) == {"none", "my_package.rare.RareDrop"}
     assert set(runs["status"]) <= {"done", "untrained"}
-    page = (folder / "results/report/index.html").read_text()
+    page = (tmp_path / "results/report/index.html").read_text()
     assert "Songs of nobody" in page and "my_package.rare.RareDrop" in page

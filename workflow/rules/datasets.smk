@@ -1,7 +1,7 @@
-from iadsr.config.datasets import PROSE, load_spec
+from iadsr.config.datasets import PROSE, dataset_file, load_spec
 
 SPECS = {
-    name: load_spec(CONFIG_FOLDER / "datasets" / f"{name}.yaml")
+    name: load_spec(dataset_file(CONFIG_FOLDER, name, RUN.where))
     for name in RUN.all_datasets
 }
 
