@@ -99,8 +99,7 @@ def _read(spec: DatasetSpec, paths: Sequence[Path]) -> tuple[pd.DataFrame, dict[
     """Read interactions, and the title of each item id that has one."""
     if spec.planted is not None:
         return planted.generate(spec.planted)
-    if spec.tables is None:
-        raise DataError(f"{spec.name}: it has neither `tables` nor `planted` settings")
+    assert spec.tables is not None  # `DatasetSpec` has either
     return table.read_tables(spec.tables, {path.name: path for path in paths})
 
 
