@@ -231,6 +231,28 @@ def cells(
         typer.echo(json.dumps(cell.model_dump()) if full else cell.address)
 
 
+@app.command("check-method")
+def check_method(
+    method: Annotated[str, typer.Argument(help="A kind of method, package.module:Class, or a module with methods.")],
+) -> None:
+    """Check that a method leaks no target, trains every parameter and resumes exactly; exit with 1 if it does not."""
+    from iadsr.conformance.suite import check_method, find_kinds
+    from iadsr.training.run import set_up_torch
+
+    sys.path.insert(0, os.getcwd())
+    set_up_torch("cpu", 1)
+    logging.getLogger("iadsr.training").setLevel(logging.WARNING)  # no line for each epoch
+    failed = False
+    for kind in find_kinds(method):
+        results = list(check_method(kind))
+        failures = [(case, check, what) for case, check, what in results if what is not None]
+        for case, check, what in failures:
+            typer.echo(f"{kind} with {case.backbone} under '{case.objective}' fails '{check}': {what}")
+        typer.echo(f"{kind}: {len(results) - len(failures)} of {len(results)} checks passed")
+        failed |= bool(failures)
+    raise typer.Exit(failed)
+
+
 @app.command("schemas")
 def write_reference(
     folder: Annotated[Path, typer.Option(help="Where to write them.")] = CONFIG_FOLDER.parent / "schemas",

@@ -68,9 +68,11 @@ class MethodOptions(ModuleOptions):
 
     Attributes:
         own_backbone: whether it brings its own backbone: it then runs with the backbone `own`, and no other does.
+        neutral: options, and keep rates of 1, with which it must equal the backbone alone, bit for bit; None: none do.
     """
 
     own_backbone: ClassVar[bool] = False
+    neutral: ClassVar[Mapping[str, Any] | None] = None
 
     @property
     def reads_text(self) -> bool:

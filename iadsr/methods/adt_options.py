@@ -15,6 +15,7 @@ class ADTOptions(MethodOptions):
 
     name: ClassVar[str] = "adt"
     implementation: ClassVar[str] = "iadsr.methods.adt:ADT"
+    neutral: ClassVar[Mapping[str, Any]] = {"rate": 0.0}
 
     weights: Literal["truncated", "reweighted"] = Field("truncated", description="leave targets out, or weigh them")
     rate: Annotated[float, Search(0.02, 0.2, log=True)] = Field(0.1, ge=0, lt=1, description="largest share left out")

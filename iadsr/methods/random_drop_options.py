@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from iadsr.config.fields import Label, Remove
 from iadsr.config.options import MethodOptions
@@ -14,6 +14,7 @@ class RandomDropOptions(MethodOptions):
 
     name: ClassVar[str] = "random_drop"
     implementation: ClassVar[str] = "iadsr.methods.random_drop:RandomDrop"
+    neutral: ClassVar[dict[str, Any]] = {}
 
     match: Label = "iadsr"
     """the method whose keep rates are copied, epoch by epoch and at test time, with the same seed"""

@@ -24,7 +24,7 @@ from iadsr.training.state import Outcome, TrainingState
 
 logger = logging.getLogger("iadsr.training")
 
-_CHECKPOINT_SECONDS = 20.0  # a kill loses at most so much work, and an epoch
+_CHECKPOINT_SECONDS = 20.0
 
 
 def train(
@@ -33,6 +33,7 @@ def train(
     cell: Cell,
     checkpoint: Path | None = None,
     observe: Callable[[int, float], None] | None = None,
+    save_every: float | None = None,
 ) -> Outcome:
     """Train for the whole budget; the model ends up with the weights of the best validated epoch.
 
@@ -41,6 +42,7 @@ def train(
 
     Args:
         checkpoint: file for the state between epochs; a state found there is continued. None writes none.
+        save_every: seconds between checkpoints, 20 by default: a kill loses at most so much work, and an epoch.
         observe: called with each validated epoch and its score; may end training by raising.
 
     Returns:
@@ -73,7 +75,7 @@ def train(
             logger.info(_progress(cell, row, epochs, state.outcome))
             if observe:
                 observe(number, validation)
-        if checkpoint and time.monotonic() - saved_at > _CHECKPOINT_SECONDS:
+        if checkpoint and time.monotonic() - saved_at > (_CHECKPOINT_SECONDS if save_every is None else save_every):
             state.save(checkpoint)
             saved_at = time.monotonic()
     state.restore_best()

@@ -12,12 +12,12 @@ import torch
 
 from iadsr.config.cell import Cell
 from iadsr.config.options import known_backbones, known_methods
+from iadsr.conformance.leaks import memory_leak, padding_leak, target_leak
 from iadsr.sequences.perturb import inject_noise
 from iadsr.sequences.samples import training_samples
 from iadsr.training.loop import train
 from iadsr.training.recommender import Recommender, build_recommender, state_width
 from tests.helpers import N_ITEMS, feed_of, inputs_of, joined_sequences, small_cell, small_sequences
-from tests.leaks import memory_leak, padding_leak, target_leak
 
 GRID = list(itertools.product(known_backbones(), known_methods(), ["last", "prefix", "all"]))
 # A few short histories: every sample and place of theirs is tried.

@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from iadsr.config.cell import Cell
+from iadsr.conformance import leaks
+from iadsr.conformance.leaks import memory_leak, padding_leak, target_leak
 from iadsr.methods.method import Asked, Batch, Encoded, Method, TrainingBatch
 from iadsr.models import caser, sasrec
 from iadsr.sequences.samples import Samples
 from iadsr.training.feed import Feed
 from iadsr.training.recommender import Recommender, build_recommender
-from tests import leaks
 from tests.helpers import inputs_of, small_sequences
-from tests.leaks import memory_leak, padding_leak, target_leak
 from tests.properties.test_causality import JOINED, SEQUENCES, model_of
 
 EVERY = ["last", "prefix", "all"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from iadsr.config.options import MethodOptions
+from iadsr.conformance.suite import CHECKS, Case
 from iadsr.methods.method import Asked, Batch, Encoded, Method, MethodInputs, TrainingBatch
 from iadsr.sequences.perturb import inject_noise
 from iadsr.sequences.samples import training_samples
@@ -70,12 +73,19 @@ def test_weights_of_targets_make_a_weighted_mean(settings: dict[str, object]) ->
     assert float(encoded.traced["largest_loss"]) == float(method.losses.max())
 
 
+class ClozeOptions(MethodOptions):
+    """No backbone beside its own."""
+
+    own_backbone: ClassVar[bool] = True
+
+
 class Cloze(Method):
     """A network and a recommendation loss of its own: predicts each next item from the mean of all inputs so far."""
 
+    Options = ClozeOptions
     asks_for: frozenset[Asked] = frozenset({"following"})
 
-    def __init__(self, inputs: MethodInputs) -> None:
+    def __init__(self, inputs: MethodInputs, options: ClozeOptions) -> None:
         super().__init__()
         self.users = nn.Embedding(inputs.n_users, inputs.width)
         self.output = nn.Linear(inputs.dimension, inputs.width)
@@ -97,15 +107,15 @@ class Cloze(Method):
 
 
 def test_a_method_may_have_its_own_network_and_recommendation_loss() -> None:
-    cell = small_cell("gru4rec", "none", "prefix", epochs=30, dropout=0.0)
+    cell = small_cell("own", f"{__name__}.Cloze", "prefix", epochs=30, dropout=0.0)
     model = build_recommender(cell, inputs_of())
-    model.method = Cloze(inputs_of())
-    before = {name: weight.clone() for name, weight in model.backbone.named_parameters()}
     outcome = train(model, feed_of(small_sequences()), cell)
     losses = [row.figures["loss_recommendation"] for row in outcome.curve]
     assert losses[-1] < 0.9 * losses[0]
     assert outcome.best_validation > 0
-    assert all(torch.equal(before[name], weight) for name, weight in model.backbone.named_parameters())
+    assert not list(model.backbone.parameters())
+    for name, check in CHECKS.items():
+        assert check(Case(cell.kind, "own", "prefix")) is None, name
 
 
 def test_states_and_a_recommendation_loss_exclude_each_other() -> None:
@@ -118,7 +128,7 @@ def test_states_and_a_recommendation_loss_exclude_each_other() -> None:
         def forward(self, *parts: object) -> Encoded:
             return Encoded(None)
 
-    for method in (Both(inputs_of()), Neither()):
+    for method in (Both(inputs_of(), ClozeOptions()), Neither()):
         model, step = built(method)
         with pytest.raises(ValueError, match="either states or its own loss"):
             losses_of(model, step)
