@@ -16,7 +16,7 @@ from iadsr.core.errors import ConfigError, DataError
 
 
 def plan(run: RunConfig, folder: Path) -> dict[str, list[Cell]]:
-    """Resolve every grid of a run, and check its datasets' files and its text encoders; see `RunConfig.grids`.
+    """Resolve every grid of a run, and check its datasets' files; see `RunConfig.grids`.
 
     Raises:
         ConfigError: a wrong key or value, used by a training run or not.
@@ -34,7 +34,7 @@ def plan(run: RunConfig, folder: Path) -> dict[str, list[Cell]]:
 
 
 def announcement(run: RunConfig, grids: Mapping[str, Sequence[Cell]]) -> str:
-    """What is about to run, and how to run the rest."""
+    """Say what is about to run, and how to run the rest."""
     main, total = grids[MAIN], len(distinct(grids))
     further = f" {total - len(main)} more for {len(run.experiments)} experiments." if run.experiments else ""
     return (
@@ -71,7 +71,7 @@ def check_folders(run: RunConfig, addresses: Iterable[str]) -> None:
 
 
 def outside_folders(cells: Iterable[Cell]) -> list[Path]:
-    """Folders from which methods and backbones of the user's own are imported, for the `PYTHONPATH` of jobs.
+    """List the folders from which methods and backbones of the user's own are imported, for the `PYTHONPATH` of jobs.
 
     What is installed is left out: a job's Python has packages of its own.
     """
@@ -85,7 +85,7 @@ def outside_folders(cells: Iterable[Cell]) -> list[Path]:
 
 
 def shell_prefix(checkout: Path, cells: Iterable[Cell]) -> str:
-    """What each job's shell runs first, so that nothing which is set for other programs reaches it."""
+    """Write what each job's shell runs first, so that nothing set for other programs reaches it."""
     path = shlex.quote(":".join(map(str, (checkout, *outside_folders(cells)))))
     return (
         (f"set -euo pipefail; unset PYTHONHOME PYTHONOPTIMIZE PYTHONWARNINGS PYTHONINSPECT; export PYTHONPATH={path}; ")

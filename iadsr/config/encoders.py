@@ -26,11 +26,11 @@ class EncoderSpec(Strict):
     kind: str
 
     def options(self) -> dict[str, Any]:
-        """Every option in force, with `kind`."""
+        """Return every option in force, with `kind`."""
         return self.model_dump(exclude_none=True)
 
     def settings(self) -> dict[str, Any]:
-        """The options in force that an encoder's identity does not name, such as `max_length` or `seed`."""
+        """Return the options in force that an encoder's identity does not name, such as `max_length` or `seed`."""
         return {name: value for name, value in self.options().items() if name not in NAMED_BY_IDENTITY}
 
 
@@ -106,7 +106,7 @@ class _Part(Strict):
 
 
 def parse_encoder(mapping: Mapping[str, Any], where: str = "the configuration") -> EncoderSpec:
-    """The checked encoder of a configuration's `encoder:` part; `where` names the file in an error.
+    """Check the encoder of a configuration's `encoder:` part; `where` names the file in an error.
 
     Raises:
         ConfigError: see `parse`.
@@ -115,7 +115,7 @@ def parse_encoder(mapping: Mapping[str, Any], where: str = "the configuration") 
 
 
 def changed_options(encoder: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of `encoder` that differ from the defaults of its kind."""
+    """Select the options of `encoder` that differ from the defaults of its kind."""
     fields = ENCODERS[encoder["kind"]].model_fields if encoder["kind"] in ENCODERS else {}
     defaults = {"kind": encoder["kind"], **{name: field.default for name, field in fields.items()}}
     return {name: value for name, value in encoder.items() if value is not None and value != defaults.get(name)}

@@ -34,7 +34,7 @@ class Sweep(Strict):
 
 
 def read_methods(folder: Path, labels: Sequence[str], sweeps: Sequence[Sweep], where: str) -> dict[str, MethodFile]:
-    """Label -> file of every method, and of every point of a sweep, which adds its option's value.
+    """Read every method's file by label; a point of a sweep adds its option's value to the swept method's.
 
     Raises:
         ConfigError: see `load_method`; a sweep over an unknown option, or over a value that cannot name a folder.
@@ -61,7 +61,7 @@ def resolve_method(
     settings: Settings,
     encoder: EncoderSpec,
 ) -> dict[str, Any]:
-    """Fields of a cell that follow from its method: options, settings, text, and whose tuned values it has.
+    """Resolve what a cell takes from its method: options, settings, text, and whose tuned values it has.
 
     Args:
         tuned: by `<backbone>/<method>`, tuned values.
@@ -113,7 +113,7 @@ def check_match(label: str, matched: str, methods: Mapping[str, MethodFile], pro
 def _tuned_values(
     tuned: Mapping[str, Mapping[str, Any]], backbone: str, method: MethodFile
 ) -> tuple[str | None, Mapping[str, Any]]:
-    """The method whose tuned values a method takes, and these: its own, else those of the next of kin that has any."""
+    """Find a method's tuned values and whose they are: its own, `tuned_as`'s, its kind's, or those of `none`."""
     for label in (method.name, method.tuned_as, method.kind, "none"):
         if label is not None and f"{backbone}/{label}" in tuned:
             return label, tuned[f"{backbone}/{label}"]
@@ -121,7 +121,7 @@ def _tuned_values(
 
 
 def _layer_options(protocol: Protocol, tuned: Mapping[str, Any], method: MethodFile, where: str) -> dict[str, Any]:
-    """A method's options from its protocol, the tuned values and its own file; each wins over those before it.
+    """Merge a method's options: the protocol's, then tuned values, then its own file's; the last one wins.
 
     A tuned option that the others switch off is left out: it was chosen beside other ones.
     """

@@ -53,7 +53,7 @@ SHARED = {
 
 @functools.cache
 def sources(room: str, **choices: str) -> tuple[Path, ...]:
-    """Source files that decide the outcome of a stage, sorted.
+    """List the source files that decide the outcome of a stage, sorted.
 
     `choices` narrow rooms to what one job can reach: `models=...` leaves out the other backbones. A choice
     `module:Class` outside of this package adds its module's file, and leaves nothing out: it can import everything.
@@ -70,7 +70,7 @@ def sources(room: str, **choices: str) -> tuple[Path, ...]:
 
 
 def module_file(module: str) -> Path:
-    """Source file of an importable module.
+    """Find the source file of an importable module.
 
     Raises:
         ConfigError: it has none.
@@ -82,7 +82,7 @@ def module_file(module: str) -> Path:
 
 
 def _reach(room: str, choice: str, modules: Mapping[str, Path]) -> set[str]:
-    """Modules of a room that one choice needs: the shared ones, `<choice>`, `<choice>_*` and what these import."""
+    """Collect a room's modules that one choice needs: the shared ones, `<choice>`, `<choice>_*` and what they import."""
     if ":" in choice:
         return {*modules}
     reached = {*SHARED[room]}
@@ -95,7 +95,7 @@ def _reach(room: str, choice: str, modules: Mapping[str, Path]) -> set[str]:
 
 @functools.cache
 def _imports(path: Path, room: str) -> frozenset[str]:
-    """Modules of a room that a file imports."""
+    """List the modules of a room that a file imports."""
     names = (node.module or "" for node in ast.walk(_parse(path)) if isinstance(node, ast.ImportFrom))
     return frozenset(name.split(".")[2] for name in names if name.startswith(f"{PACKAGE.name}.{room}."))
 
@@ -106,7 +106,7 @@ def _parse(path: Path) -> ast.Module:
 
 @functools.cache
 def source_digest(files: tuple[Path, ...]) -> str:
-    """Digest of names and syntax trees: comments, docstrings and formatting do not count."""
+    """Digest names and syntax trees: comments, docstrings and formatting do not count."""
     names = [str(path.relative_to(PACKAGE)) if path.is_relative_to(PACKAGE) else path.name for path in files]
     return value_digest({name: _syntax_digest(path) for name, path in zip(names, files, strict=True)})
 

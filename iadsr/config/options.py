@@ -125,18 +125,18 @@ OptionsT = TypeVar("OptionsT", bound=ModuleOptions)
 
 
 def scope_under(objective: Objective) -> Literal["causal", "sequence"]:
-    """How far a method may look where every position is a target, and where the last one alone is."""
+    """Return how far a method may look: to earlier items alone where every position is a target."""
     return "causal" if objective == "all" else "sequence"
 
 
 @functools.cache
 def known_methods() -> dict[str, type[MethodOptions]]:
-    """Option class of each kind of method."""
+    """Find the option class of each kind of method."""
     return {model.name: model for model in _scan("methods", MethodOptions)}
 
 
 def known_backbones(networks: Networks = "ours") -> dict[str, type[BackboneOptions]]:
-    """Option class of each backbone under the setting `networks`."""
+    """Find the option class of each backbone under the setting `networks`."""
     return _all_backbones()[networks]
 
 
@@ -150,7 +150,7 @@ def _all_backbones() -> dict[Networks, dict[str, type[BackboneOptions]]]:
 
 
 def find_method(kind: str, where: str) -> type[MethodOptions]:
-    """Option class of a kind of method: one of `known_methods`, or that of `package.module.Class`.
+    """Find the option class of a kind of method: one of `known_methods`, or that of `package.module.Class`.
 
     Raises:
         ConfigError: there is no such kind.
@@ -159,7 +159,7 @@ def find_method(kind: str, where: str) -> type[MethodOptions]:
 
 
 def find_backbone(name: str, networks: Networks, where: str) -> type[BackboneOptions]:
-    """Option class of a backbone under a setting `networks`, else, where these lack it, the class of ours.
+    """Find the option class of a backbone under a setting `networks`; where these lack it, the class of ours.
 
     Raises:
         ConfigError: there is no such backbone.
@@ -182,7 +182,7 @@ def _find(
 
 @functools.cache
 def _outside(path: str, base: type[OptionsT]) -> type[OptionsT]:
-    """The class `Options` in a class `package.module.Class` outside of this package, bound to that implementation.
+    """Import the class `Options` of a class `package.module.Class`, bound to that class as its implementation.
 
     Raises:
         TypeError: it has no options that are a subclass of `base`.
@@ -196,7 +196,7 @@ def _outside(path: str, base: type[OptionsT]) -> type[OptionsT]:
 
 
 def _scan(room: str, base: type[OptionsT]) -> list[type[OptionsT]]:
-    """Subclasses of `base` in the modules `iadsr/<room>/*_options.py`, in the order of their definitions."""
+    """List the subclasses of `base` in the modules `iadsr/<room>/*_options.py`."""
     folders = [f"{folder}/{room}" for folder in iadsr.__path__]
     names = sorted(module.name for module in pkgutil.iter_modules(folders) if module.name.endswith("_options"))
     modules = [importlib.import_module(f"iadsr.{room}.{name}") for name in names]

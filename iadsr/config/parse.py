@@ -81,7 +81,7 @@ def _line(model: type[BaseModel], problem: ErrorDetails, where: str, at: str = "
 
 
 def _walk(model: type[BaseModel], place: Iterable[int | str]) -> tuple[list[str], type[BaseModel]]:
-    """Keys and list positions of a problem's place, without the tags of unions, and the innermost model."""
+    """Split a problem's place into keys and list positions, without tags of unions, and find its model."""
     parts: list[str] = []
     models: list[type[BaseModel]] = []
     for part in map(str, place):
@@ -96,7 +96,7 @@ def _walk(model: type[BaseModel], place: Iterable[int | str]) -> tuple[list[str]
 
 
 def _tag(model: type[BaseModel]) -> str:
-    """Value of a model's first field, by which a union tells it apart."""
+    """Return the value of a model's first field, by which a union tells it apart."""
     return str(next(iter(model.model_fields.values())).default)
 
 

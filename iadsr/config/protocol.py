@@ -43,7 +43,7 @@ class Protocol(Strict):
 
 
 def load_protocol(folder: Path, name: str) -> Protocol:
-    """A protocol file below `folder`, `workflow/config`, merged over the one that it extends.
+    """Read a protocol's file below `folder`, `workflow/config`, merged over the one that it extends.
 
     Raises:
         ConfigError: see `parse`; an unknown key or wrong value in any part, used or not; or it extends itself.
@@ -105,7 +105,7 @@ def _parts(own: Protocol, merged: Protocol, folder: Path, where: str) -> Iterato
 
 
 def _merged(protocol: Protocol, backbone: str, dataset: str) -> dict[str, Any]:
-    """Everything that a protocol sets for a backbone on a dataset."""
+    """Merge everything that a protocol sets for a backbone on a dataset."""
     merged = protocol.settings | protocol.backbones.get(backbone, {})
     for key in (dataset, f"{dataset}/{backbone}"):
         merged |= protocol.datasets.get(key, {})
@@ -119,7 +119,7 @@ def _networks(merged: Mapping[str, Any]) -> Networks:
 def resolve_settings(
     protocol: Protocol, backbone: str, dataset: str, max_epochs: int | None
 ) -> tuple[Settings, dict[str, Any]]:
-    """Settings and backbone options of one (protocol, backbone, dataset), before any method's own."""
+    """Resolve the settings and backbone options of one (protocol, backbone, dataset), before any method's own."""
     where = f"protocol '{protocol.name}' for {backbone} on {dataset}"
     merged = _merged(protocol, backbone, dataset)
     model = find_backbone(backbone, _networks(merged), where)
@@ -143,7 +143,7 @@ def resolve_settings(
 
 
 def budget_pairs(folder: Path, names: Sequence[str]) -> list[tuple[str, str]]:
-    """Each protocol of `names` with every other one that extends it and has a larger `budget`."""
+    """Pair each protocol of `names` with those that extend it and have a larger `budget`."""
     protocols = {name: load_protocol(folder, name) for name in names}
     budget = {name: protocol.settings.get("budget", 1.0) for name, protocol in protocols.items()}
     return [
@@ -154,7 +154,7 @@ def budget_pairs(folder: Path, names: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def load_tuned(folder: Path, dataset: str, protocol: Protocol) -> dict[str, dict[str, Any]]:
-    """By `<backbone>/<method>`, the values in the protocol's set of tuned values; empty without set or file.
+    """Read the protocol's set of tuned values, by `<backbone>/<method>`; empty without set or file.
 
     Raises:
         ConfigError: an unknown backbone or method, a key that is not searched, a wrong value.
@@ -174,5 +174,5 @@ def load_tuned(folder: Path, dataset: str, protocol: Protocol) -> dict[str, dict
 
 
 def tuned_path(folder: Path, dataset: str, name: str) -> Path:
-    """The file of a set of tuned values; `folder` is `workflow/config`."""
+    """Return the file of a set of tuned values; `folder` is `workflow/config`."""
     return folder / "tuned" / dataset / f"{name}.yaml"

@@ -23,7 +23,7 @@ _TABLE = re.compile(r"(<!-- keys: (\S+) -->\n).*?(<!-- end of keys -->)", re.DOT
 
 
 def all_models() -> dict[str, type[BaseModel]]:
-    """Name -> model of everything that a configuration file holds."""
+    """List the models of everything that a configuration file holds, by name."""
     return {
         "run": RunConfig,
         "experiment": Experiment,
@@ -41,7 +41,7 @@ def all_models() -> dict[str, type[BaseModel]]:
 
 
 def schemas() -> dict[str, dict[str, Any]]:
-    """Name -> JSON schema of every kind of file, and of the parts of protocols."""
+    """Make the JSON schema of every kind of file, and of the parts of protocols, by name."""
     made = {name: model.model_json_schema() for name, model in all_models().items()}
     keys = made.pop("method")["properties"]
     for name in made:
@@ -57,7 +57,7 @@ def fill_tables(text: str) -> str:
 
 
 def key_tables(name: str) -> str:
-    """Markdown tables of a model's keys, or, for `method-*`, of every method's, each with its first line of words."""
+    """Make a table of a model's keys, or, for `method-*`, one per method below its docstring's first paragraph."""
     models = all_models()
     if not name.endswith("*"):
         return _table(models[name])

@@ -146,16 +146,16 @@ class RunConfig(Strict):
 
     @property
     def all_datasets(self) -> list[str]:
-        """The main grid's datasets, then those that only experiments use."""
+        """Datasets of the main grid, then those that only experiments use."""
         further = [name for part in self.experiments.values() for name in part.datasets or ()]
         return list(dict.fromkeys([*self.datasets, *further]))
 
     def cells(self, folder: Path) -> list[Cell]:
-        """Every training run, of the main grid and of the experiments, each once."""
+        """Resolve every training run, of the main grid and of the experiments, each once."""
         return distinct(self.grids(folder))
 
     def grids(self, folder: Path) -> dict[str, list[Cell]]:
-        """The main grid and each experiment's, by name, in path order; `folder` is `workflow/config`.
+        """Resolve the main grid and each experiment's, by name, in path order; `folder` is `workflow/config`.
 
         Raises:
             ConfigError: an unknown name or option, or a method that would see its target under an objective.
@@ -180,7 +180,7 @@ class RunConfig(Strict):
         return grids
 
     def compared(self, name: str) -> list[tuple[str, str]]:
-        """The pairs (method, baseline) that an experiment, or the main grid, tests."""
+        """Return the pairs (method, baseline) that an experiment, or the main grid, tests."""
         part: RunConfig | Experiment = self if name == MAIN else self.experiments[name]
         return [(method, base) for method, base in part.compare or [[EVERY_METHOD, part.baseline]]]
 
@@ -206,7 +206,7 @@ class RunConfig(Strict):
                 check_method(folder, sweep.method, f"{where}sweeps")
 
     def searches(self, folder: Path, values: Mapping[str, Mapping[str, Any]] | None = None) -> list[Cell]:
-        """One cell per search of the stage `tuning`: each method of the main grid under each protocol with `tuned`.
+        """Resolve one cell per search: each method of the main grid under each protocol with `tuned`.
 
         A set of tuned values that several protocols share is searched under the first of them.
 
@@ -230,7 +230,7 @@ class RunConfig(Strict):
     def _grid(
         self, folder: Path, part: Experiment, where: str, tuned: Mapping[str, Mapping[str, Any]] | None = None
     ) -> list[Cell]:
-        """The cells of a grid, with `tuned` in place of the values in the files of tuned values."""
+        """Resolve the cells of a grid, with `tuned` in place of the values in the files of tuned values."""
         methods = read_methods(folder, part.methods or self.methods, part.sweeps, where)
         protocols = [load_protocol(folder, name) for name in part.protocols or self.protocols]
         cells = []
@@ -258,18 +258,18 @@ class RunConfig(Strict):
 
 
 def distinct(grids: Mapping[str, Sequence[Cell]]) -> list[Cell]:
-    """The cells of several grids, each once."""
+    """List the cells of several grids, each once."""
     return list({cell.address: cell for grid in grids.values() for cell in grid}.values())
 
 
 def backbone_alone(cell: Cell, searches: Iterable[Cell]) -> Cell | None:
-    """The search of `none` from which that of another method with the same backbone starts, if there is one."""
+    """Find the search of `none` from which that of another method with the same backbone starts."""
     wanted = cell.model_copy(update={"method": "none"}).folder
     return next((other for other in searches if other.folder == wanted and cell.method != "none"), None)
 
 
 def load_run(*paths: str | Path, overrides: Mapping[str, Any] | None = None) -> RunConfig:
-    """A run file (YAML, or the JSON that a workflow wrote), further files laid over it, and a command line's overrides.
+    """Read a run file (YAML, or a workflow's JSON), with further files and a command line's overrides laid over it.
 
     Raises:
         ConfigError: see `parse`.
@@ -288,7 +288,7 @@ def load_run(*paths: str | Path, overrides: Mapping[str, Any] | None = None) -> 
 
 
 def pick(cells: Sequence[Cell], address: str) -> Cell:
-    """The cell at `address`.
+    """Return the cell at `address`.
 
     Raises:
         ConfigError: no such cell in the grid.

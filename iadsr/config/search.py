@@ -32,7 +32,7 @@ class Search:
 
 
 def search_ranges(model: type[BaseModel]) -> dict[str, Search]:
-    """Name -> range of every field that the tuner may vary, in the order of the class."""
+    """List the ranges of the fields that the tuner may vary, by name, in the order of the class."""
     return {
         name: entry
         for name, field in model.model_fields.items()

@@ -14,7 +14,7 @@ from iadsr.core.errors import ConfigError, one_line, suggest
 
 
 def files_in(folder: Path) -> dict[str, Path]:
-    """Name -> path of every YAML file in a folder, sorted."""
+    """List the YAML files in a folder, by name, sorted."""
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 

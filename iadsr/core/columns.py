@@ -25,17 +25,17 @@ TOP_K = 20  # length of the stored recommendation lists
 
 
 def rank_column(ranking: str) -> str:
-    """Expected rank of the target (1 is best; ties in random order: 1 + better + tied / 2)."""
+    """Name the column of the target's expected rank (1 is best; ties in random order: 1 + better + tied / 2)."""
     return f"rank_{ranking}"
 
 
 def ties_column(ranking: str) -> str:
-    """How many other candidates have exactly the target's score."""
+    """Name the column that counts other candidates with exactly the target's score."""
     return f"ties_{ranking}"
 
 
 def top_column(ranking: str) -> str:
-    """The `TOP_K` best item indices, best first."""
+    """Name the column of the `TOP_K` best item indices, best first."""
     return f"top_{ranking}"
 
 

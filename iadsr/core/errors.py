@@ -24,7 +24,7 @@ class DataError(IadsrError):
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
-    """A hint for a misspelt `word`: its nearest neighbour among `known`, else all of `known`."""
+    """Suggest the nearest neighbour of a misspelt `word` among `known`, else list all of `known`."""
     names = sorted(known)
     if not names:
         return "there are none"
@@ -33,7 +33,7 @@ def suggest(word: str, known: Iterable[str]) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """The message of another library's error, without line breaks and shortened; its type where that says more."""
+    """Shorten the message of another library's error to one line; name its type where that says more."""
     text = " ".join(str(error).split())
     text = f"{type(error).__name__} {text}".strip() if isinstance(error, LookupError) or not text else text
     return text if len(text) <= 200 else f"{text[:200]}..."

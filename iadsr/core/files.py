@@ -100,7 +100,7 @@ def write_json(path: str | Path, value: Any) -> None:
 
 
 def remake(path: str | Path) -> str:
-    """What a user can do to make a stage's file anew."""
+    """Say how to make a stage's file anew."""
     return f"make it anew: snakemake --cores 1 --force {shlex.quote(str(path))} (with the --configfile of your run)"
 
 
@@ -163,12 +163,12 @@ def check_types(value: Any, needs: Mapping[str, type | UnionType]) -> None:
 
 
 def file_digest(path: str | Path, algorithm: str = "sha256") -> str:
-    """Hexadecimal digest of a file's bytes, read in bounded memory."""
+    """Digest a file's bytes, read in bounded memory, as hexadecimal text."""
     with Path(path).open("rb") as stream:
         return hashlib.file_digest(stream, algorithm).hexdigest()
 
 
 def value_digest(value: Any) -> str:
-    """SHA-256 of a JSON-able value in canonical form (sorted keys, no spaces)."""
+    """Digest a JSON-able value in canonical form (sorted keys, no spaces) by SHA-256."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -8,11 +8,11 @@ import numpy as np
 
 
 def derive(seed: int, purpose: str) -> int:
-    """A 63-bit seed for `purpose` that depends on nothing else than its two arguments."""
+    """Derive a 63-bit seed for `purpose` from nothing but the two arguments."""
     digest = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
     return int.from_bytes(digest[:8], "little") >> 1
 
 
 def generator(seed: int, purpose: str) -> np.random.Generator:
-    """A numpy generator for `purpose`."""
+    """Make a numpy generator for `purpose`."""
     return np.random.default_rng(derive(seed, purpose))

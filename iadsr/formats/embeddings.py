@@ -32,7 +32,7 @@ SOURCE = {
 
 
 def describe_source(spec: EncoderSpec, names: Iterable[str], texts: str) -> dict[str, str]:
-    """Metadata of vectors that `spec` makes from a catalogue's item names, or from `texts` in their place."""
+    """Describe vectors that `spec` makes from a catalogue's item names, or from `texts` in their place."""
     return {
         "encoder": spec.kind,
         "settings": json.dumps(spec.settings(), sort_keys=True),
@@ -43,7 +43,7 @@ def describe_source(spec: EncoderSpec, names: Iterable[str], texts: str) -> dict
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:
-    """The metadata of an embeddings file.
+    """Read the metadata of an embeddings file.
 
     Raises:
         DataError: the file is missing or damaged, or lacks some of it.
@@ -70,7 +70,7 @@ def check_source(path: str | Path, wanted: Mapping[str, str]) -> None:
 
 
 def load_vectors(path: str | Path, rows: int) -> Vectors:
-    """Vectors (rows, d).
+    """Read vectors (rows, d).
 
     Raises:
         DataError: the file is missing or damaged, has another number of rows, or holds NaN or infinity.
@@ -90,7 +90,7 @@ def load_vectors(path: str | Path, rows: int) -> Vectors:
 
 
 def texts_digest(texts: Iterable[str]) -> str:
-    """SHA-256 of a list of texts, order and boundaries included."""
+    """Digest a list of texts by SHA-256, order and boundaries included."""
     digest = hashlib.sha256()
     for text in texts:
         data = text.encode()
@@ -100,11 +100,11 @@ def texts_digest(texts: Iterable[str]) -> str:
 
 
 def vectors_digest(vectors: Vectors) -> str:
-    """SHA-256 of the vectors' bytes, as they are stored."""
+    """Digest the vectors' bytes by SHA-256, as they are stored."""
     return hashlib.sha256(np.ascontiguousarray(vectors, dtype="<f4").data).hexdigest()
 
 
 def encoder_identity(metadata: Mapping[str, str]) -> dict[str, Any]:
-    """What a run's record says of its vectors: encoder, model, revision, settings and the digest of the texts."""
+    """Select what a run's record says of its vectors: encoder, model, revision, settings, digest of the texts."""
     identity: dict[str, Any] = {name: metadata[name] for name in IDENTITY}
     return identity | {"settings": json.loads(metadata["settings"]), "dimension": int(metadata["dimension"])}

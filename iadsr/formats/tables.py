@@ -95,12 +95,12 @@ def write_csv(path: str | Path, table: pd.DataFrame) -> None:
 
 
 def visible(text: str) -> str:
-    """`text` with U+FFFD for control characters that neither a page nor a spreadsheet can show (not \\t, \\n, \\r)."""
+    """Put U+FFFD for control characters that neither a page nor a spreadsheet can show (not \\t, \\n, \\r)."""
     return _CONTROLS.sub("\ufffd", text)
 
 
 def _inert(value: Any) -> Any:
-    """`value` with an apostrophe before it if it is a text, not a number, that a spreadsheet would execute."""
+    """Put an apostrophe before a text, unless it is a number, that a spreadsheet would execute."""
     if not isinstance(value, str):
         return value
     value = visible(value).replace("\r\n", "\n").replace("\r", "\n")  # the writer quotes only \n

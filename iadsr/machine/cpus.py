@@ -22,7 +22,7 @@ _VARIABLES = (
 
 
 def allotted_cpus(variables: Mapping[str, str], root: Path = Path("/")) -> int:
-    """The least of the machine's count and every limit: affinity, control groups, the batch system's allotment.
+    """Return the least of the machine's count and every limit: affinity, control groups, the batch system's allotment.
 
     Args:
         variables: the environment.
@@ -38,7 +38,7 @@ def allotted_cpus(variables: Mapping[str, str], root: Path = Path("/")) -> int:
 
 
 def _group_limits(root: Path) -> Iterator[float]:
-    """CPUs that each control group around this process allows (versions 2 and 1)."""
+    """Yield the CPUs that each control group around this process allows (versions 2 and 1)."""
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
     except OSError:
@@ -61,7 +61,7 @@ def _group_limits(root: Path) -> Iterator[float]:
 
 
 def _numbers(path: Path) -> list[int]:
-    """The whole numbers in a file; none if it cannot be read, and none for `max`."""
+    """Read the whole numbers in a file; none if it cannot be read, and none for `max`."""
     try:
         return [int(word) for word in path.read_text().split()]
     except (OSError, ValueError):

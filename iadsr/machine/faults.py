@@ -7,7 +7,7 @@ import os
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error, of Python, pyarrow or torch, says that memory ran out; torch has no type for it on a CPU."""
+    """Tell whether an error of Python, pyarrow or torch says that memory ran out; on a CPU torch has no type for it."""
     return (
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"
@@ -27,7 +27,7 @@ _REMEDIES = {
 
 
 def explain(error: OSError) -> str:
-    """An error of the operating system in one line: the path, what is wrong, and how to mend it."""
+    """Explain an error of the operating system in one line: the path, what is wrong, and how to mend it."""
     number = error.errno or 0
     names = [str(name) for name in (error.filename, error.filename2) if name is not None]
     return ": ".join([*names, "; ".join(filter(None, (os.strerror(number), _REMEDIES.get(number))))])

@@ -16,7 +16,7 @@ _PACKAGES = ("torch", "numpy", "pandas", "scipy", "transformers", "llm2vec", "sn
 
 
 def versions() -> dict[str, str]:
-    """Version of Python and of each package that can change a number; absent ones are left out."""
+    """Return the version of Python and of each package that can change a number; absent ones are left out."""
     found = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
@@ -27,7 +27,7 @@ def versions() -> dict[str, str]:
 
 
 def commit(root: Path = _CHECKOUT) -> dict[str, Any]:
-    """The checkout's commit and whether tracked files differ from it; nulls where `root` is no checkout's top folder.
+    """Return the checkout's commit and whether tracked files differ; nulls where `root` is no checkout's top folder.
 
     A folder without `.git` can lie in a repository of something else, and `GIT_DIR` can name another one.
     """
@@ -48,11 +48,11 @@ def commit(root: Path = _CHECKOUT) -> dict[str, Any]:
 
 
 def machine() -> str:
-    """Processor architecture and system, without the host's name."""
+    """Return processor architecture and system, without the host's name."""
     return f"{platform.machine()} {platform.system()} {platform.release()}"
 
 
 def peak_memory_mb() -> float:
-    """Peak resident memory of this process in MiB."""
+    """Return the peak resident memory of this process in MiB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1024 * 1024 if sys.platform == "darwin" else 1024)

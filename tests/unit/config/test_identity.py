@@ -107,7 +107,12 @@ def test_workflow_s_imports_need_only_pydantic_and_yaml() -> None:
         if line.strip().startswith("from iadsr")
     ]
     assert "iadsr.core.files" in modules
-    code = f"import sys; sys.modules.update(dict.fromkeys({heavy})); import {', '.join(modules)}"
+    code = f"""
+import sys; sys.modules.update(dict.fromkeys({heavy})); import {", ".join(modules)}
+from pathlib import Path
+folder = Path("workflow/config")
+iadsr.plan.plan(iadsr.config.run.load_run(folder / "paper.yaml"), folder)
+"""
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=identity.PACKAGE.parent, capture_output=True, text=True, check=False
     )
