@@ -82,7 +82,7 @@ def module_file(module: str) -> Path:
 
 
 def _reach(room: str, choice: str, modules: Mapping[str, Path]) -> set[str]:
-    """Collect a room's modules that one choice needs: the shared ones, `<choice>`, `<choice>_*` and what they import."""
+    """Collect the modules that one choice needs: the shared ones, `<choice>`, `<choice>_*` and what they import."""
     if ":" in choice:
         return {*modules}
     reached = {*SHARED[room]}

@@ -49,6 +49,6 @@ def _remove(locks: Path, handle: int) -> bool:
 
 
 def _machine() -> set[str]:
-    """Return host name and, on Linux, this boot's identity: the first survives a reboot, the second a container's end."""
+    """Return host name and, on Linux, this boot's id: the first survives a reboot, the second a container's end."""
     boot = Path("/proc/sys/kernel/random/boot_id")
     return {f"host {platform.node()}", *([f"boot {boot.read_text().strip()}"] if boot.is_file() else [])}
