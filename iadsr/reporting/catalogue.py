@@ -6,7 +6,8 @@ Their captions stand in `report/captions.toml`; `what` fills the places in them.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -23,7 +24,8 @@ from iadsr.reporting.format import (
     percent,
     percent_interval,
     plain,
-    plus_minus,
+    plus_points,
+    points,
     share,
     short_labels,
     signed,
@@ -63,6 +65,9 @@ NUMBERS = (
     *("status", "outcome"),
 )
 DIGITS = 12  # of a digest
+DATASET, PROTOCOL, BACKBONE = (named(name.capitalize(), name) for name in (c.DATASET, c.PROTOCOL, c.BACKBONE))
+RUNS = number("Runs", "runs", integer)
+_ELSEWHERE = ("protocols", "datasets", "tuned")  # settings that have tables of their own
 Captions = Mapping[str, str]
 
 
@@ -112,6 +117,9 @@ class Catalogue:
 
         return Column(title, lambda row: short.get(row[c.METHOD], label(row[c.METHOD])), sub, numeric=False)
 
+    def _about(self, experiment: str, dataset: str) -> str:
+        return f"{dataset}; encoder {self.results.encoders(experiment, dataset)}."
+
     # the main experiment
 
     def answer(self) -> Table:
@@ -123,8 +131,12 @@ class Catalogue:
         order = rows[c.DATASET].map(self.results.values(c.DATASET).index)
         rows = rows.assign(pair=pairs, order=order).sort_values(["order", c.PROTOCOL], kind="stable")
         frame = wide(rows, [c.DATASET, c.PROTOCOL, c.BACKBONE, c.RANKING], "pair", NUMBERS)
-        titles = [(f"{metric} vs {base}", f"{metric} vs {label(base)}") for metric in metrics for base in _bases(rows)]
-        columns = [named("Dataset", c.DATASET), named("Protocol", c.PROTOCOL), named("Backbone", c.BACKBONE)]
+        titles = [
+            (f"{metric} vs {base}", f"{metric} vs {label(base)}")
+            for metric in metrics
+            for base in rows["baseline_method"].unique()
+        ]
+        columns = [DATASET, PROTOCOL, BACKBONE]
         columns += [gain(title, f"{prefix} ") for prefix, title in titles]
         return self._table("answer", "answer", frame, columns, 3, [c.DATASET, c.PROTOCOL])
 
@@ -140,7 +152,7 @@ class Catalogue:
         frame = pd.concat([popular.assign(**{c.EXPERIMENT: c.MAIN})[list(sides)], sides]).assign(ranking=ranking)
         base = label(self.results.settings["baseline"])
         columns = [
-            named("Backbone", c.BACKBONE),
+            BACKBONE,
             self._method(),
             *(mean(metric, metric, bold=f"{metric} best") for metric in METRICS),
             *(number(f"{metric} vs {base}", f"{metric} gain", percent) for metric in GAIN_METRICS),
@@ -158,7 +170,7 @@ class Catalogue:
         frame = self.results.beside(self.results.sides(**where), values)
         titles = {"coverage@10": "Coverage@10", "tied_share": "Tied targets"}
         shown = [(metric, rule) for metric in titles for rule in c.RANKINGS if f"{metric} {rule} mean" in frame]
-        columns = [named("Backbone", c.BACKBONE), self._method()]
+        columns = [BACKBONE, self._method()]
         columns += [mean_share(titles[metric], f"{metric} {rule}", note=label(rule)) for metric, rule in shown]
         context = self.results.context(c.MAIN, dataset, [protocol])
         name = f"coverage-{dataset}-{protocol}"
@@ -193,7 +205,7 @@ class Catalogue:
         columns = [
             Column("Comparison", compared, numeric=False),
             text("Metric", c.METRIC),
-            named("Backbone", c.BACKBONE),
+            BACKBONE,
             *([named("Ranking", c.RANKING)] if kind == "protocol-effects" else []),
             number("Baseline", "baseline_mean"),
             Column("Difference", lambda r: signed(r["difference"]), lambda r: interval(r["ci_low"], r["ci_high"])),
@@ -223,23 +235,16 @@ class Catalogue:
         wanted = ["HR@10 cold", *(f"NDCG@10 {group}" for group in GROUPS)]
         values = values[values["what"].isin(wanted)]
         frame = self.results.beside(self.results.sides(**where), wide(values, SIDE, "what", ["mean"]))
-        frame = frame.reindex(columns=[*self.results.tables["sides"], *(f"{what} mean" for what in wanted)])
-        columns = [named("Backbone", c.BACKBONE), self._method()]
+        columns = [BACKBONE, self._method()]
+        titles = [wanted[0], *map(group_label, GROUPS)]
         columns += [
-            number(
-                what if place == 0 else group_label(what.split()[1]),
-                f"{what} mean",
-                note=f"n={integer(users.get(what))}",
-            )
-            for place, what in enumerate(wanted)
+            number(title, f"{what} mean", note=f"n={integer(users.get(what))}")
+            for title, what in zip(titles, wanted, strict=True)
         ]
         ranking = self.results.headline(c.MAIN, protocol)
         context = self.results.context(c.MAIN, dataset, [protocol], ranking)
-        frame = frame.assign(ranking=ranking)
-        name, span = f"popularity-{dataset}-{protocol}", len(wanted)
-        return self._table(
-            "groups", name, frame, columns, 2, [c.BACKBONE], span, context=context, cold=str(c.COLD_LIMIT)
-        )
+        name, what = f"popularity-{dataset}-{protocol}", {"context": context, "cold": str(c.COLD_LIMIT)}
+        return self._table("groups", name, frame.assign(ranking=ranking), columns, 2, [c.BACKBONE], len(wanted), **what)
 
     # of any experiment
 
@@ -249,31 +254,24 @@ class Catalogue:
         values = self._quantities(list(MASKS), experiment=experiment)
         frame = self.results.beside(sides[sides[c.METHOD] != "none"], values)
         shown = [name for name in MASKS if f"{name} mean" in frame]
-        columns = [*_address_columns(), self._method(), *(mean(MASKS[name], name, 3) for name in shown)]
+        columns = [DATASET, PROTOCOL, BACKBONE, self._method(), *(mean(MASKS[name], name, 3) for name in shown)]
         return self._table("masks", _prefixed(experiment, "masks"), frame, columns, 4, SIDE[:3], len(shown))
 
     def pulls(self) -> Table | None:
         """How hard each weighted loss pulls at each part of a model, at the kept epoch; None if no run logged it."""
         rows = self.results.select("quantities", experiment=c.MAIN)
-        names = rows["quantity"]
-        losses = sorted({name.removeprefix("loss_") for name in names if name.startswith("loss_")}, key=len)
-        split = {
-            name: (loss, name.removeprefix(f"gradient_{loss}_"))
-            for loss in losses
-            for name in names
-            if name.startswith(f"gradient_{loss}_")
-        }
-        rows = rows[names.isin(list(split))]
+        losses = [name.removeprefix("loss_") for name in rows["quantity"].unique() if name.startswith("loss_")]
+        names = "|".join(map(re.escape, sorted(losses, key=len, reverse=True)))
+        parts = rows["quantity"].str.extract(rf"^gradient_(?P<loss>{names})_(?P<part>.+)$")
+        rows = rows.join(parts).dropna(subset=["part"])
         if rows.empty:
             return None
-        rows = rows.assign(
-            loss=[split[name][0] for name in rows["quantity"]], part=[split[name][1] for name in rows["quantity"]]
-        )
         sides = self.results.sides(experiment=c.MAIN)[SIDE]
         frame = sides.merge(wide(rows, [*SIDE, "loss"], "part", ["mean"]), on=SIDE)
-        parts = sorted(dict.fromkeys(rows["part"]), key=lambda part: PARTS.index(part) if part in PARTS else len(PARTS))
-        columns = [*_address_columns(), self._method(), text("Loss", "loss")]
-        columns += [number(part, f"{part} mean", significant) for part in parts]
+        named_parts = list(rows["part"].unique())
+        shown = [*(part for part in PARTS if part in named_parts), *(part for part in named_parts if part not in PARTS)]
+        columns = [DATASET, PROTOCOL, BACKBONE, self._method(), text("Loss", "loss")]
+        columns += [number(part, f"{part} mean", significant) for part in shown]
         return self._table("pulls", "pulls", frame, columns, 5, SIDE)
 
     def logged(self) -> Table:
@@ -282,7 +280,7 @@ class Catalogue:
         skipped = (*MASKS, *COSTS, "denoised_hr5", "denoised_ndcg5", "denoised_changed")
         names = [name for name in dict.fromkeys(known) if name not in skipped and not name.startswith("gradient_")]
         frame = self.results.beside(self.results.sides(experiment=c.MAIN), self._quantities(names, experiment=c.MAIN))
-        columns = [*_address_columns(), self._method()]
+        columns = [DATASET, PROTOCOL, BACKBONE, self._method()]
         columns += [number(name.replace("_", " "), f"{name} mean") for name in names]
         return self._table("logged", "logged", frame, columns, 4, SIDE[:3], len(names))
 
@@ -301,34 +299,23 @@ class Catalogue:
         frame = frame[frame["stage"].notna() | ((frame["status"] != c.DONE) & (frame[c.METHOD] != "none"))]
         gap = "cold minus decile_10"
 
-        def difference(row: Row) -> str:
-            value = row.get(f"{gap} mean")
-            return NOTHING if value is None or pd.isna(value) else signed(100 * value, 1)
-
         def verdict(row: Row) -> str:
             seeds = row.get(f"{gap} seeds")
-            if seeds is None or pd.isna(seeds):
+            if not seeds:
                 return "no cold inputs"
             return f"{'yes' if row[f'{gap} mean'] < 0 else 'no'}, in {row[f'{gap} below']:.0f} of {seeds:.0f} seeds"
 
         columns = [
-            named("Protocol", c.PROTOCOL),
-            named("Backbone", c.BACKBONE),
+            PROTOCOL,
+            BACKBONE,
             self._method(),
             Column("Stage", lambda row: label(str(row["stage"])), numeric=False),
-            *(
-                number(f"Kept of {group_label(group)}", f"{group} mean", share)
-                for group in ("cold", "decile_1", "decile_10")
-            ),
-            Column("Cold minus D10", difference, lambda row: plus_minus(100 * row[f"{gap} sd"], 1)),
+            *(number(f"Kept of {group_label(name)}", f"{name} mean", share) for name in (*GROUPS[:2], GROUPS[-1])),
+            Column("Cold minus D10", lambda r: points(r.get(f"{gap} mean")), lambda r: plus_points(r.get(f"{gap} sd"))),
             Column("Drops cold more often", verdict),
             number("Cold inputs", "cold inputs", integer),
         ]
-        frame = frame.reindex(columns=list(dict.fromkeys([*frame, *_KEPT])))
-        name, context = (
-            _prefixed(experiment, "kept", dataset),
-            f"{dataset}; encoder {self.results.encoders(experiment, dataset)}.",
-        )
+        name, context = _prefixed(experiment, "kept", dataset), self._about(experiment, dataset)
         return self._table("kept", name, frame, columns, 3, SIDE, 7, context=context, cold=str(c.COLD_LIMIT))
 
     def tails(self, experiment: str, dataset: str) -> Table | None:
@@ -343,13 +330,10 @@ class Catalogue:
         def shown(row: Row) -> str:
             return f"{'yes' if row['shown'] else 'no'}, in {row['seeds_shown']:.0f} of {row['seeds']:.0f} seeds"
 
-        columns = [named("Protocol", c.PROTOCOL), named("Backbone", c.BACKBONE), self._method()]
+        columns = [PROTOCOL, BACKBONE, self._method()]
         columns += [number(f"{metric} gain", f"{metric} gain", percent) for metric in ("HR@5", "HR@20")]
         columns.append(Column("HR@5 up, HR@20 down", shown))
-        name, context = (
-            _prefixed(experiment, "signature", dataset),
-            f"{dataset}; encoder {self.results.encoders(experiment, dataset)}.",
-        )
+        name, context = _prefixed(experiment, "signature", dataset), self._about(experiment, dataset)
         return self._table("tails", name, frame, columns, 3, SIDE[:3], 3, context=context)
 
     def denoised(self, experiment: str, dataset: str) -> Table | None:
@@ -363,7 +347,7 @@ class Catalogue:
         changed = self._quantities(["denoised_changed"], experiment=experiment)
         frame = frame.merge(changed, on=SIDE, how="left").assign(ranking="kept")
         frame.columns = frame.columns.str.replace("_mean", " mean").str.replace("_sd", " sd")
-        columns = [named("Protocol", c.PROTOCOL), named("Backbone", c.BACKBONE), self._method()]
+        columns = [PROTOCOL, BACKBONE, self._method()]
         for metric in dict.fromkeys(rows[c.METRIC]):
             columns += [
                 mean(f"{metric}, honest", f"{metric} honest"),
@@ -371,30 +355,22 @@ class Catalogue:
             ]
             columns.append(number(f"{metric}, inflation", f"{metric} inflation", percent))
         columns.append(number("Target changed", "denoised_changed mean", share))
-        name, context = (
-            _prefixed(experiment, "denoised-target", dataset),
-            f"{dataset}; encoder {self.results.encoders(experiment, dataset)}.",
-        )
+        name, context = _prefixed(experiment, "denoised-target", dataset), self._about(experiment, dataset)
         return self._table("denoised", name, frame, columns, 3, SIDE[:3], context=context)
 
     # further experiments
 
     def methods(self, experiment: Mapping[str, Any], dataset: str, protocol: str, backbones: Sequence[str]) -> Table:
         """Accuracy, gain over the baseline, mask and seeds of every method, the baseline first in each backbone."""
-        where = {
-            c.EXPERIMENT: experiment["name"],
-            c.DATASET: dataset,
-            c.PROTOCOL: protocol,
-            c.BACKBONE: list(backbones),
-        }
+        where = {c.EXPERIMENT: experiment["name"], c.DATASET: dataset, c.PROTOCOL: protocol}
+        where |= {c.BACKBONE: list(backbones)}
         frame, base = self._accuracy(experiment, VALUE_METRICS, **where), label(experiment["baseline"])
-        masks = self._quantities(list(MASKS), **where)
-        frame = self.results.beside(frame, masks)
+        frame = self.results.beside(frame, self._quantities(list(MASKS), **where))
         if experiment["points"]:
             frame[experiment["option"]] = frame[c.METHOD].map(experiment["points"])
         shown = [name for name in MASKS if f"{name} mean" in frame]
         columns = [
-            *([named("Backbone", c.BACKBONE)] if len(backbones) > 1 else []),
+            *([BACKBONE] if len(backbones) > 1 else []),
             self._method(list(frame[c.METHOD])),
             *(mean(metric, metric) for metric in VALUE_METRICS),
             *(gain(f"{metric} vs {base}", f"{metric} vs baseline ", with_p=True) for metric in TEST_METRICS),
@@ -404,9 +380,8 @@ class Catalogue:
         heads, ranking = 1 + (len(backbones) > 1), self.results.headline(experiment["name"], protocol)
         context = self.results.context(experiment["name"], dataset, [protocol], ranking)
         place = [] if len(backbones) > 1 else list(backbones)
-        name = _prefixed(
-            experiment["name"], "sweep" if experiment["view"] == "sweep" else "methods", dataset, protocol, *place
-        )
+        kind = "sweep" if experiment["view"] == "sweep" else "methods"
+        name = _prefixed(experiment["name"], kind, dataset, protocol, *place)
         what = {"context": " ".join([*(label(one) + "." for one in place), context]), "baseline": base}
         return self._table("methods", name, frame, columns, heads, [c.BACKBONE], len(columns) - heads - 1, **what)
 
@@ -417,14 +392,8 @@ class Catalogue:
         rows = rows[rows["baseline_method"] == experiment["baseline"]]
         rows = rows.assign(what=rows[c.METRIC] + " vs baseline")
         tests = wide(rows, SIDE, "what", NUMBERS)
-        tests["same_as"] = tests.get(f"{TEST_METRICS[0]} vs baseline same_as", "")
-        wanted = [f"{metric} vs baseline {name}" for metric in TEST_METRICS for name in NUMBERS]
+        tests["same_as"] = tests.get(f"{TEST_METRICS[0]} vs baseline same_as")
         frame = self.results.beside(self.results.sides(**where), wide(values, SIDE, c.METRIC, ["mean", "sd"]), tests)
-        frame = frame.reindex(
-            columns=list(dict.fromkeys([*frame, *(f"{m} {p}" for m in metrics for p in ("mean", "sd")), *wanted]))
-        )
-        texts = ["same_as", *(name for name in wanted if name.endswith(("outcome", "status", "family", "same_as")))]
-        frame[texts] = frame[texts].astype(object).fillna("")
         return frame.assign(ranking=[self.results.headline(experiment["name"], name) for name in frame[c.PROTOCOL]])
 
     def rungs(self, experiment: Mapping[str, Any], dataset: str) -> Table:
@@ -449,25 +418,20 @@ class Catalogue:
         frame = self.results.beside(frame, factors)
         protocols = self.results.values(c.PROTOCOL, **where)
         frame["rung"] = [protocols.index(name) + 1 for name in frame[c.PROTOCOL]]
-        order = {name: place for place, name in enumerate(dict.fromkeys(frame[c.BACKBONE]))}
-        frame = frame.sort_values(c.BACKBONE, kind="stable", key=lambda column: column.map(order))
+        frame = frame.sort_values(c.BACKBONE, kind="stable", key=_by_first_seen)
         base = label(experiment["baseline"])
 
         def times(value: Any) -> str:
-            return NOTHING if pd.isna(value) else f"\u00d7{fixed(value, 2)}"
+            return NOTHING if value is None else f"\u00d7{fixed(value, 2)}"
 
-        columns = [
-            named("Backbone", c.BACKBONE),
-            Column("Rung", lambda row: f"{row['rung']}. {row[c.PROTOCOL]}", numeric=False),
-        ]
-        columns.append(self._method(list(frame[c.METHOD])))
+        rung = Column("Rung", lambda row: f"{row['rung']}. {row[c.PROTOCOL]}", numeric=False)
+        columns = [BACKBONE, rung, self._method(list(frame[c.METHOD]))]
         for metric in reversed(TEST_METRICS):
             columns += [mean(metric, metric), gain(f"vs {base}, same rung", f"{metric} vs baseline ", with_p=True)]
             columns.append(number(f"{base} vs rung before", f"{metric} factor", times))
         columns.append(self._seeds())
-        context = self.results.context(
-            experiment["name"], dataset, protocols, self.results.headline(experiment["name"], protocols[-1])
-        )
+        ranking = self.results.headline(experiment["name"], protocols[-1])
+        context = self.results.context(experiment["name"], dataset, protocols, ranking)
         name = _prefixed(experiment["name"], "ladder", dataset)
         opens = [c.BACKBONE, c.PROTOCOL]
         return self._table("ladder", name, frame, columns, 3, opens, len(columns) - 4, context=context, baseline=base)
@@ -483,7 +447,7 @@ class Catalogue:
 
         columns = [
             text("Metric", c.METRIC),
-            named("Backbone", c.BACKBONE),
+            BACKBONE,
             Column("Method", method, numeric=False),
             number("Mean", "mean"),
             number("Sd over protocols", "sd"),
@@ -504,17 +468,16 @@ class Catalogue:
         frame = frame.assign(status=[c.DONE if seeds else "missing" for seeds in frame["seeds"]])
         larger = str(frame["larger"].iloc[0])
         marks = {True: "yes", False: "no"}
-        frame["tone"] = [marks.get(enough, "") for enough in frame["enough"]]
 
         def epochs(side: str) -> Callable[[Row], str]:
             return lambda row: f"{fixed(row[f'{side}_kept_epoch'], 1)} of {fixed(row[f'{side}_epochs'], 1)}"
 
         columns = [
-            named("Backbone", c.BACKBONE),
+            BACKBONE,
             self._method(),
             mean(f"NDCG@10, {protocol}", "usual"),
             mean(f"NDCG@10, {larger}", "larger"),
-            Column("Change", lambda row: percent(row["change"]), lambda row: plus_minus(100 * row["change sd"], 1)),
+            Column("Change", lambda row: percent(row["change"]), lambda row: plus_points(row["change sd"])),
             Column(f"Kept epoch, {protocol}", epochs("usual")),
             Column(f"Kept epoch, {larger}", epochs("larger")),
             Column("Large enough", lambda row: marks.get(row["enough"], NOTHING), numeric=False),
@@ -522,7 +485,7 @@ class Catalogue:
         ]
         context = self.results.context(experiment["name"], dataset, [protocol, larger])
         name = _prefixed(experiment["name"], "budget", dataset, protocol)
-        return self._table("budget", name, frame.drop(columns="tone"), columns, 2, [c.BACKBONE], 6, context=context)
+        return self._table("budget", name, frame, columns, 2, [c.BACKBONE], 6, context=context)
 
     # the data, the settings, the runs
 
@@ -556,28 +519,23 @@ class Catalogue:
         def like(row: Row) -> str:
             return "" if row["like"] == row[c.METHOD] else f"as {label(str(row['like']))}"
 
-        def value(name: str) -> Callable[[Row], str]:
-            return lambda row: NOTHING if row[name] is None or row[name] != row[name] else plain(row[name])
-
-        columns = [*_address_columns(), Column("Method", lambda row: label(row[c.METHOD]), like, numeric=False)]
-        columns += [Column(name.replace("_", " "), value(name)) for name in names]
+        columns = [DATASET, PROTOCOL, BACKBONE, Column("Method", lambda row: label(row[c.METHOD]), like, numeric=False)]
+        columns += [text(name.replace("_", " "), name) for name in names]
         return self._table("tuned", "tuned", frame, columns, 4, SIDE[:3])
 
     def settings(self) -> Table:
         """The run settings, one row per value, keys joined by dots."""
-        shown = {
-            key: value for key, value in self.results.settings.items() if key not in ("protocols", "datasets", "tuned")
-        }
-        frame = pd.DataFrame(list(_flat(shown)), columns=["setting", "value"])
+        shown = {key: value for key, value in self.results.settings.items() if key not in _ELSEWHERE}
+        flat = pd.json_normalize(shown).iloc[0]
+        frame = pd.DataFrame({"setting": flat.index, "value": flat.map(plain).to_numpy()})
         return self._table("settings", "settings", frame, [text("Setting", "setting"), text("Value", "value")], 1)
 
     def costs(self) -> Table:
         """What a run of each method costs, beside the baseline under the same protocol with the same backbone."""
-        frame = self.results.beside(
-            self.results.sides(experiment=c.MAIN), self._quantities(list(COSTS), experiment=c.MAIN)
-        )
+        values = self._quantities(list(COSTS), experiment=c.MAIN)
+        frame = self.results.beside(self.results.sides(experiment=c.MAIN), values)
         shown = [name for name in COSTS if f"{name} mean" in frame]
-        columns = [*_address_columns(), self._method()]
+        columns = [DATASET, PROTOCOL, BACKBONE, self._method()]
         for name in shown:
             title, digits = COSTS[name]
             columns.append(number(title, f"{name} mean", functools.partial(fixed, digits=digits)))
@@ -601,16 +559,14 @@ class Catalogue:
             ("Parameters", "parameters", integer),
         ]
         columns = [
-            *_address_columns(),
+            DATASET,
+            PROTOCOL,
+            BACKBONE,
             self._method(),
             text("Seed", c.SEED),
             Column("Status", state, numeric=False),
             *(number(title, name, form) for title, name, form in numbers),
-            Column(
-                "Identity",
-                lambda row: str(row["identity"] or "")[:DIGITS] if row["status"] != "missing" else "",
-                numeric=False,
-            ),
+            Column("Identity", lambda row: str(row["identity"] or "")[:DIGITS], numeric=False),
         ]
         return self._table("runs", "runs", frame.drop(columns="versions"), columns, 5, SIDE[:3], runs=str(len(frame)))
 
@@ -624,49 +580,24 @@ class Catalogue:
 
         columns = [Column("Commit", commit, numeric=False)]
         columns += [text(title.capitalize(), title) for title in ("device", "threads", "machine", "versions")]
-        return self._table("environments", name, frame, [*columns, number("Runs", "runs", integer)], 1)
+        return self._table("environments", name, frame, [*columns, RUNS], 1)
 
     def digests(self) -> Table:
         """The distinct digests of inputs and source code, and how many runs used each."""
-        columns = [
-            named("Dataset", c.DATASET),
-            text("What", "name"),
-            text("SHA-256", "digest"),
-            number("Runs", "runs", integer),
-        ]
+        columns = [DATASET, text("What", "name"), text("SHA-256", "digest"), RUNS]
         return self._table("digests", "digests", self.results.tables["digests"], columns, 2, [c.DATASET])
 
     def encoders(self) -> Table:
         """Which encoder made the item embeddings."""
         frame = self.results.select("encoders", experiment=c.MAIN)
-        titles = (
-            "encoder",
-            "encoder_model",
-            "encoder_revision",
-            "encoder_pooling",
-            "encoder_dimension",
-            "encoder_options",
-        )
-        columns = [named("Dataset", c.DATASET)]
-        columns += [text(name.removeprefix("encoder_").capitalize(), name) for name in titles]
-        return self._table("encoders", "encoders", frame, [*columns, number("Runs", "runs", integer)], 1)
-
-
-_KEPT = [f"{group} {part}" for group in (*GROUPS[:2], GROUPS[-1], "cold minus decile_10") for part in ("mean", "sd")]
-_KEPT += ["cold inputs", "cold minus decile_10 seeds", "cold minus decile_10 below"]
-
-
-def _address_columns() -> list[Column]:
-    return [named("Dataset", c.DATASET), named("Protocol", c.PROTOCOL), named("Backbone", c.BACKBONE)]
+        names = ("", "_model", "_revision", "_pooling", "_dimension", "_options")
+        columns = [DATASET, *(text((name[1:] or "encoder").capitalize(), f"encoder{name}") for name in names)]
+        return self._table("encoders", "encoders", frame, [*columns, RUNS], 1)
 
 
 def _prefixed(experiment: str, *parts: str) -> str:
     """A table's name; those of further experiments begin with theirs."""
     return slug(*(() if experiment == c.MAIN else ("experiment", experiment)), *parts)
-
-
-def _bases(rows: pd.DataFrame) -> list[str]:
-    return list(dict.fromkeys(rows["baseline_method"]))
 
 
 def _by_first_seen(column: pd.Series) -> pd.Series:
@@ -697,11 +628,3 @@ def _dataset_facts(summary: Mapping[str, Any]) -> dict[str, str]:
         "Item text": str(summary.get("text_note") or NOTHING),
         "Placeholder": str(summary.get("placeholder_note") or "no"),
     }
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", plain(value)

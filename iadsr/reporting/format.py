@@ -127,6 +127,16 @@ def share(value: Any, digits: int = 1) -> str:
     return NOTHING if not is_number(value) else f"{fixed(float(value) * 100, digits)}\u202f%"
 
 
+def points(difference: Any) -> str:
+    """A difference of fractions in percentage points."""
+    return NOTHING if not is_number(difference) else signed(100 * float(difference), 1)
+
+
+def plus_points(deviation: Any) -> str:
+    """`± sd` in percentage points; nothing where one seed allows no deviation."""
+    return plus_minus(100 * float(deviation), 1) if is_number(deviation) else ""
+
+
 def interval(low: Any, high: Any, digits: int = 4) -> str:
     """A confidence interval of differences."""
     return NOTHING if not (is_number(low) and is_number(high)) else f"[{signed(low, digits)}, {signed(high, digits)}]"

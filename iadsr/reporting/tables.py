@@ -26,7 +26,6 @@ from iadsr.reporting.format import (
 
 Row = Mapping[str, Any]
 Text = Callable[[Row], str]
-_TEXTS = (" outcome", " status", " note")
 OUTCOMES = {"gain": "gain", "loss": "loss", "none": "n.s."}
 
 
@@ -79,21 +78,22 @@ class Table:
     def lines(self) -> Iterator[tuple[bool, list[Cell]]]:
         """Each row: whether a rule is drawn above it, and its cells, whose spans add up to the number of columns."""
         previous = None
-        for row in self.frame.to_dict("records"):
+        for row in self.frame.astype(object).where(self.frame.notna(), None).to_dict("records"):
             place = tuple(row[name] for name in self.opens)
             yield place != previous and bool(self.opens), self._cells({str(key): value for key, value in row.items()})
             previous = place
 
     def _cells(self, row: Row) -> list[Cell]:
-        cells = [_cell(column, row, head=place < self.heads) for place, column in enumerate(self.columns)]
+        heads = [_cell(column, row, head=True) for column in self.columns[: self.heads]]
+        rest = self.columns[self.heads :]
         if self.span and row["status"] != DONE:
-            why = Cell(str(row["note"]) or "not recorded", span=self.span, tone="missing")
-            cells = [*cells[: self.heads], why, *cells[self.heads + self.span :]]
-        return cells
+            heads.append(Cell(str(row["note"] or "not recorded"), span=self.span, tone="missing"))
+            rest = rest[self.span :]
+        return [*heads, *(_cell(column, row, head=False) for column in rest)]
 
 
 def _cell(column: Column, row: Row, head: bool) -> Cell:
-    tone = str(row.get(column.tone, ""))
+    tone = str(row.get(column.tone) or "")
     if column.tone and tone not in OUTCOMES:
         why = str(row.get(column.tone.removesuffix("outcome") + "status") or "")
         if not why:
@@ -160,8 +160,6 @@ def wide(table: pd.DataFrame, keys: Sequence[str], across: str, values: Sequence
     pivoted = table.pivot(index=list(keys), columns=across, values=list(values))
     names = [(value, name) for name in dict.fromkeys(table[across]) for value in values]
     shown = pd.DataFrame({f"{name} {value}": pivoted[value, name] for value, name in names}, index=pivoted.index)
-    texts = [name for name in shown.columns.astype(str) if name.endswith(_TEXTS)]
-    shown[texts] = shown[texts].astype(object).fillna("")
     return table[list(keys)].drop_duplicates().merge(shown.reset_index(), on=list(keys), how="left")
 
 
