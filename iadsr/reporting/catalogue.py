@@ -13,27 +13,9 @@ from typing import Any
 import pandas as pd
 
 from iadsr.core import columns as c
-from iadsr.reporting.format import (
-    NOTHING,
-    defect_of,
-    fixed,
-    integer,
-    interval,
-    label,
-    p_value,
-    percent,
-    percent_interval,
-    plain,
-    plus_points,
-    points,
-    share,
-    short_labels,
-    signed,
-    significant,
-    slug,
-)
-from iadsr.reporting.results import SIDE, Results, protocol_facts
-from iadsr.reporting.tables import OUTCOMES, Column, Row, Table, gain, mean, mean_share, named, number, text, wide
+from iadsr.reporting import format as f
+from iadsr.reporting.results import SIDE, Maker, protocol_facts
+from iadsr.reporting.tables import OUTCOMES, Column, Row, Table, gain, mean, named, number, text, wide
 
 METRICS = (*(f"{name}@{k}" for k in c.CUTOFFS for name in ("HR", "NDCG")), "MRR")
 GAIN_METRICS = ("HR@5", "NDCG@5", "NDCG@10")
@@ -64,23 +46,15 @@ NUMBERS = (
     *("p", "p_holm", "family", "same_as", "effect", "wins", "ties", "losses", "seed_sd", "users", "seeds"),
     *("status", "outcome"),
 )
+LOW, HIGH = "gain_low", "gain_high"
 DIGITS = 12  # of a digest
 DATASET, PROTOCOL, BACKBONE = (named(name.capitalize(), name) for name in (c.DATASET, c.PROTOCOL, c.BACKBONE))
-RUNS = number("Runs", "runs", integer)
+RUNS = number("Runs", "runs", f.integer)
 _ELSEWHERE = ("protocols", "datasets", "tuned")  # settings that have tables of their own
-Captions = Mapping[str, str]
 
 
-class Catalogue:
-    """Makes the tables of one page.
-
-    Args:
-        captions: of each kind of table, with places for `str.format`.
-    """
-
-    def __init__(self, results: Results, captions: Captions) -> None:
-        self.results = results
-        self._captions = captions
+class Catalogue(Maker):
+    """Makes the tables of one page."""
 
     def _table(
         self,
@@ -93,8 +67,8 @@ class Catalogue:
         span: int = 0,
         **what: str,
     ) -> Table:
-        caption = self._captions[kind].format_map({"context": "", **what}).strip()
-        return Table(slug(name), caption, frame.reset_index(drop=True), columns, heads, opens, span)
+        caption = self.captions[kind].format_map({"context": "", **what}).strip()
+        return Table(f.slug(name), caption, frame.reset_index(drop=True), columns, heads, opens, span)
 
     def _seeds(self) -> Column:
         """Seeds done of those expected; the reasons of the others, unless none is done: they stand elsewhere then."""
@@ -103,19 +77,19 @@ class Catalogue:
             return str(row["note"]) if row["seeds_done"] else ""
 
         def seeds(row: Row) -> str:
-            return f"{row['seeds_done']}/{row['seeds_expected']}" if row["seeds_expected"] else NOTHING
+            return f"{row['seeds_done']}/{row['seeds_expected']}" if row["seeds_expected"] else f.NOTHING
 
         return Column("Seeds", seeds, note, numeric=False)
 
     def _method(self, names: Sequence[str] = (), title: str = "Method") -> Column:
         """A method by its short name; below it what a defect is, and which method has the very same runs."""
-        short = short_labels(names)
+        short = f.short_labels(names)
 
         def sub(row: Row) -> str:
-            same = row.get("same_as") or ""
-            return "; ".join(filter(None, [defect_of(row[c.METHOD]), same and f"same run as {label(same)}"]))
+            same = f"same run as {f.label(row['same_as'])}" if row.get("same_as") else None
+            return "; ".join(filter(None, (self.defects.get(f.defect_in(row[c.METHOD])), same)))
 
-        return Column(title, lambda row: short.get(row[c.METHOD], label(row[c.METHOD])), sub, numeric=False)
+        return Column(title, lambda row: short.get(row[c.METHOD], f.label(row[c.METHOD])), sub, numeric=False)
 
     def _about(self, experiment: str, dataset: str) -> str:
         return f"{dataset}; encoder {self.results.encoders(experiment, dataset)}."
@@ -132,7 +106,7 @@ class Catalogue:
         rows = rows.assign(pair=pairs, order=order).sort_values(["order", c.PROTOCOL], kind="stable")
         frame = wide(rows, [c.DATASET, c.PROTOCOL, c.BACKBONE, c.RANKING], "pair", NUMBERS)
         titles = [
-            (f"{metric} vs {base}", f"{metric} vs {label(base)}")
+            (f"{metric} vs {base}", f"{metric} vs {f.label(base)}")
             for metric in metrics
             for base in rows["baseline_method"].unique()
         ]
@@ -150,12 +124,12 @@ class Catalogue:
         )
         sides = self.results.beside(self.results.sides(**where), values)
         frame = pd.concat([popular.assign(**{c.EXPERIMENT: c.MAIN})[list(sides)], sides]).assign(ranking=ranking)
-        base = label(self.results.settings["baseline"])
+        base = f.label(self.results.settings["baseline"])
         columns = [
             BACKBONE,
             self._method(),
             *(mean(metric, metric, bold=f"{metric} best") for metric in METRICS),
-            *(number(f"{metric} vs {base}", f"{metric} gain", percent) for metric in GAIN_METRICS),
+            *(number(f"{metric} vs {base}", f"{metric} gain", f.percent) for metric in GAIN_METRICS),
             self._seeds(),
         ]
         context = self.results.context(c.MAIN, dataset, [protocol], ranking)
@@ -171,7 +145,7 @@ class Catalogue:
         titles = {"coverage@10": "Coverage@10", "tied_share": "Tied targets"}
         shown = [(metric, rule) for metric in titles for rule in c.RANKINGS if f"{metric} {rule} mean" in frame]
         columns = [BACKBONE, self._method()]
-        columns += [mean_share(titles[metric], f"{metric} {rule}", note=label(rule)) for metric, rule in shown]
+        columns += [mean(titles[metric], f"{metric} {rule}", 3, note=f.label(rule)) for metric, rule in shown]
         context = self.results.context(c.MAIN, dataset, [protocol])
         name = f"coverage-{dataset}-{protocol}"
         return self._table("coverage", name, frame, columns, 2, [c.BACKBONE], len(shown), context=context)
@@ -194,13 +168,13 @@ class Catalogue:
         def compared(row: Row) -> str:
             protocols = row[c.PROTOCOL] != row["baseline_protocol"]
             first, second = (c.PROTOCOL, "baseline_protocol") if protocols else (c.METHOD, "baseline_method")
-            return f"{label(row[first])} vs {label(row[second])}"
+            return f"{f.label(row[first])} vs {f.label(row[second])}"
 
         def counts(row: Row) -> str:
-            return " / ".join(integer(row[part]) for part in ("wins", "ties", "losses"))
+            return " / ".join(f.integer(row[part]) for part in ("wins", "ties", "losses"))
 
         def outcome(row: Row) -> str:
-            return OUTCOMES[row["outcome"]] + ("; test and interval disagree" if row["disagree"] else "")
+            return OUTCOMES[row["outcome"]] + ("; test and f.interval disagree" if row["disagree"] else "")
 
         columns = [
             Column("Comparison", compared, numeric=False),
@@ -208,21 +182,15 @@ class Catalogue:
             BACKBONE,
             *([named("Ranking", c.RANKING)] if kind == "protocol-effects" else []),
             number("Baseline", "baseline_mean"),
-            Column("Difference", lambda r: signed(r["difference"]), lambda r: interval(r["ci_low"], r["ci_high"])),
-            Column(
-                "Relative gain",
-                lambda row: percent(row["relative_gain"]),
-                lambda row: percent_interval(row["gain_low"], row["gain_high"]),
-            ),
-            number("p", "p", p_value),
-            number("Holm p", "p_holm", p_value),
-            number("Effect dz", "effect", lambda value: signed(value, 3)),
+            Column("Difference", lambda r: f.signed(r["difference"]), lambda r: f.interval(r["ci_low"], r["ci_high"])),
+            Column("Gain", lambda r: f.percent(r["relative_gain"]), lambda r: f.percent_interval(r[LOW], r[HIGH])),
+            number("p", "p", f.p_value),
+            number("Holm p", "p_holm", f.p_value),
+            number("Effect dz", "effect", lambda value: f.signed(value, 3)),
             Column("Wins / ties / losses", counts),
             number("Sd over seeds", "seed_sd"),
-            number("Seeds", "seeds", integer),
-            Column(
-                "Outcome", outcome, lambda r: r["status"].removeprefix("ok").lstrip(", "), numeric=False, tone="outcome"
-            ),
+            number("Seeds", "seeds", f.integer),
+            Column("Outcome", outcome, lambda r: r["status"][4:], numeric=False, tone="outcome"),
         ]
         return self._table(kind, name, frame, columns, 3, ["baseline_method", c.METHOD, c.METRIC], context=context)
 
@@ -238,7 +206,7 @@ class Catalogue:
         columns = [BACKBONE, self._method()]
         titles = [wanted[0], *map(group_label, GROUPS)]
         columns += [
-            number(title, f"{what} mean", note=f"n={integer(users.get(what))}")
+            number(title, f"{what} mean", note=f"n={f.integer(users.get(what))}")
             for title, what in zip(titles, wanted, strict=True)
         ]
         ranking = self.results.headline(c.MAIN, protocol)
@@ -271,7 +239,7 @@ class Catalogue:
         named_parts = list(rows["part"].unique())
         shown = [*(part for part in PARTS if part in named_parts), *(part for part in named_parts if part not in PARTS)]
         columns = [DATASET, PROTOCOL, BACKBONE, self._method(), text("Loss", "loss")]
-        columns += [number(part, f"{part} mean", significant) for part in shown]
+        columns += [number(part, f"{part} mean", f.significant) for part in shown]
         return self._table("pulls", "pulls", frame, columns, 5, SIDE)
 
     def logged(self) -> Table:
@@ -293,11 +261,11 @@ class Catalogue:
         rows = self.results.select("keep", experiment=experiment, dataset=dataset)
         if rows.empty:
             return None
+        gap = "cold minus decile_10"
         sides = self.results.sides(experiment=experiment, dataset=dataset)
         values = wide(rows, [*SIDE, "stage"], c.GROUP, ["mean", "sd", "seeds", "below", "inputs"])
-        frame = self.results.beside(sides, values)
+        frame = self.results.beside(sides, values.assign(**dict.fromkeys({f"{gap} mean", f"{gap} sd"} - {*values})))
         frame = frame[frame["stage"].notna() | ((frame["status"] != c.DONE) & (frame[c.METHOD] != "none"))]
-        gap = "cold minus decile_10"
 
         def verdict(row: Row) -> str:
             seeds = row.get(f"{gap} seeds")
@@ -309,11 +277,11 @@ class Catalogue:
             PROTOCOL,
             BACKBONE,
             self._method(),
-            Column("Stage", lambda row: label(str(row["stage"])), numeric=False),
-            *(number(f"Kept of {group_label(name)}", f"{name} mean", share) for name in (*GROUPS[:2], GROUPS[-1])),
-            Column("Cold minus D10", lambda r: points(r.get(f"{gap} mean")), lambda r: plus_points(r.get(f"{gap} sd"))),
+            Column("Stage", lambda row: f.label(str(row["stage"])), numeric=False),
+            *(number(f"Kept of {group_label(name)}", f"{name} mean", f.share) for name in (*GROUPS[:2], GROUPS[-1])),
+            Column("Cold minus D10", lambda r: f.points(r[f"{gap} mean"]), lambda r: f.plus_points(r[f"{gap} sd"])),
             Column("Drops cold more often", verdict),
-            number("Cold inputs", "cold inputs", integer),
+            number("Cold inputs", "cold inputs", f.integer),
         ]
         name, context = _prefixed(experiment, "kept", dataset), self._about(experiment, dataset)
         return self._table("kept", name, frame, columns, 3, SIDE, 7, context=context, cold=str(c.COLD_LIMIT))
@@ -331,7 +299,7 @@ class Catalogue:
             return f"{'yes' if row['shown'] else 'no'}, in {row['seeds_shown']:.0f} of {row['seeds']:.0f} seeds"
 
         columns = [PROTOCOL, BACKBONE, self._method()]
-        columns += [number(f"{metric} gain", f"{metric} gain", percent) for metric in ("HR@5", "HR@20")]
+        columns += [number(f"{metric} gain", f"{metric} gain", f.percent) for metric in ("HR@5", "HR@20")]
         columns.append(Column("HR@5 up, HR@20 down", shown))
         name, context = _prefixed(experiment, "signature", dataset), self._about(experiment, dataset)
         return self._table("tails", name, frame, columns, 3, SIDE[:3], 3, context=context)
@@ -353,8 +321,8 @@ class Catalogue:
                 mean(f"{metric}, honest", f"{metric} honest"),
                 mean(f"{metric}, denoised target", f"{metric} denoised"),
             ]
-            columns.append(number(f"{metric}, inflation", f"{metric} inflation", percent))
-        columns.append(number("Target changed", "denoised_changed mean", share))
+            columns.append(number(f"{metric}, inflation", f"{metric} inflation", f.percent))
+        columns.append(number("Target changed", "denoised_changed mean", f.share))
         name, context = _prefixed(experiment, "denoised-target", dataset), self._about(experiment, dataset)
         return self._table("denoised", name, frame, columns, 3, SIDE[:3], context=context)
 
@@ -364,7 +332,7 @@ class Catalogue:
         """Accuracy, gain over the baseline, mask and seeds of every method, the baseline first in each backbone."""
         where = {c.EXPERIMENT: experiment["name"], c.DATASET: dataset, c.PROTOCOL: protocol}
         where |= {c.BACKBONE: list(backbones)}
-        frame, base = self._accuracy(experiment, VALUE_METRICS, **where), label(experiment["baseline"])
+        frame, base = self._accuracy(experiment, VALUE_METRICS, **where), f.label(experiment["baseline"])
         frame = self.results.beside(frame, self._quantities(list(MASKS), **where))
         if experiment["points"]:
             frame[experiment["option"]] = frame[c.METHOD].map(experiment["points"])
@@ -382,7 +350,7 @@ class Catalogue:
         place = [] if len(backbones) > 1 else list(backbones)
         kind = "sweep" if experiment["view"] == "sweep" else "methods"
         name = _prefixed(experiment["name"], kind, dataset, protocol, *place)
-        what = {"context": " ".join([*(label(one) + "." for one in place), context]), "baseline": base}
+        what = {"context": " ".join([*(f.label(one) + "." for one in place), context]), "baseline": base}
         return self._table("methods", name, frame, columns, heads, [c.BACKBONE], len(columns) - heads - 1, **what)
 
     def _accuracy(self, experiment: Mapping[str, Any], metrics: Sequence[str], /, **where: Any) -> pd.DataFrame:
@@ -396,20 +364,6 @@ class Catalogue:
         frame = self.results.beside(self.results.sides(**where), wide(values, SIDE, c.METRIC, ["mean", "sd"]), tests)
         return frame.assign(ranking=[self.results.headline(experiment["name"], name) for name in frame[c.PROTOCOL]])
 
-    def rungs(self, experiment: Mapping[str, Any], dataset: str) -> Table:
-        """What each rung of a ladder is, in the order given."""
-        protocols = self.results.values(c.PROTOCOL, experiment=experiment["name"], dataset=dataset)
-        described = self.results.settings["protocols"]
-        rows = [
-            {"rung": rung, c.PROTOCOL: name, "description": described.get(name, {}).get("description", "")}
-            for rung, name in enumerate(protocols, start=1)
-        ]
-        ranking = self.results.headline(experiment["name"], protocols[-1])
-        columns = [number("Rung", "rung", integer), text("Protocol", c.PROTOCOL), text("What it is", "description")]
-        frame = pd.DataFrame(rows).assign(ranking=ranking)
-        name = _prefixed(experiment["name"], "rungs", dataset)
-        return self._table("rungs", name, frame, columns, 2, dataset=dataset, ranking=label(ranking))
-
     def ladder(self, experiment: Mapping[str, Any], dataset: str) -> Table:
         """Each rung's values, each method's gain on it, and what the rung itself does to the baseline."""
         where = {c.EXPERIMENT: experiment["name"], c.DATASET: dataset}
@@ -419,10 +373,10 @@ class Catalogue:
         protocols = self.results.values(c.PROTOCOL, **where)
         frame["rung"] = [protocols.index(name) + 1 for name in frame[c.PROTOCOL]]
         frame = frame.sort_values(c.BACKBONE, kind="stable", key=_by_first_seen)
-        base = label(experiment["baseline"])
+        base = f.label(experiment["baseline"])
 
         def times(value: Any) -> str:
-            return NOTHING if value is None else f"\u00d7{fixed(value, 2)}"
+            return f.NOTHING if value is None else f"\u00d7{f.fixed(value, 2)}"
 
         rung = Column("Rung", lambda row: f"{row['rung']}. {row[c.PROTOCOL]}", numeric=False)
         columns = [BACKBONE, rung, self._method(list(frame[c.METHOD]))]
@@ -443,7 +397,7 @@ class Catalogue:
         frame = frame.sort_values([c.METRIC, c.BACKBONE], kind="stable", key=_by_first_seen)
 
         def method(row: Row) -> str:
-            return f"{label(row[c.METHOD])} minus {label(row['minus'])}" if row["minus"] else label(row[c.METHOD])
+            return f"{f.label(row[c.METHOD])} minus {f.label(row['minus'])}" if row["minus"] else f.label(row[c.METHOD])
 
         columns = [
             text("Metric", c.METRIC),
@@ -451,9 +405,9 @@ class Catalogue:
             Column("Method", method, numeric=False),
             number("Mean", "mean"),
             number("Sd over protocols", "sd"),
-            Column("Least to most", lambda row: f"{fixed(row['min'])} to {fixed(row['max'])}"),
+            Column("Least to most", lambda row: f"{f.fixed(row['min'])} to {f.fixed(row['max'])}"),
             number("Sd over seeds", "seed_sd"),
-            number("Protocols", "protocols", integer),
+            number("Protocols", "protocols", f.integer),
         ]
         protocols = self.results.values(c.PROTOCOL, **where)
         context = self.results.context(experiment["name"], dataset, protocols)
@@ -470,18 +424,18 @@ class Catalogue:
         marks = {True: "yes", False: "no"}
 
         def epochs(side: str) -> Callable[[Row], str]:
-            return lambda row: f"{fixed(row[f'{side}_kept_epoch'], 1)} of {fixed(row[f'{side}_epochs'], 1)}"
+            return lambda row: f"{f.fixed(row[f'{side}_kept_epoch'], 1)} of {f.fixed(row[f'{side}_epochs'], 1)}"
 
         columns = [
             BACKBONE,
             self._method(),
             mean(f"NDCG@10, {protocol}", "usual"),
             mean(f"NDCG@10, {larger}", "larger"),
-            Column("Change", lambda row: percent(row["change"]), lambda row: plus_points(row["change sd"])),
+            Column("Change", lambda row: f.percent(row["change"]), lambda row: f.plus_points(row["change sd"])),
             Column(f"Kept epoch, {protocol}", epochs("usual")),
             Column(f"Kept epoch, {larger}", epochs("larger")),
-            Column("Large enough", lambda row: marks.get(row["enough"], NOTHING), numeric=False),
-            number("Seeds", "seeds", integer),
+            Column("Large enough", lambda row: marks.get(row["enough"], f.NOTHING), numeric=False),
+            number("Seeds", "seeds", f.integer),
         ]
         context = self.results.context(experiment["name"], dataset, [protocol, larger])
         name = _prefixed(experiment["name"], "budget", dataset, protocol)
@@ -500,7 +454,7 @@ class Catalogue:
         """What each protocol fixes, one column per protocol, as the run settings describe it."""
         facts = {name: protocol_facts(self.results.settings, name) for name in names}
         keys = list(dict.fromkeys(key for values in facts.values() for key in values))
-        rows = [{"setting": key, **{name: facts[name].get(key, NOTHING) for name in names}} for key in keys]
+        rows = [{"setting": key, **{name: facts[name].get(key, f.NOTHING) for name in names}} for key in keys]
         if only_differences:
             rows = [row for row in rows if len({row[name] for name in names}) > 1]
         frame = pd.DataFrame(rows, columns=["setting", *names])
@@ -517,9 +471,10 @@ class Catalogue:
         frame = pd.DataFrame(rows, columns=[*SIDE, "like", *names], dtype=object)
 
         def like(row: Row) -> str:
-            return "" if row["like"] == row[c.METHOD] else f"as {label(str(row['like']))}"
+            return "" if row["like"] == row[c.METHOD] else f"as {f.label(str(row['like']))}"
 
-        columns = [DATASET, PROTOCOL, BACKBONE, Column("Method", lambda row: label(row[c.METHOD]), like, numeric=False)]
+        method = Column("Method", lambda row: f.label(row[c.METHOD]), like, numeric=False)
+        columns = [DATASET, PROTOCOL, BACKBONE, method]
         columns += [text(name.replace("_", " "), name) for name in names]
         return self._table("tuned", "tuned", frame, columns, 4, SIDE[:3])
 
@@ -527,7 +482,7 @@ class Catalogue:
         """The run settings, one row per value, keys joined by dots."""
         shown = {key: value for key, value in self.results.settings.items() if key not in _ELSEWHERE}
         flat = pd.json_normalize(shown).iloc[0]
-        frame = pd.DataFrame({"setting": flat.index, "value": flat.map(plain).to_numpy()})
+        frame = pd.DataFrame({"setting": flat.index, "value": flat.map(f.plain).to_numpy()})
         return self._table("settings", "settings", frame, [text("Setting", "setting"), text("Value", "value")], 1)
 
     def costs(self) -> Table:
@@ -538,8 +493,8 @@ class Catalogue:
         columns = [DATASET, PROTOCOL, BACKBONE, self._method()]
         for name in shown:
             title, digits = COSTS[name]
-            columns.append(number(title, f"{name} mean", functools.partial(fixed, digits=digits)))
-        columns.append(number("Runs", "seeds_done", integer))
+            columns.append(number(title, f"{name} mean", functools.partial(f.fixed, digits=digits)))
+        columns.append(number("Runs", "seeds_done", f.integer))
         return self._table("costs", "costs", frame, columns, 4, SIDE[:3], len(shown))
 
     def runs(self) -> Table:
@@ -549,15 +504,8 @@ class Catalogue:
         def state(row: Row) -> str:
             return f"{row['status']}: {row['reason']}" if row["reason"] else str(row["status"])
 
-        numbers: list[tuple[str, str, Callable[[Any], str]]] = [
-            ("Epochs", "epochs", integer),
-            ("Best epoch", "best_epoch", integer),
-            ("Best validation NDCG@10", "best_validation", fixed),
-            ("Seconds", "seconds_total", lambda value: fixed(value, 1)),
-            ("Seconds an epoch", "seconds_epoch", lambda value: fixed(value, 2)),
-            ("Peak MB", "peak_memory_mb", integer),
-            ("Parameters", "parameters", integer),
-        ]
+        numbers = {"epochs": f.integer, "best_epoch": f.integer, "best_validation": f.fixed, "seconds_total": f.integer}
+        numbers |= {"seconds_epoch": f.significant, "peak_memory_mb": f.integer, "parameters": f.integer}
         columns = [
             DATASET,
             PROTOCOL,
@@ -565,7 +513,7 @@ class Catalogue:
             self._method(),
             text("Seed", c.SEED),
             Column("Status", state, numeric=False),
-            *(number(title, name, form) for title, name, form in numbers),
+            *(number(name.replace("_", " ").capitalize(), name, form) for name, form in numbers.items()),
             Column("Identity", lambda row: str(row["identity"] or "")[:DIGITS], numeric=False),
         ]
         return self._table("runs", "runs", frame.drop(columns="versions"), columns, 5, SIDE[:3], runs=str(len(frame)))
@@ -597,7 +545,7 @@ class Catalogue:
 
 def _prefixed(experiment: str, *parts: str) -> str:
     """A table's name; those of further experiments begin with theirs."""
-    return slug(*(() if experiment == c.MAIN else ("experiment", experiment)), *parts)
+    return f.slug(*(() if experiment == c.MAIN else ("experiment", experiment)), *parts)
 
 
 def _by_first_seen(column: pd.Series) -> pd.Series:
@@ -615,16 +563,16 @@ def _dataset_facts(summary: Mapping[str, Any]) -> dict[str, str]:
         f"{source['file']} ({source['origin']}, sha256 {source['sha256'][:DIGITS]})" for source in summary["sources"]
     )
     return {
-        "Title": str(summary.get("title") or NOTHING),
-        "Users": integer(counts["users"]),
-        "Items": integer(counts["items"]),
-        "Interactions": integer(counts["interactions"]),
-        "Mean length (range)": f"{fixed(length['mean'], 1)} ({integer(length['min'])} to {integer(length['max'])})",
-        "Density": share(summary["density"], 3),
-        "Items without title": integer(summary["items_without_title"]),
-        "Tied in time": share(summary["tied_share"]),
+        "Title": str(summary.get("title") or f.NOTHING),
+        "Users": f.integer(counts["users"]),
+        "Items": f.integer(counts["items"]),
+        "Interactions": f.integer(counts["interactions"]),
+        "Mean length (range)": f"{f.fixed(length['mean'], 1)} ({length['min']} to {length['max']})",
+        "Density": f.share(summary["density"], 3),
+        "Items without title": f.integer(summary["items_without_title"]),
+        "Tied in time": f.share(summary["tied_share"]),
         "Filter": f"{summary['min_count']}-core" if summary["min_count"] else "none",
-        "Source files": "; ".join(sources) or NOTHING,
-        "Item text": str(summary.get("text_note") or NOTHING),
+        "Source files": "; ".join(sources) or f.NOTHING,
+        "Item text": str(summary.get("text_note") or f.NOTHING),
         "Placeholder": str(summary.get("placeholder_note") or "no"),
     }

@@ -28,19 +28,14 @@ _RC = {
     "svg.fonttype": "none",
     "font.family": "DejaVu Sans",
     "font.size": 8.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
+    **dict.fromkeys(("axes.spines.top", "axes.spines.right", "legend.frameon", "text.parse_math"), False),
     "axes.edgecolor": "#667",
     "axes.labelcolor": "#223",
-    "xtick.color": "#445",
-    "ytick.color": "#445",
-    "axes.grid": True,
+    **dict.fromkeys(("xtick.color", "ytick.color"), "#445"),
     "grid.color": "#e3e6ea",
     "grid.linewidth": 0.6,
-    "axes.axisbelow": True,
-    "legend.frameon": False,
+    **dict.fromkeys(("axes.grid", "axes.axisbelow"), True),
     "legend.fontsize": 7.5,
-    "text.parse_math": False,
 }
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))

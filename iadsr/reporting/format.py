@@ -28,22 +28,8 @@ _LABELS = {
     "excluded": "history excluded",
     "kept": "history kept",
     "train": "training",
-    "cold": "cold",
     ALL_BACKBONES: "all backbones",
     "": NOTHING,
-}
-# in what the release departs from the paper
-DEFECTS = {
-    "R1": "mask never reaches the recommendation",
-    "R2": "no denoising at test time",
-    "R3": "gate always open",
-    "R4": "one-sided Gumbel noise",
-    "R5": "positions of long histories paired wrongly",
-    "R6": "reconstruction added up, not averaged",
-    "R7": "Caser without decoder",
-    "R8": "tanh-bounded scores",
-    "R9": "padding can be recommended",
-    "R10": "early stopping on the training loss",
 }
 _SWITCHES = {"True": "on", "False": "off"}
 _POINT = re.compile(r"(?P<method>[^=]+)-(?P<option>\w+)=(?P<value>.+)")
@@ -66,10 +52,10 @@ def short_labels(names: Sequence[str]) -> dict[str, str]:
     return {name: label(name) if called.count(text) > 1 else text for name, text in short.items()}
 
 
-def defect_of(name: str) -> str:
-    """What the defect is that a swept method has or lacks; empty for everything else."""
+def defect_in(name: str) -> str:
+    """The defect of the release that a swept method has or lacks; empty for everything else."""
     point = _POINT.fullmatch(name)
-    return DEFECTS.get(point["value"], "") if point and point["option"] in ("defects", "repaired") else ""
+    return point["value"] if point and point["option"] in ("defects", "repaired") else ""
 
 
 def _known(name: str) -> str:
@@ -79,7 +65,7 @@ def _known(name: str) -> str:
 
 
 def _setting(option: str, value: str) -> str:
-    if value in DEFECTS and option in ("defects", "repaired"):
+    if option in ("defects", "repaired"):
         return f"with {value}" if option == "defects" else f"{value} repaired"
     value = value.replace("-", MINUS) if is_number(value) else _SWITCHES.get(value, value)
     return f"{option.replace('_', ' ')} {value}"

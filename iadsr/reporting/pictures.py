@@ -9,10 +9,10 @@ from typing import Any
 import pandas as pd
 
 from iadsr.core import columns as c
-from iadsr.reporting.catalogue import GROUPS, TEST_METRICS, Captions, group_label
+from iadsr.reporting.catalogue import GROUPS, TEST_METRICS, group_label
 from iadsr.reporting.charts import MOST_LINES, Axis, Band, Figure, Panel, extent_of, forest, lines, shared
-from iadsr.reporting.format import defect_of, is_number, label, short_labels
-from iadsr.reporting.results import SIDE, Results
+from iadsr.reporting.format import defect_in, is_number, label, short_labels
+from iadsr.reporting.results import SIDE, Maker
 
 LOSSES = ("loss_recommendation", "loss_alignment", "loss_reconstruction")
 MASKS = {"keep_rate": "kept", "gate_share": "past the gate"}
@@ -24,24 +24,17 @@ TRACES = {
     "keep_rate": ("Kept", "share"),
     "mask_gradient": ("Gradient\ninto mask", "log"),
 }
+TICKS = [group_label(group) for group in GROUPS]
 STAGES = {"train": "training", "test": "test"}
 _LOG_FROM = 20  # a positive setting that varies by this factor is drawn on a log scale
 _TOLERANCE = 0.02  # of a budget; see the caption
 
 
-class Pictures:
-    """Makes the figures of one page.
-
-    Args:
-        captions: of each kind of figure.
-    """
-
-    def __init__(self, results: Results, captions: Captions) -> None:
-        self.results = results
-        self._captions = captions
+class Pictures(Maker):
+    """Makes the figures of one page."""
 
     def _figure(self, kind: str, title: str, panels: Sequence[Panel], *notes: str) -> Figure:
-        return Figure(kind, title, " ".join(filter(None, (self._captions[kind], *notes))), panels)
+        return Figure(kind, title, " ".join(filter(None, (self.captions[kind], *notes))), panels)
 
     def _places(self, experiment: str, dataset: str) -> Iterator[tuple[str, str, str]]:
         """Protocol, backbone and panel title of every place of an experiment."""
@@ -54,6 +47,11 @@ class Pictures:
         methods = self.results.values(c.METHOD, experiment=experiment)
         order = rows[["series", c.METHOD]].drop_duplicates().assign(at=lambda own: own[c.METHOD].map(methods.index))
         return list(dict.fromkeys(order.sort_values("at", kind="stable")["series"]))
+
+    def _key(self, methods: pd.Series) -> str:
+        """What the short names of defects stand for; empty if there are none."""
+        found = [name for name in map(defect_in, methods.unique()) if name]
+        return f"Defects: {'; '.join(f'{name}: {self.defects.get(name)}' for name in found)}." if found else ""
 
     # forests
 
@@ -96,7 +94,7 @@ class Pictures:
         base = label(experiment["baseline"])
         bars = _bars(rows, rows[c.BACKBONE].map(label), rows[c.METHOD].map(short))
         panels = self._forests(bars, [c.METRIC], f"Relative gain over {base}")
-        notes = self.results.context(experiment["name"], dataset, [protocol]), _key(rows[c.METHOD])
+        notes = self.results.context(experiment["name"], dataset, [protocol]), self._key(rows[c.METHOD])
         return self._figure("forest", f"Gain over {base}: {dataset}, {protocol}", panels, *notes)
 
     def spread(self, experiment: Mapping[str, Any], dataset: str) -> Figure:
@@ -151,12 +149,14 @@ class Pictures:
             own = rows[(rows[c.PROTOCOL] == protocol) & (rows[c.BACKBONE] == backbone)].sort_values("x")
             if len(own):
                 axis = Axis("NDCG@10", own[["series", "x", "y"]], "zero", height=1.9)
-                panels.append(lines(title, [axis], "Popularity of the target", names, _ticks()))
+                panels.append(lines(title, [axis], "Popularity of the target", names, TICKS))
         return self._figure("popularity", f"Cold and popular targets: {dataset}", panels)
 
-    def kept(self, experiment: str, dataset: str) -> Figure:
-        """Share kept by popularity of the input item, in training above and at test below."""
+    def kept(self, experiment: str, dataset: str) -> Figure | None:
+        """Share kept by popularity of the input item, in training above and at test below; None without a mask."""
         rows = self.results.select("keep", experiment=experiment, dataset=dataset)
+        if rows.empty:
+            return None
         rows = rows[rows[c.GROUP].isin(GROUPS)]
         short = short_labels(list(dict.fromkeys(rows[c.METHOD])))
         rows = rows.assign(x=rows[c.GROUP].map(GROUPS.index), y=rows["mean"], series=rows[c.METHOD].map(short))
@@ -168,8 +168,10 @@ class Pictures:
                 axes = [
                     Axis(f"Kept, {STAGES[name]}", drawn[drawn["stage"] == name], "share", height=1.2) for name in STAGES
                 ]
-                panels.append(lines(title, axes, "Popularity of the input item", part, _ticks()))
-        return self._figure("kept", f"Kept by popularity of the input item: {dataset}", panels, _key(rows[c.METHOD]))
+                panels.append(lines(title, axes, "Popularity of the input item", part, TICKS))
+        return self._figure(
+            "kept", f"Kept by popularity of the input item: {dataset}", panels, self._key(rows[c.METHOD])
+        )
 
     def validation(self, dataset: str) -> Figure:
         """Validation NDCG@10 by epoch."""
@@ -203,7 +205,7 @@ class Pictures:
         axes = [(title, rows[rows["quantity"] == name], scale) for name, (title, scale) in TRACES.items()]
         panels = self._curves(experiment, dataset, axes, height=0.82)
         return self._figure(
-            "diagnostics", f"Mask and alignment while training: {dataset}", panels, _key(rows[c.METHOD])
+            "diagnostics", f"Mask and alignment while training: {dataset}", panels, self._key(rows[c.METHOD])
         )
 
     def _curves(
@@ -308,13 +310,3 @@ def _sevens(names: Sequence[str]) -> Iterator[list[str]]:
     """At most as many names at a time as there are colours."""
     for start in range(0, len(names), MOST_LINES):
         yield list(names[start : start + MOST_LINES])
-
-
-def _ticks() -> list[str]:
-    return [group_label(group) for group in GROUPS]
-
-
-def _key(methods: pd.Series) -> str:
-    """What the short names of defects stand for; empty if there are none."""
-    found = {name.rpartition("=")[2]: text for name in dict.fromkeys(methods) if (text := defect_of(name))}
-    return f"Defects: {'; '.join(f'{name}: {text}' for name, text in found.items())}." if found else ""

@@ -99,6 +99,11 @@ class Results:
         found = self.select("metrics", experiment=experiment, protocol=protocol, headline=True)[c.RANKING]
         return str(found.iloc[0]) if len(found) else c.RANKINGS[0]
 
+    @property
+    def every_cell(self) -> pd.DataFrame:
+        """The expected runs of all experiments, each once."""
+        return self.tables["cells"].drop_duplicates(list(c.ADDRESS))
+
     def cannot_answer(self, row: Mapping[str, Any]) -> bool:
         """Whether the release's networks learned too little under a row's protocol for its counts to mean anything."""
         keys = (c.EXPERIMENT, c.DATASET, c.PROTOCOL)
@@ -109,6 +114,18 @@ class Results:
         """Whether an experiment's protocols differ in the order of tied interactions."""
         facts = [protocol_facts(self.settings, name) for name in self.values(c.PROTOCOL, experiment=experiment)]
         return any(one.get("tie_break", "0") != "0" for one in facts)
+
+
+class Maker:
+    """Makes tables or figures of one page.
+
+    Args:
+        captions: of each kind, with places for `str.format`.
+        defects: what each defect of the release is.
+    """
+
+    def __init__(self, results: Results, captions: Mapping[str, str], defects: Mapping[str, str]) -> None:
+        self.results, self.captions, self.defects = results, captions, defects
 
 
 def load(root: Path, settings: Mapping[str, Any], experiments: Sequence[Mapping[str, Any]]) -> Results:

@@ -11,18 +11,7 @@ import pandas as pd
 from pylatexenc.latexencode import UnicodeToLatexEncoder
 
 from iadsr.core.columns import DONE
-from iadsr.reporting.format import (
-    NOTHING,
-    fixed,
-    is_number,
-    label,
-    p_value,
-    percent,
-    percent_interval,
-    plain,
-    plus_minus,
-    share,
-)
+from iadsr.reporting import format as f
 
 Row = Mapping[str, Any]
 Text = Callable[[Row], str]
@@ -59,7 +48,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """What a table shows; its CSV is `frame`: plain names, full precision.
+    """What a table shows; its CSV is `frame`: f.plain names, full precision.
 
     Attributes:
         heads: how many columns are row headers.
@@ -97,7 +86,7 @@ def _cell(column: Column, row: Row, head: bool) -> Cell:
     if column.tone and tone not in OUTCOMES:
         why = str(row.get(column.tone.removesuffix("outcome") + "status") or "")
         if not why:
-            return Cell(NOTHING)
+            return Cell(f.NOTHING)
         return Cell(why if tone in why else f"{tone}: {why}", tone="missing")
     sub = column.sub(row) if column.sub else ""
     return Cell(column.text(row), sub, head, row.get(column.bold) is True, tone=tone)
@@ -105,15 +94,15 @@ def _cell(column: Column, row: Row, head: bool) -> Cell:
 
 def named(title: str, column: str) -> Column:
     """A column of names as readers know them."""
-    return Column(title, lambda row: label(str(row[column])), numeric=False)
+    return Column(title, lambda row: f.label(str(row[column])), numeric=False)
 
 
 def text(title: str, column: str, sub: str = "") -> Column:
     """A column of text as it is."""
-    return Column(title, lambda row: plain(row[column]), (lambda row: str(row[sub])) if sub else None, numeric=False)
+    return Column(title, lambda row: f.plain(row[column]), (lambda row: str(row[sub])) if sub else None, numeric=False)
 
 
-def number(title: str, column: str, form: Callable[[Any], str] = fixed, note: str = "") -> Column:
+def number(title: str, column: str, form: Callable[[Any], str] = f.fixed, note: str = "") -> Column:
     """A column of numbers."""
     return Column(title, lambda row: form(row.get(column)), note=note)
 
@@ -122,20 +111,10 @@ def mean(title: str, column: str, digits: int = 4, bold: str = "", note: str = "
     """`<column> mean` over `± <column> sd`."""
     return Column(
         title,
-        lambda row: fixed(row.get(f"{column} mean"), digits),
-        lambda row: plus_minus(row.get(f"{column} sd"), digits),
+        lambda row: f.fixed(row.get(f"{column} mean"), digits),
+        lambda row: f.plus_minus(row.get(f"{column} sd"), digits),
         note=note,
         bold=bold,
-    )
-
-
-def mean_share(title: str, column: str, note: str = "") -> Column:
-    """`mean` of fractions, as percentages."""
-    return Column(
-        title,
-        lambda row: share(row.get(f"{column} mean")),
-        lambda row: f"±\u202f{share(row.get(f'{column} sd'))}" if is_number(row.get(f"{column} sd")) else "",
-        note=note,
     )
 
 
@@ -146,11 +125,11 @@ def gain(title: str, prefix: str = "", with_p: bool = False) -> Column:
     """
 
     def first(row: Row) -> str:
-        return f"{percent(row[f'{prefix}relative_gain'])}\u00a0{OUTCOMES[row[f'{prefix}outcome']]}"
+        return f"{f.percent(row[f'{prefix}relative_gain'])}\u00a0{OUTCOMES[row[f'{prefix}outcome']]}"
 
     def second(row: Row) -> str:
-        below = percent_interval(row[f"{prefix}gain_low"], row[f"{prefix}gain_high"])
-        return f"{below}, p\u00a0{p_value(row[f'{prefix}p_holm'])}" if with_p else below
+        below = f.percent_interval(row[f"{prefix}gain_low"], row[f"{prefix}gain_high"])
+        return f"{below}, p\u00a0{f.p_value(row[f'{prefix}p_holm'])}" if with_p else below
 
     return Column(title, first, second, tone=f"{prefix}outcome")
 
@@ -178,7 +157,7 @@ def escape(text: str) -> str:
 
 
 def to_latex(table: Table) -> str:
-    """The table as displayed, with its caption and the label `tab:<name>`. Needs the package booktabs."""
+    """The table as displayed, with its caption and the f.label `tab:<name>`. Needs the package booktabs."""
     rows = [[piece for cell in cells for piece in _pieces(cell)] for _, cells in table.lines()]
     titles = [escape(f"{column.title} ({column.note})" if column.note else column.title) for column in table.columns]
     return pd.DataFrame(rows, columns=titles, dtype=object).to_latex(

@@ -38,8 +38,8 @@ def test_slug_is_a_safe_name() -> None:
 @pytest.mark.parametrize(
     ("name", "expected", "defect"),
     [
-        ("iadsr-defects=R4", "IADSR with R4", "one-sided Gumbel noise"),
-        ("iadsr_released-repaired=R2", "IADSR as released, R2 repaired", "no denoising at test time"),
+        ("iadsr-defects=R4", "IADSR with R4", "R4"),
+        ("iadsr_released-repaired=R2", "IADSR as released, R2 repaired", "R2"),
         ("iadsr-temperature=0.5", "IADSR, temperature 0.5", ""),
         ("iadsr-theta=-0.5", "IADSR, theta \u22120.5", ""),
         ("iadsr-warm_start=True", "IADSR, warm start on", ""),
@@ -49,7 +49,7 @@ def test_slug_is_a_safe_name() -> None:
 )
 def test_labels_of_swept_methods(name: str, expected: str, defect: str) -> None:
     assert form.label(name) == expected
-    assert form.defect_of(name) == defect
+    assert form.defect_in(name) == defect
 
 
 def test_short_labels_are_told_apart() -> None:

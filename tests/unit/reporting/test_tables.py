@@ -8,7 +8,6 @@ from iadsr.reporting.tables import (
     escape,
     gain,
     mean,
-    mean_share,
     named,
     number,
     text,
@@ -76,11 +75,11 @@ def test_a_row_without_results_gives_its_place_to_the_reason() -> None:
 
 def test_rules_are_drawn_where_a_block_begins() -> None:
     frame = pd.DataFrame({"a": ["x", "x", "y"], "share mean": [0.5, 0.25, None], "share sd": [None, 0.1, None]})
-    made = table(frame, text("A", "a"), mean_share("S", "share"), opens=["a"])
+    made = table(frame, text("A", "a"), mean("S", "share", 2), opens=["a"])
     assert [opens for opens, _ in made.lines()] == [True, False, True]
     assert [(cells[1].text, cells[1].sub) for _, cells in made.lines()] == [
-        ("50.0\u202f%", ""),
-        ("25.0\u202f%", "±\u202f10.0\u202f%"),
+        ("0.50", ""),
+        ("0.25", "±\u202f0.10"),
         ("\u2013", ""),
     ]
 
