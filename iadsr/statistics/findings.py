@@ -39,13 +39,19 @@ def _plain(value: Any) -> Any:
     return None if value is pd.NA or (isinstance(value, float) and not np.isfinite(value)) else value
 
 
-def tallies(comparisons: pd.DataFrame) -> Rows:
+def tallies(comparisons: pd.DataFrame, floors: Rows) -> Rows:
     """How many comparisons under the headline rule end how, per experiment, place, metric and baseline.
 
+    Those of a backbone that, by `release_floors`, has learned too little for an answer are not among them.
     `again` counts those with the very same runs as another one, which are in no other count; `reaching` intervals whose
     upper end is at least the claim's lower end, `above` those wholly beyond it, `undecided` those that hold zero too.
     """
-    own = comparisons[comparisons["headline"].astype(bool) & (comparisons["kind"] == METHOD)]
+    place = [c.EXPERIMENT, c.DATASET, c.PROTOCOL, c.BACKBONE]
+    unanswered = pd.MultiIndex.from_tuples(
+        [tuple(row[key] for key in place) for row in floors if not row["answers"]], names=place
+    )
+    own = comparisons[comparisons["headline"] & (comparisons["kind"] == METHOD)]
+    own = own[~pd.MultiIndex.from_frame(own[place]).isin(unanswered)]
     rows = []
     keys = [c.EXPERIMENT, c.DATASET, c.PROTOCOL, c.METRIC, "baseline_method"]
     for by_method in (False, True):
@@ -158,7 +164,7 @@ def ladder_ends(grid: Grid, metrics: pd.DataFrame) -> Rows:
 
 def main_gains(comparisons: pd.DataFrame, metrics: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """IADSR minus none in the main experiment under the headline rule, and the deviations over seeds of both."""
-    own = comparisons[(comparisons[c.EXPERIMENT] == c.MAIN) & comparisons["headline"].astype(bool)]
+    own = comparisons[(comparisons[c.EXPERIMENT] == c.MAIN) & comparisons["headline"]]
     own = own[(own["kind"] == METHOD) & (own[c.METHOD] == TESTED) & (own["baseline_method"] == "none")]
     names = [*BLOCK, c.METRIC, "difference"]
     sides = metrics[(metrics[c.EXPERIMENT] == c.MAIN) & metrics["headline"] & (metrics[c.GROUP] == "all")]
@@ -209,7 +215,7 @@ def warnings(
         for dataset in dict.fromkeys(ran.loc[ran["encoder_kind"] == "random", c.DATASET])
     ]
     answer = comparisons[(comparisons[c.EXPERIMENT] == c.MAIN) & (comparisons["kind"] == METHOD)]
-    answer = answer[answer["headline"].astype(bool) & (answer[c.METHOD] == TESTED)]
+    answer = answer[answer["headline"] & (answer[c.METHOD] == TESTED)]
     if split := int(answer.loc[answer[c.METRIC].isin(CLAIM_METRICS), "disagree"].sum()):
         found.append({"code": "disagree", "comparisons": split})
     if len(budgets):

@@ -92,11 +92,12 @@ def derive(
     ]
     tables["clear_gains"] = pd.concat(clear, ignore_index=True) if clear else pd.DataFrame()
     tables |= provenance(tables["cells"], evaluated["inputs"])
+    floors = findings.release_floors(grids, tables["metrics"])
     return tables, {
-        "tallies": findings.tallies(comparisons),
+        "tallies": findings.tallies(comparisons, floors),
         "protocol_effects": findings.protocol_effects(comparisons),
         "above_popular": findings.above_popular(tables["metrics"]),
-        "floors": findings.release_floors(grids, tables["metrics"]),
+        "floors": floors,
         "mask_learning": findings.mask_learning(tables["cells"]),
         "ladders": [
             row for grid in grids if grid.view == "ladder" for row in findings.ladder_ends(grid, tables["metrics"])
