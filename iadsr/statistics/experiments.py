@@ -7,7 +7,16 @@ import pandas as pd
 
 from iadsr.core import columns as c
 from iadsr.statistics.grids import Grid
-from iadsr.statistics.summaries import ADDRESS, SIDE, done_rows, finite_rows, gains_over, note_of, summarise
+from iadsr.statistics.summaries import (
+    ADDRESS,
+    SIDE,
+    beside_baseline,
+    done_rows,
+    finite_rows,
+    gains_over,
+    note_of,
+    summarise,
+)
 
 TOLERANCE = 0.02  # a budget is large enough if a larger one raises validation NDCG@10 by at most so much
 CLEARLY = 2.0  # a gain counts as larger than a spread from so many standard deviations on
@@ -43,9 +52,7 @@ def spreads(grid: Grid, cells: pd.DataFrame, metrics: pd.DataFrame) -> pd.DataFr
     """
     own = headline_values(grid, cells, metrics).assign(minus="")
     keys = [*SIDE, c.RANKING, c.METRIC]
-    within = [key for key in keys if key != c.METHOD]
-    base = own.loc[own[c.METHOD] == grid.baseline, [*within, c.SEED, c.VALUE]]
-    pairs = own[own[c.METHOD] != grid.baseline].merge(base, on=[*within, c.SEED], suffixes=("", "_base"))
+    pairs = beside_baseline(own, grid.baseline, [c.SEED, *(key for key in keys if key != c.METHOD)], [c.VALUE])
     differences = pairs.assign(minus=grid.baseline, **{c.VALUE: pairs[c.VALUE] - pairs[f"{c.VALUE}_base"]})
     means = summarise(pd.concat([own, differences[own.columns]]), [*keys, "minus"])
     means["variance"] = means["sd"] ** 2

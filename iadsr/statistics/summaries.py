@@ -21,8 +21,8 @@ ADDRESS = list(c.ADDRESS)
 MOST_POPULAR = "most_popular"
 NO_RECORD = "no run record in the results tree"
 COSTS = ("epochs", "best_epoch", "seconds_epoch", "seconds_total")
-PULL = "gradient_"
 NOT_LOGGED = (*c.ADDRESS, "epoch", "validation", "seconds")
+TAILS = ("HR@5", "HR@20")
 KEEP_GAP = "cold minus decile_10"
 RELEASED_RANKING = "kept"  # of the release's evaluation on denoised targets
 
@@ -80,19 +80,26 @@ def summarise(values: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     return grouped.agg(["mean", "std", "count"]).rename(columns={"std": "sd", "count": "seeds"}).reset_index()
 
 
+def beside_baseline(table: pd.DataFrame, baseline: str, on: Sequence[str], values: Sequence[str]) -> pd.DataFrame:
+    """The rows of every method but `baseline`, joined `on` with the baseline's `values`, as `<value>_base`."""
+    mine = table[c.METHOD] == baseline
+    return table[~mine].merge(table.loc[mine, [*on, *values]], on=list(on), suffixes=("", "_base"))
+
+
 def gains_over(values: pd.DataFrame, baseline: str, keys: Sequence[str]) -> pd.DataFrame:
     """`gain` of every method over `baseline`: ratio of means, less 1, over the seeds that both have.
 
     Args:
         values: one row per seed and group of `keys`, which include the method; column `value`.
     """
-    finite = finite_rows(values)
-    within = [key for key in keys if key != c.METHOD]
-    base = finite.loc[finite[c.METHOD] == baseline, [*within, c.SEED, c.VALUE]]
-    pairs = finite[finite[c.METHOD] != baseline].merge(base, on=[*within, c.SEED], suffixes=("", "_base"))
-    sums = pairs.groupby(list(keys), sort=False)[[c.VALUE, f"{c.VALUE}_base"]].sum()
-    below = sums[f"{c.VALUE}_base"]
-    return (sums[c.VALUE] / below.where(below != 0) - 1).rename("gain").reset_index()
+    on = [c.SEED, *(key for key in keys if key != c.METHOD)]
+    grouped = beside_baseline(finite_rows(values), baseline, on, [c.VALUE]).groupby(list(keys), sort=False)
+    return _ratio(grouped[c.VALUE].sum(), grouped[f"{c.VALUE}_base"].sum()).rename("gain").reset_index()
+
+
+def _ratio(value: pd.Series, baseline: pd.Series) -> pd.Series:
+    """`value` over `baseline`, less 1; NaN over 0."""
+    return value / baseline.where(baseline != 0) - 1
 
 
 def metric_summaries(grid: Grid, cells: pd.DataFrame, metrics: pd.DataFrame, popularity: pd.DataFrame) -> pd.DataFrame:
@@ -186,7 +193,7 @@ def denoised_targets(cells: pd.DataFrame, metrics: pd.DataFrame, columns: dict[s
     table = pd.DataFrame(
         {f"{name}_{part}": grouped[name].agg(how) for name in ("honest", "denoised") for part, how in parts.items()}
     )
-    table["inflation"] = table["denoised_mean"] / table["honest_mean"].where(table["honest_mean"] != 0) - 1
+    table["inflation"] = _ratio(table["denoised_mean"], table["honest_mean"])
     table = table.assign(seeds=grouped.size()).reset_index()
     return table.assign(**{c.EXPERIMENT: cells[c.EXPERIMENT].iloc[0], c.RANKING: RELEASED_RANKING})
 
@@ -197,19 +204,15 @@ def head_for_tail(grid: Grid, cells: pd.DataFrame, metrics: pd.DataFrame) -> pd.
     One row per side: both gains, `shown` by their signs, and in how many `seeds` the seed's own differences show it.
     """
     own = done_rows(metrics, cells)
-    own = own[(own[c.GROUP] == "all") & own[c.METRIC].isin(["HR@5", "HR@20"])]
+    own = own[(own[c.GROUP] == "all") & own[c.METRIC].isin(TAILS)]
     own = own[grid.mark_headline(own) & np.isfinite(own[c.VALUE])]
-    wide = own.pivot_table(index=[*SIDE, c.SEED], columns=c.METRIC, values=c.VALUE).reindex(columns=["HR@5", "HR@20"])
-    wide = wide.dropna().reset_index()
-    base = wide[wide[c.METHOD] == grid.baseline].drop(columns=c.METHOD)
-    pairs = wide[wide[c.METHOD] != grid.baseline].merge(base, on=[*BLOCK, c.SEED], suffixes=("", " base"))
-    pairs["shown"] = (pairs["HR@5"] > pairs["HR@5 base"]) & (pairs["HR@20"] < pairs["HR@20 base"])
+    wide = own.pivot_table(index=[*SIDE, c.SEED], columns=c.METRIC, values=c.VALUE).reindex(columns=list(TAILS))
+    pairs = beside_baseline(wide.dropna().reset_index(), grid.baseline, [*BLOCK, c.SEED], TAILS)
+    head, tail = TAILS
+    pairs["shown"] = (pairs[head] > pairs[f"{head}_base"]) & (pairs[tail] < pairs[f"{tail}_base"])
     grouped = pairs.groupby(SIDE, sort=False)
-    table = pd.DataFrame({"seeds_shown": grouped["shown"].sum(), "seeds": grouped.size()}).reset_index()
-    gains = gains_over(own, grid.baseline, [*SIDE, c.METRIC]).pivot_table(
-        index=SIDE, columns=c.METRIC, values="gain", sort=False
-    )
-    gains = gains.reindex(columns=["HR@5", "HR@20"]).add_suffix(" gain").reset_index()
-    table = table.merge(gains, on=SIDE)
-    table["shown"] = (table["HR@5 gain"] > 0) & (table["HR@20 gain"] < 0)
-    return table.assign(**{c.EXPERIMENT: grid.name})
+    table = pd.DataFrame({"seeds_shown": grouped["shown"].sum(), "seeds": grouped.size()})
+    for name in TAILS:
+        table[f"{name} gain"] = _ratio(grouped[name].sum(), grouped[f"{name}_base"].sum())
+    table["shown"] = (table[f"{head} gain"] > 0) & (table[f"{tail} gain"] < 0)
+    return table.reset_index().assign(**{c.EXPERIMENT: grid.name})
