@@ -116,9 +116,7 @@ def metric_summaries(grid: Grid, cells: pd.DataFrame, metrics: pd.DataFrame, pop
     popular = popularity.rename(columns={c.VALUE: "popular"}).assign(**{c.GROUP: "all"})
     shared = [c.DATASET, c.RANKING, c.GROUP, c.METRIC]
     table = table.merge(popular[[*shared, "popular"]], on=shared, how="left")
-    table["best"] = table["mean"].notna() & (
-        table["mean"] == table.groupby([*BLOCK, *keys[-3:]])["mean"].transform("max")
-    )
+    table["best"] = table["mean"] == table.groupby([*BLOCK, *keys[-3:]])["mean"].transform("max")
     places = cells[[c.DATASET, c.PROTOCOL]].drop_duplicates()
     reference = popular.merge(places, on=c.DATASET).rename(columns={"popular": "mean"})
     reference = reference.assign(backbone="", method=MOST_POPULAR, best=False)

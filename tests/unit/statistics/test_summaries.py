@@ -7,6 +7,7 @@ import math
 import pandas as pd
 import pytest
 
+from iadsr.core import columns as c
 from iadsr.evaluation.runs import Address
 from iadsr.statistics import summaries
 from iadsr.statistics.grids import Grid
@@ -81,6 +82,8 @@ def test_sides_say_what_is_lost_reasons_together() -> None:
         "seed 1 diverged: loss is NaN; seed 2 missing: no run record in the results tree",
         "seeds 0, 1 untrained: 2 %; seed 2 missing: no run record in the results tree",
     ]
+    later = summaries.side_states(cells_of({cell("none", 0): {"status": "failed"}}, []))
+    assert one_row(later, method="none")["status"] == "done", "as long as one seed is"
 
 
 def test_means_leave_out_runs_that_are_not_done_and_gains_use_common_seeds() -> None:
@@ -97,7 +100,8 @@ def test_gain_is_the_ratio_of_means() -> None:
     values = {**dict.fromkeys(CELLS, 0.1), cell("none", 0): 0.4, cell("iadsr", 1): 0.6}
     table = summaries.metric_summaries(GRID, done_cells(), metrics(values), POPULAR)
     assert one_row(table, method="iadsr", ranking="kept")["gain"] == pytest.approx(0.8 / 0.6 - 1)
-    zero = summaries.metric_summaries(GRID, done_cells(), metrics(dict.fromkeys(CELLS, 0.0)), POPULAR)
+    values = {one: 0.0 if one.method == "none" else 0.1 for one in CELLS}
+    zero = summaries.metric_summaries(GRID, done_cells(), metrics(values), POPULAR)
     assert zero["gain"].isna().all()
 
 
@@ -214,7 +218,9 @@ def test_the_head_of_a_list_may_be_bought_with_its_tail() -> None:
         cell("random_mask", 1): {"HR@5": 0.30, "HR@20": None},
     }
     cells = cells_of({}, [cell("iadsr", 2), cell("random_mask", 2)])
-    table = summaries.head_for_tail(GRID, cells, metrics_of(values)).set_index("method")
+    table = metrics_of(values)
+    table[c.VALUE] = table[c.VALUE].where(table[c.RANKING] == "kept", 1 - table[c.VALUE])
+    table = summaries.head_for_tail(GRID, cells, table).set_index("method")
     iadsr, random = table.loc["iadsr"], table.loc["random_mask"]
     assert iadsr["HR@5 gain"] == pytest.approx(0.36 / 0.30 - 1)
     assert iadsr["HR@20 gain"] == pytest.approx(0.86 / 0.90 - 1)
