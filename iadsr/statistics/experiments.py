@@ -14,7 +14,7 @@ from iadsr.statistics.summaries import (
     done_rows,
     finite_rows,
     gains_over,
-    note_of,
+    side_states,
     summarise,
 )
 
@@ -90,42 +90,38 @@ def budget_changes(grid: Grid, cells: pd.DataFrame) -> pd.DataFrame:
     (None where unknown, as where both trained equally long) and `note`.
     """
     keys = [c.DATASET, c.BACKBONE, c.METHOD]
+    done = cells[cells["status"] == c.DONE].astype({"best_epoch": "float64", "epochs": "float64"})
+    notes = side_states(cells).set_index([c.PROTOCOL, *keys])["note"].to_dict()
+    wanted = {
+        f"{name}_{quantity}": (f"{column}_{name}", how)
+        for name in ("usual", "larger")
+        for quantity, column, how in (
+            ("mean", "best_validation", "mean"),
+            ("sd", "best_validation", "std"),
+            ("kept_epoch", "best_epoch", "mean"),
+            ("epochs", "epochs", "mean"),
+        )
+    }
+    wanted |= {f"change_{name}": ("change", how) for name, how in (("sd", "std"), ("low", "min"), ("high", "max"))}
     tables = []
-    for usual, larger in grid.longer:
-        sides = {}
-        for name, protocol in (("usual", usual), ("larger", larger)):
-            own = cells[cells[c.PROTOCOL] == protocol]
-            sides[name] = own.loc[own["status"] == c.DONE, [*keys, c.SEED, "best_validation", "best_epoch", "epochs"]]
-        both = sides["usual"].merge(sides["larger"], on=[*keys, c.SEED], suffixes=("_usual", "_larger"))
-        both = both.astype({name: "float64" for name in both if name not in (*keys, c.SEED)})
+    for protocols in grid.longer:
+        usual, larger = (
+            done.loc[done[c.PROTOCOL] == name, [*keys, c.SEED, "best_validation", "best_epoch", "epochs"]]
+            for name in protocols
+        )
+        both = usual.merge(larger, on=[*keys, c.SEED], suffixes=("_usual", "_larger"))
         both["change"] = both["best_validation_larger"] / both["best_validation_usual"] - 1
-        grouped = both.groupby(keys, sort=False)
-        table = cells.loc[cells[c.PROTOCOL] == usual, keys].drop_duplicates().set_index(keys)
-        for name in ("usual", "larger"):
-            table[f"{name}_mean"] = grouped[f"best_validation_{name}"].mean()
-            table[f"{name}_sd"] = grouped[f"best_validation_{name}"].std()
-            table[f"{name}_kept_epoch"] = grouped[f"best_epoch_{name}"].mean()
-            table[f"{name}_epochs"] = grouped[f"epochs_{name}"].mean()
+        table = cells.loc[cells[c.PROTOCOL] == protocols[0], keys].drop_duplicates().set_index(keys)
+        table = table.join(both.groupby(keys).agg(**wanted, seeds=(c.SEED, "size"))).fillna({"seeds": 0})
         table["change"] = table["larger_mean"] / table["usual_mean"] - 1
-        for name, how in (("sd", "std"), ("low", "min"), ("high", "max")):
-            table[f"change_{name}"] = grouped["change"].agg(how)
-        table["seeds"] = grouped.size()
-        table["seeds"] = table["seeds"].fillna(0).astype(int)
         known = table["change"].notna() & (table["usual_epochs"] != table["larger_epochs"])
         table["enough"] = (table["change"].round(9) <= TOLERANCE).astype(object).where(known, None)
-        notes = [
-            cells[cells[c.PROTOCOL] == protocol].groupby(keys)[[c.SEED, "status", "reason"]].apply(note_of)
-            for protocol in (usual, larger)
-        ]
         table["note"] = [
-            "; ".join(
-                f"{protocol}: {found[key]}"
-                for protocol, found in zip((usual, larger), notes, strict=True)
-                if found.get(key)
-            )
+            "; ".join(f"{name}: {note}" for name in protocols if (note := notes.get((name, *key))))
             for key in table.index
         ]
-        tables.append(table.reset_index().assign(protocol=usual, larger=larger))
+        table = table.reset_index().assign(protocol=protocols[0], larger=protocols[1])
+        tables.append(table.astype({"seeds": "int64"}))
     return pd.concat(tables, ignore_index=True).assign(**{c.EXPERIMENT: grid.name})
 
 
