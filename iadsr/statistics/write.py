@@ -15,7 +15,7 @@ from iadsr.evaluation.collect import DENOISED_COLUMNS, ENCODER_COLUMNS, MASK_COL
 from iadsr.evaluation.runs import Address, read_run
 from iadsr.formats.tables import read_parquet, write_parquet
 from iadsr.statistics import experiments, findings, summaries
-from iadsr.statistics.compare import compare_all, read_scores
+from iadsr.statistics.compare import MISSING, compare_all, read_scores
 from iadsr.statistics.grids import Grid
 
 ENVIRONMENT = ["commit", "dirty", "device", "threads", "machine", "versions"]
@@ -110,9 +110,10 @@ def derive(
 def provenance(cells: pd.DataFrame, inputs: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Distinct environments, digests and encoders, each with the number of `runs` that it made or served.
 
-    Environments and digests are of the main experiment (`experiment` main) and of all further runs ("others").
+    Environments are given for the main experiment and for all further runs (`part` main, others), digests for the main
+    experiment, encoders for each experiment.
     """
-    ran = cells[cells["status"] != "missing"]
+    ran = cells[cells["status"] != MISSING]
     first = ran.drop_duplicates(list(c.ADDRESS))  # the main experiment leads
     first = first.assign(part=first[c.EXPERIMENT].where(first[c.EXPERIMENT] == c.MAIN, "others"))
     main = first.loc[first["part"] == c.MAIN, list(c.ADDRESS)]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from iadsr.core import columns as c
@@ -89,6 +92,25 @@ def keep_of(shares: Mapping[Address, Mapping[str, Mapping[str, float | None]]]) 
     ]
     columns = [*c.ADDRESS, "stage", c.GROUP, "keep", "inputs"]
     return pd.DataFrame(rows, columns=columns).astype({"seed": "int64", "keep": "float64", "inputs": "int64"})
+
+
+def ranks(values: list[float] | np.ndarray, *, first_user: int = 0) -> pd.DataFrame:
+    """User i ranks its target at values[i] in both rules."""
+    users = [f"u{first_user + i}" for i in range(len(values))]
+    values = np.asarray(values, float)
+    targets = np.arange(len(values), dtype=np.int32)
+    return pd.DataFrame({"user": users, "target": targets, "rank_excluded": values, "rank_kept": values})
+
+
+def write_run(runs: Path, address: Address, values: Sequence[float], *, shift: int = 0) -> Path:
+    """A run's folder; it diverged when there are no `values`. `shift` gives the users other targets."""
+    folder = runs / str(address)
+    folder.mkdir(parents=True)
+    table = ranks(list(values)).astype({"user": "str"})
+    table.assign(target=table["target"] + shift).to_parquet(folder / "ranks.parquet")
+    status = {"status": "done"} if len(values) else {"status": "diverged", "reason": "loss is NaN"}
+    (folder / "record.json").write_text(json.dumps({"cell": address._asdict(), **status}))
+    return folder
 
 
 def one_row(table: pd.DataFrame, **where: Any) -> pd.Series:

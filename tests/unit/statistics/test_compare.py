@@ -17,6 +17,7 @@ from iadsr.statistics import bootstrap, compare
 from iadsr.statistics.compare import COLUMNS, Scores, compare_all, plan, read_scores, scores_of
 from iadsr.statistics.grids import Grid
 from iadsr.statistics.paired import holm
+from tests.unit.statistics.frames import cell, ranks, write_run
 
 USERS = 40
 FAST = {"flips": 199, "resamples": 100}
@@ -43,14 +44,6 @@ def compare_runs(runs: list[Scores], *pairs: tuple[str, str], name: str = "main"
     return compare_in({name: (runs, pairs)}, **options)
 
 
-def ranks(values: list[float] | np.ndarray, *, first_user: int = 0) -> pd.DataFrame:
-    """User i ranks its target at values[i] in both rules."""
-    users = [f"u{first_user + i}" for i in range(len(values))]
-    values = np.asarray(values, float)
-    targets = np.arange(len(values), dtype=np.int32)
-    return pd.DataFrame({"user": users, "target": targets, "rank_excluded": values, "rank_kept": values})
-
-
 def run(
     method: str,
     seed: int = 0,
@@ -67,20 +60,6 @@ def run(
 def some_run(rng: np.random.Generator, method: str, seed: int = 0, **where: str) -> Scores:
     """A run that ranks its targets at random."""
     return run(method, seed, list(rng.integers(1, 30, USERS).astype(float)), **where)
-
-
-def write_run(
-    root: Path, method: str, seed: int, values: list[float] | np.ndarray, *, protocol: str = "paper", shift: int = 0
-) -> Path:
-    """A run's folder; it diverged when there are no `values`. `shift` gives the users other targets."""
-    folder = root / "toys" / protocol / "gru4rec" / method / f"seed{seed}"
-    folder.mkdir(parents=True)
-    table = ranks(values).astype({"user": "str"})
-    table.assign(target=table["target"] + shift).to_parquet(folder / "ranks.parquet")
-    cell = {"dataset": "toys", "protocol": protocol, "backbone": "gru4rec", "method": method, "seed": seed}
-    status = {"status": "done"} if len(values) else {"status": "diverged", "reason": "loss is NaN"}
-    (folder / "record.json").write_text(json.dumps({"cell": cell, **status}))
-    return folder
 
 
 def row(table: pd.DataFrame, metric: str = "HR@5", **where: str) -> pd.Series:
@@ -255,9 +234,9 @@ def test_nothing_to_compare_is_an_empty_table() -> None:
 
 
 def test_reads_the_scores_of_runs(tmp_path: Path) -> None:
-    folder = write_run(tmp_path, "iadsr", 0, [1.0, 2.0])
+    folder = write_run(tmp_path, cell("iadsr"), [1.0, 2.0])
     assert read_scores(read_run(folder)).values[0].tolist() == [1, 1]
-    lost = read_scores(read_run(write_run(tmp_path, "broken", 0, [])))
+    lost = read_scores(read_run(write_run(tmp_path, cell("broken"), [])))
     assert lost.reason == "diverged (loss is NaN)" and lost.users.size == 0
     (folder / "ranks.parquet").unlink()
     with pytest.raises(DataError, match=r"has no ranks\.parquet"):
@@ -515,7 +494,7 @@ def test_runs_that_diverged_alike_are_not_the_same_run() -> None:
 
 
 def test_a_run_s_digest_is_that_of_its_ranks(tmp_path: Path) -> None:
-    folder = write_run(tmp_path, "iadsr", 0, [1.0, 2.0])
+    folder = write_run(tmp_path, cell("iadsr"), [1.0, 2.0])
     record = json.loads((folder / "record.json").read_text())
     digest = file_digest(folder / "ranks.parquet")
     (folder / "record.json").write_text(json.dumps({**record, "files": {"ranks.parquet": digest}}))
