@@ -157,17 +157,16 @@ def keep_summaries(cells: pd.DataFrame, keep: pd.DataFrame) -> pd.DataFrame:
     Group `KEEP_GAP` is the share kept of cold inputs minus that of the most popular tenth, seed by seed;
     `below` counts the seeds in which it is below zero.
     """
-    keys = [*SIDE, "stage"]
-    own = done_rows(keep, cells).rename(columns={"keep": c.VALUE})
-    inputs = own.groupby([*keys, c.GROUP], sort=False)["inputs"].max().reset_index()
-    gap = own.pivot_table(index=[*keys, c.SEED], columns=c.GROUP, values=c.VALUE).reindex(columns=["cold", "decile_10"])
-    gaps = (gap["cold"] - gap["decile_10"]).dropna().rename(c.VALUE).reset_index().assign(**{c.GROUP: KEEP_GAP})
-    groups = pd.concat([inputs, gaps[[*keys, c.GROUP]].drop_duplicates()], ignore_index=True)
-    table = groups.merge(summarise(pd.concat([own, gaps]), [*keys, c.GROUP]), on=[*keys, c.GROUP], how="left")
-    below = gaps[gaps[c.VALUE] < 0].groupby(keys).size().rename("below").reset_index().assign(**{c.GROUP: KEEP_GAP})
-    table = table.merge(below, on=[*keys, c.GROUP], how="left")
-    table.loc[(table[c.GROUP] == KEEP_GAP) & table["below"].isna(), "below"] = 0
-    return table.assign(**{c.EXPERIMENT: cells[c.EXPERIMENT].iloc[0]})
+    own = done_rows(keep, cells)
+    shares = own.pivot_table(index=[*SIDE, c.SEED, "stage"], columns=c.GROUP, values="keep")
+    cold, popular = (shares.reindex(columns=[name])[name] for name in ("cold", "decile_10"))
+    gaps = (cold - popular).dropna().rename("keep").reset_index()
+    gaps = gaps.assign(below=(gaps["keep"] < 0).astype("float64"), **{c.GROUP: KEEP_GAP})
+    rows = pd.concat([own.assign(below=np.nan), gaps], ignore_index=True)
+    grouped = rows.groupby([*SIDE, "stage", c.GROUP], sort=False)
+    table = grouped.agg(inputs=("inputs", "max"), mean=("keep", "mean"), sd=("keep", "std"), seeds=("keep", "count"))
+    table["below"] = grouped["below"].sum(min_count=1)
+    return table.reset_index().assign(**{c.EXPERIMENT: cells[c.EXPERIMENT].iloc[0]})
 
 
 def denoised_targets(cells: pd.DataFrame, metrics: pd.DataFrame, columns: dict[str, str]) -> pd.DataFrame:
