@@ -175,14 +175,17 @@ def test_cold_inputs_are_set_against_popular_ones_seed_by_seed() -> None:
         cell("iadsr", 1): {"train": {"cold": 0.8, "decile_1": None, "decile_10": 0.7}},
         cell("iadsr", 2): {"train": {"cold": None, "decile_1": None, "decile_10": 0.7}},
         cell("random_mask", 0): {"test": {"cold": 0.9, "decile_10": 0.9}},
+        cell("none", 0): {"test": {"cold": None, "decile_10": 0.9}},
     }
     table = summaries.keep_summaries(done_cells(), keep_of(shares))
     cold = one_row(table, method="iadsr", group="cold")
-    assert (cold["mean"], cold["seeds"], cold["inputs"]) == (0.65, 2, 5)
+    assert (cold["mean"], cold["seeds"], cold["inputs"]) == (0.65, 2, 5) and math.isnan(cold["below"])
     gap = one_row(table, method="iadsr", group="cold minus decile_10")
     assert gap["mean"] == pytest.approx(-0.05) and gap["sd"] == pytest.approx(0.3 / math.sqrt(2))
     assert (gap["seeds"], gap["below"]) == (2, 1)
-    assert one_row(table, group="decile_1")["inputs"] == 0
+    nothing = one_row(table, group="decile_1")
+    assert (nothing["inputs"], nothing["seeds"]) == (0, 0) and math.isnan(nothing["mean"])
+    assert set(table.loc[table["method"] == "none", "group"]) == {"cold", "decile_10"}, "no seed has both ends"
     assert one_row(table, method="random_mask", group="cold minus decile_10")["below"] == 0
     lost = summaries.keep_summaries(cells_of({cell("iadsr", 0): {"status": "untrained"}}, []), keep_of(shares))
     assert one_row(lost, method="iadsr", group="cold")["mean"] == 0.8, "an untrained run is in no mean"
