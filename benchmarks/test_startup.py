@@ -25,7 +25,7 @@ def run(*command: str, cwd: Path = ROOT) -> None:
     ("stage", "modules"),
     [
         ("training", "iadsr.cli, iadsr.training.run"),
-        ("statistics", "iadsr.cli, iadsr.statistics.compare"),
+        ("statistics", "iadsr.cli, iadsr.statistics.write"),
         ("reporting", "iadsr.cli, iadsr.reporting.page"),
     ],
 )

@@ -14,6 +14,8 @@ import pandas as pd
 import pytest
 import yaml
 
+from iadsr.core.tables import STATISTICS
+
 ROOT = Path(__file__).resolve().parents[2]
 RUNS = sorted((ROOT / "workflow" / "config").glob("*.yaml"))
 
@@ -264,7 +266,14 @@ def test_the_report_and_every_record_are_there(grid: Grid) -> None:
     assert set(metrics["ranking"]) == {"excluded", "kept"}
     assert len(pd.read_parquet(results / "evaluation" / "runs.parquet")) == 9
     assert "Text quality" in page
-    compared = pd.read_parquet(results / "statistics" / "comparisons.parquet")
+    tables = {path.stem: pd.read_parquet(path) for path in (results / "statistics").glob("*.parquet")}
+    assert set(tables) == set(STATISTICS)
+    for name, table in tables.items():
+        path = results / "report" / "tables" / f"all-{name}.csv"
+        assert f'href="tables/all-{name}.csv"' in page
+        assert table.empty or len(pd.read_csv(path)) == len(table)
+    compared = tables["comparisons"]
+    assert compared["experiment"].unique().tolist() == ["main", "texts"]
     assert set(compared.loc[compared["experiment"] == "texts", "method"]) == {
         "iadsr-texts=shuffled",
         "iadsr_prefixes",
@@ -350,6 +359,7 @@ def test_comments_and_docstrings_repeat_nothing(grid: Grid) -> None:
     [
         ("seeds=[0,1]", {"training": 9, **ANEW}),
         ("threads=2", {"training": 9, **ANEW}),
+        ("compare=[[iadsr,none]]", {"statistics": 1, "reporting": 1}),
         ("description=other words", {"reporting": 1}),
     ],
 )
