@@ -104,12 +104,6 @@ class Results:
         """The expected runs of all experiments, each once."""
         return self.tables["cells"].drop_duplicates(list(c.ADDRESS))
 
-    def cannot_answer(self, row: Mapping[str, Any]) -> bool:
-        """Whether the release's networks learned too little under a row's protocol for its counts to mean anything."""
-        keys = (c.EXPERIMENT, c.DATASET, c.PROTOCOL)
-        floors = [one["answers"] for one in self.findings["floors"] if all(one[key] == row[key] for key in keys)]
-        return bool(floors) and not any(floors)
-
     def shuffles_ties(self, experiment: str) -> bool:
         """Whether an experiment's protocols differ in the order of tied interactions."""
         facts = [protocol_facts(self.settings, name) for name in self.values(c.PROTOCOL, experiment=experiment)]
