@@ -17,7 +17,7 @@ from iadsr.methods.method import MethodInputs
 from iadsr.sequences.samples import Samples, batches, training_samples
 from iadsr.sequences.split import Ints, Sequences
 from iadsr.training.feed import Feed, Step
-from iadsr.training.loop import AdamW, _follow
+from iadsr.training.optimiser import AdamW, follow
 from iadsr.training.recommender import Recommender, build_recommender
 
 CONFIG = Path(__file__).resolve().parents[1] / "workflow" / "config"
@@ -108,7 +108,7 @@ class Training:
         torch.stack(list(losses.values())).sum().backward()
         self.optimiser.step()
         if self.decay:
-            _follow(self.average, self.model, self.decay)
+            follow(list(self.average.parameters()), list(self.model.parameters()), self.decay)
 
     def epoch(self) -> None:
         """Every training target once."""
