@@ -12,6 +12,7 @@ import torch
 
 from iadsr.config.cell import Cell
 from iadsr.core.seeding import derive, generator
+from iadsr.methods.method import Method
 from iadsr.sequences.samples import Samples, batches, training_samples
 from iadsr.training.curve import GUESSING, Diverged, Epoch, Totals, check_names, gradient_norms, make_row
 from iadsr.training.feed import Feed
@@ -80,6 +81,23 @@ def train(
             saved_at = time.monotonic()
     state.restore_best()
     return state.outcome
+
+
+def train_alone(model: Recommender, feed: Feed, cell: Cell, checkpoint: Path | None = None) -> float:
+    """Train the model's table and backbone without its method, as `none` would be: the first of two stages.
+
+    Returns:
+        Seconds.
+
+    Raises:
+        Diverged: there is nothing for a second stage to start from.
+    """
+    began = time.monotonic()
+    alone = Recommender(model.table, model.backbone, Method(), model.bounded, model.in_batch)
+    outcome = train(alone, feed, cell.model_copy(update={"warm_start": False}), checkpoint)
+    if outcome.diverged is not None:
+        raise Diverged(f"without the method, {outcome.diverged}")
+    return time.monotonic() - began
 
 
 def run_epoch(

@@ -27,14 +27,12 @@ from iadsr.core.files import check_writable, file_digest, reading, value_digest
 from iadsr.core.seeding import derive
 from iadsr.formats.tables import write_csv
 from iadsr.machine.faults import is_out_of_memory
-from iadsr.methods.method import MethodInputs, Untrainable
-from iadsr.sequences.perturb import inject_noise, shuffle_ties
-from iadsr.sequences.split import hide_test, load_sequences
+from iadsr.methods.method import Untrainable
 from iadsr.training.curve import Diverged
-from iadsr.training.feed import Feed, left_padding
-from iadsr.training.loop import train
+from iadsr.training.inputs import TrainingData, input_files, load_data
+from iadsr.training.loop import train, train_alone
 from iadsr.training.recommender import build_recommender
-from iadsr.training.run import input_files, load_text, method_inputs, set_up_torch, train_alone
+from iadsr.training.run import set_up_torch
 from iadsr.tuning.space import Space, make_space
 from iadsr.tuning.trials import COMPLETE, DIVERGED, FAILED, JOURNAL, PRUNED, TRIALS, choose_values, read_trials
 
@@ -63,14 +61,6 @@ class Result:
     best_epoch: int
     seconds: float
     values: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Data:
-    """What every trial of a search trains on. No test item is in it."""
-
-    feed: Feed
-    inputs: MethodInputs
 
 
 def run_search(run: RunConfig, folder: Path, cell: Cell, trials: int) -> pd.DataFrame:
@@ -103,7 +93,7 @@ def run_search(run: RunConfig, folder: Path, cell: Cell, trials: int) -> pd.Data
     if alone is not None:
         second = {**space.own(), **chosen_settings(root / "tuning" / alone.folder / TRIALS)}
         starts += [second] if second != starts[0] else []
-    data = load_data(cell, inputs, device)
+    data = load_data(cell, inputs, device, with_test=False)
     digests = {name: file_digest(path) for name, path in inputs.items() if not name.startswith("matched")}
     ranges = {name: asdict(search) for name, search in space.ranges.items()}
     identity = value_digest(
@@ -128,15 +118,6 @@ def run_search(run: RunConfig, folder: Path, cell: Cell, trials: int) -> pd.Data
     table = trials_table(name, cell.embeddings, finished(study)[:trials])
     write_csv(place / TRIALS, table)
     return table
-
-
-def load_data(cell: Cell, inputs: dict[str, Path], device: torch.device) -> Data:
-    """Sequences without test items, and what the cell's method is built from."""
-    sequences, vectors = shuffle_ties(load_sequences(inputs["sequences"]), cell.settings.tie_break), None
-    if cell.encoder is not None:
-        sequences, vectors = load_text(cell, inputs, sequences)
-    hidden = inject_noise(hide_test(sequences), cell.settings.injected_noise)
-    return Data(Feed(hidden, device, left_padding(cell)), method_inputs(cell, hidden, inputs, vectors, device))
 
 
 def open_study(path: Path, identity: str) -> optuna.Study:
@@ -178,7 +159,7 @@ def run_trial(
     space: Space,
     cell: Cell,
     settle: Callable[[dict[str, Any]], Cell],
-    data: Data,
+    data: TrainingData,
     start: dict[str, Any] | None,
 ) -> Result:
     """Train and store the trial `number` with the values of `start`, or with drawn ones.
@@ -217,14 +198,14 @@ def run_trial(
     return result
 
 
-def train_once(cell: Cell, data: Data, observe: Observe) -> tuple[str, float | None, int]:
+def train_once(cell: Cell, data: TrainingData, observe: Observe) -> tuple[str, float | None, int]:
     """Train a cell.
 
     Returns:
         The state, the best validation NDCG@10 and its epoch.
     """
     try:
-        model = build_recommender(cell, data.inputs)
+        model = build_recommender(cell, data.method)
         if cell.warm_start:
             train_alone(model, data.feed, cell)
         outcome = train(model, data.feed, cell, observe=observe)

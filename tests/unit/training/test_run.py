@@ -30,7 +30,7 @@ from iadsr.methods.method import Method
 from iadsr.sequences.split import save_sequences
 from iadsr.sequences.text_rows import save_text_rows
 from iadsr.statistics.compare import read_scores
-from iadsr.training import recommender, run
+from iadsr.training import loop, recommender, run
 from iadsr.training.recommender import Recommender
 from iadsr.training.run import run_cell
 from iadsr.training.state import Outcome
@@ -276,7 +276,8 @@ def test_the_second_stage_starts_from_what_the_backbone_learned_alone(
         return outcome
 
     curves: list[list[float]] = []
-    monkeypatch.setattr(run, "train", watched)
+    for module in (run, loop):
+        monkeypatch.setattr(module, "train", watched)
     warm = cell("iadsr").model_copy(update={"warm_start": True})
     run_cell(warm, root, "cpu", 1)
     assert len(curves) == 2

@@ -19,6 +19,7 @@ from iadsr.core.errors import ConfigError, DataError
 from iadsr.embeddings.store import embed
 from iadsr.formats.tables import write_parquet
 from iadsr.sequences.split import Sequences, hide_test, save_sequences
+from iadsr.training import inputs
 from iadsr.training.feed import Feed
 from iadsr.tuning import search
 from iadsr.tuning.adopt import adopt_searches, merge_trials
@@ -124,7 +125,7 @@ def test_a_search_cannot_see_a_test_item(tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(search, "train", peeping)
     pd.testing.assert_frame_equal(searched(tmp_path / "c", 2), searched(tmp_path / "d", 2, other_tests()))
-    monkeypatch.setattr(search, "hide_test", lambda sequences: sequences)
+    monkeypatch.setattr(inputs, "hide_test", lambda sequences: sequences)
     seen, otherwise = searched(tmp_path / "e", 2), searched(tmp_path / "f", 2, other_tests())
     assert not seen["validation"].equals(otherwise["validation"]), "the check above can fail"
 
