@@ -160,7 +160,7 @@ class IADSR(Method):
         """Project every text that a batch needs, in one product."""
         rows = self.text_rows(batch)
         every = torch.cat(list(rows.values()))
-        projected = project_texts(self.project, self.text, every, waits=every.device.type != "cpu")
+        projected = project_rows(self.project, self.text, every, waits=every.device.type != "cpu")
         sizes = [len(part) for part in rows.values()]
         short, long = (
             dict(zip(rows, torch.split(part, sizes), strict=True)) for part in self.split_projection(projected)
@@ -298,7 +298,7 @@ def max_over(x: Tensor, inside: Tensor, causal: bool) -> Tensor:
     return reachable.cummax(1).values if causal else reachable.amax(1, keepdim=True)
 
 
-def project_texts(project: nn.Module, text: Tensor, rows: Tensor, waits: bool) -> Tensor:
+def project_rows(project: nn.Module, text: Tensor, rows: Tensor, waits: bool) -> Tensor:
     """Projections of (…) rows of the text table, each distinct row projected once.
 
     Args:

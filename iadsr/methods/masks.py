@@ -1,4 +1,4 @@
-"""Masks that are 0/1 going forward and differentiable going back, what they remove, and contrastive alignment."""
+"""Straight-through masks, the removal of dropped inputs, and contrastive alignment."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def logistic_noise(like: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def gumbel_noise(like: Tensor, generator: torch.Generator) -> Tensor:
-    """Standard Gumbel samples, shaped as `like`: what the release adds to a score (R4).
+    """Standard Gumbel samples, shaped as `like`: the release's noise (R4).
 
     P(keep | score s) is then 1 - exp(-exp(s)), which is 0.63 at s = 0, and not sigmoid(s).
     """
@@ -29,7 +29,7 @@ def gumbel_noise(like: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def bernoulli(rate: Tensor | float, valid: Tensor, noise: torch.Generator) -> Tensor:
-    """(B, T) 1 with probability `rate`, else 0; padding stays: where the release encodes it, it is an input."""
+    """(B, T) 1 with probability `rate`, else 0. Padding stays: the released networks encode it like an input."""
     drawn = torch.rand(valid.shape, generator=noise, device=valid.device) < rate
     return (drawn | ~valid).to(torch.get_default_dtype())
 

@@ -1,7 +1,7 @@
-"""What a method is. The base class is the method `none`: the backbone alone.
+"""The protocol of methods. The base class is the method `none`: the backbone alone.
 
-A method never owns the backbone: it is handed the item table and the backbone with each batch, so that `none` and a
-denoiser with nothing to drop run the very same computation on the same random stream.
+A method gets the item table and the backbone with each batch, so that `none` and a denoiser with nothing to drop run
+the same computation on the same random stream.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Asked = Literal["following", "history"]
 
 
 class Untrainable(IadsrError):
-    """The method, as configured, cannot train: an outcome to be recorded, not a fault."""
+    """The method, as configured, cannot train. The run is recorded as diverged."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class TrainingBatch(Batch):
 
 @dataclass(frozen=True)
 class Encoded:
-    """What a method makes of a batch.
+    """States of a batch, and the method's decisions.
 
     Attributes:
         states: (B, T, W) states; the one at t scores the item after position t. In training also None: then `losses`
@@ -102,7 +102,7 @@ class Encoded:
         gate: (B, T) 1 where the gate lets the method act, or None if it has no gate.
         score: (B, T) evidence that an input is wanted, low for noise, or None.
         mask: (B, T) the mask with its gradient, or None.
-        traced: further figures worth a curve, by a name that no column of `iadsr.training.loop.Epoch` has.
+        traced: further figures for curve.csv, by names that no column of `iadsr.training.curve.Epoch` has.
     """
 
     states: Tensor | None
@@ -162,7 +162,7 @@ class Method(nn.Module):
     asks_for: frozenset[Asked] = frozenset()  # fields of `TrainingBatch` to fill
 
     def begin_epoch(self, epoch: int) -> None:
-        """Told before each training epoch, counted from 1; after the last, that whose weights are kept."""
+        """Called before each training epoch, counted from 1, and at the end with the epoch of the best weights."""
 
     def forward(
         self, table: nn.Module, backbone: nn.Module, batch: TrainingBatch, keep: Tensor, noise: torch.Generator
@@ -173,8 +173,8 @@ class Method(nn.Module):
             table: item indices to embeddings.
             backbone: see `iadsr.models.backbone.Backbone`.
             batch: the inputs.
-            keep: (B, T) what the previous epoch decided for these inputs; ones in the first.
-            noise: the method's own random stream, apart from dropout's.
+            keep: (B, T) masks of the previous epoch on these inputs, for a method that `remembers`; else ones.
+            noise: the method's random stream; dropout has another one.
         """
         return Encoded(backbone(table(batch.items), batch.lengths, batch.users))
 

@@ -1,11 +1,12 @@
-"""Objectives as index arrays: where each training sample starts, how long it is, what it supervises.
+"""Training and evaluation samples as index arrays: start, length and supervised positions of each.
 
-A sample's input is `items[start : start + length]`. Its state at input position t may predict
-`items[start + t + 1]`; under `all` every position does, otherwise the last one alone.
+A sample's input is `items[start : start + length]`. Its state at input position t predicts `items[start + t + 1]`: at
+every position under objective `all`, otherwise at the last one.
 
 An injected item is an input and never a target, in any objective or stage. The position before it supervises nothing:
-were the next genuine item its target, that item would be predicted twice. So the training targets are those of the data
-without injected items, each as often as there, and the last input before a target may be injected, as in scoring.
+with the next genuine item as its target, that item would be predicted twice. The training targets are therefore those
+of the data without injected items, each as often as there. The last input before a target may be injected, as in
+scoring.
 """
 
 from __future__ import annotations
@@ -27,15 +28,15 @@ class Samples:
     Attributes:
         start: (S,) flat position of the first input.
         length: (S,) number of inputs, at least 1.
-        slot: (S,) where a sample's per-position state (a mask kept across epochs) begins in an array of `slots`
-            entries. Samples that share a position share its state only where the same items precede it: under
-            `prefix`, a mask that saw a longer prefix would hand its target to a shorter one.
+        slot: (S,) first index of a sample's masks in an array of `slots` remembered masks. Samples that share a
+            position share its mask only where the same items precede it: under `prefix`, a mask that saw a longer
+            prefix would reveal the target of a shorter one.
         slots: size of that array.
-        user: (S,) whose it is.
-        first: (S,) flat position where that user's history begins.
-        every_position: every input position is supervised, not just the last.
-        supervising: (N,) of every interaction, whether a state there predicts the next one; None: all do. Read under
-            `every_position` alone.
+        user: (S,) user index.
+        first: (S,) flat position where the user's history begins.
+        every_position: every input position is supervised, not only the last.
+        supervising: (N,) whether a state at each interaction predicts the next one; None: all do. Read only with
+            `every_position`.
     """
 
     start: Ints
@@ -52,10 +53,10 @@ class Samples:
 
 
 def training_samples(sequences: Sequences, objective: Objective, max_length: int, rng: np.random.Generator) -> Samples:
-    """Samples of one epoch; each user's validation and test targets stay out.
+    """Samples of one epoch, without validation and test targets.
 
-    `last`: one target a user, as released. `prefix`: one sample for every target. `all`: windows of at most
-    `max_length` inputs, cut anew at random places each epoch, that supervise every target exactly once.
+    `last`: one target per user, as released. `prefix`: one sample per target. `all`: windows of at most `max_length`
+    inputs, cut at random positions in each epoch, that supervise every target exactly once.
     """
     begin = sequences.offsets[:-1]
     inputs = sequences.from_end(LAST_TRAINED) - begin  # everything before the last training target
@@ -81,7 +82,7 @@ def training_samples(sequences: Sequences, objective: Objective, max_length: int
 
 
 def evaluation_samples(sequences: Sequences, stage: Stage, max_length: int) -> Samples:
-    """One sample a user, in user order: the most recent items before the stage's target."""
+    """One sample per user, in user order: the most recent items before the stage's target."""
     ends = sequences.target_positions(stage)
     first = sequences.offsets[:-1]
     start = np.maximum(first, ends - max_length)
@@ -89,7 +90,7 @@ def evaluation_samples(sequences: Sequences, stage: Stage, max_length: int) -> S
 
 
 def whole_samples(sequences: Sequences, max_length: int) -> Samples:
-    """One sample a user, in user order: the most recent items, held-out ones and all. Nothing may be trained on it."""
+    """One sample per user, in user order: the most recent items, held-out ones included. Not for training."""
     first, ends = sequences.offsets[:-1], sequences.offsets[1:]
     start = np.maximum(first, ends - max_length)
     return Samples(start, ends - start, start, len(sequences.items), np.arange(len(ends)), first, every_position=False)
@@ -103,7 +104,7 @@ def training_histories(sequences: Sequences) -> tuple[npt.NDArray[np.int32], Int
 
 
 def history_bounds(sequences: Sequences, stage: Stage) -> tuple[Ints, Ints]:
-    """(U,) begin and end of everything a user did before the stage's target, however long."""
+    """(U,) begin and end of each user's whole history before the stage's target."""
     return sequences.offsets[:-1], sequences.target_positions(stage)
 
 
@@ -112,8 +113,8 @@ def batches(
 ) -> Iterator[Ints]:
     """Index arrays of at most `batch_size` samples, each sample once.
 
-    Without a generator: in order. With one: shuffled; and with `by_length` then sorted by length inside chunks of 50
-    batches, so that a batch holds little padding, and the batches shuffled. Without, a batch is any samples.
+    Without a generator, in order. With a generator, shuffled; with `by_length` the samples are then sorted by length in
+    chunks of 50 batches, so that a batch holds little padding, and the batches are shuffled.
     """
     order = np.arange(len(samples)) if rng is None else rng.permutation(len(samples))
     if rng is None or not by_length:
@@ -146,8 +147,8 @@ def _windows(
 ) -> Samples:
     """Cut each user's inputs where (position + a random shift) is a multiple of `max_length`.
 
-    Users whose inputs fit one window are not cut: a cut would only take context away. Windows that supervise nothing
-    are left out.
+    Inputs that fit into one window are not cut, which would only shorten contexts. Windows without supervised
+    positions are left out.
     """
     shift = np.where(inputs > max_length, rng.integers(0, max_length, len(inputs)), 0)
     position = ranges(begin, inputs)

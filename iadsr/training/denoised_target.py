@@ -1,8 +1,7 @@
-"""R2: the released evaluation that takes a user's last *kept* item for the target. An inflated figure, never a result.
+"""R2b: the released evaluation of SASRec, where a user's last *kept* item is the target. Inflated: never a result.
 
-The release scores SASRec on sequences from which a mask has removed items, the test item among them where the mask says
-so: then an easier item is predicted instead. What that adds is measured here, under its ranking rule (history kept);
-nothing reads it but the report's paragraph about it.
+A mask removes items from the test sequences, the test item among them; an easier item is then predicted in its place.
+The effect is measured here under the release's ranking rule, history kept, for one paragraph of the report.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Recognises a run that is finished already, also where a workflow deleted its files again.
+"""Finds finished runs, also after a workflow deleted their files.
 
-A workflow that was cut off deletes and repeats the jobs that it did not see finish, although a job can outlive it.
-Links to a finished run's files are therefore kept in the scratch folder until the workflow succeeds.
+A workflow that was killed deletes and repeats the jobs that it did not see finish, although a job can outlive it. Links
+to the files of finished runs are therefore kept in the scratch folder until the workflow succeeds.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ _ROWS = 512  # scores of so many targets are held at once
 
 
 class Recommender(nn.Module):
-    """What is trained, saved and scored."""
+    """Item embeddings, backbone and denoising method as one module."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""How long a run trains and at which rate: the budget in whole epochs, the epochs that are validated, the annealing."""
+"""Schedule of a run: its epochs, the validated ones among them, and the learning rate."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from iadsr.sequences.split import Sequences
 def epochs_of(settings: Settings, sequences: Sequences) -> int:
     """The budget of steps in whole epochs, rounded up, at least one and at most `max_epochs`.
 
-    Under objective `all` the number of windows differs a little from epoch to epoch: that of one fixed draw counts, so
-    that every seed trains equally long.
+    Under objective `all` the number of windows varies between epochs. That of one fixed draw counts, so that every
+    seed trains equally long.
     """
     samples = training_samples(sequences, settings.objective, settings.max_length, generator(0, "budget"))
     in_epoch = max(1, math.ceil(len(samples) / settings.batch_size))
@@ -29,7 +29,7 @@ def validated_epochs(epochs: int, validations: int) -> frozenset[int]:
 
 
 def rate_factor(settings: Settings, progress: float) -> float:
-    """What the learning rate is multiplied by after a share `progress` of all steps: up in a line, then down to 0."""
+    """Factor of the learning rate after a share `progress` of all steps: linear warm-up, then annealing."""
     if progress < settings.warmup:
         return progress / settings.warmup
     rest = (progress - settings.warmup) / (1 - settings.warmup)

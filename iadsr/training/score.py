@@ -27,7 +27,7 @@ _SCORES = 2**21  # scores held at once
 
 @dataclass(frozen=True)
 class Place:
-    """Where each row's target stands among the candidates of one ranking rule.
+    """Rank of each row's target among the candidates of one ranking rule.
 
     Attributes:
         better: (B,) candidates with a higher score.
@@ -44,9 +44,9 @@ class Place:
 
 
 def place_targets(scores: Tensor, targets: Tensor, rows: Tensor, seen: Tensor) -> dict[str, Place]:
-    """Place each row's target under both rules, in one pass over the scores.
+    """Rank each row's target under both rules, in one pass over the scores.
 
-    A score that is not a number counts as better, so that a broken model never looks good.
+    A NaN score counts as better than the target, so that a broken model never looks good.
 
     Args:
         scores: (B, V), V below 2**24.
@@ -64,12 +64,12 @@ def place_targets(scores: Tensor, targets: Tensor, rows: Tensor, seen: Tensor) -
 
 
 def ndcg(rank: Tensor, k: int) -> Tensor:
-    """NDCG@k of one relevant item at `rank`, for the choice of the best epoch."""
+    """NDCG@k of one relevant item at `rank`."""
     return torch.where(rank <= k, 1 / torch.log2(rank + 1), torch.zeros_like(rank))
 
 
 class Scorer:
-    """Scores users at a stage; index arrays are made once and serve every epoch."""
+    """Scores all users at a stage. Index arrays are made once, for all epochs."""
 
     def __init__(self, feed: Feed, stage: Stage, cell: Cell) -> None:
         self.feed = feed
@@ -83,7 +83,7 @@ class Scorer:
         self.seen_users, self.seen = (torch.as_tensor(array, device=device) for array in (users, seen))
 
     def validation(self, model: Recommender, ranking: str, noise: torch.Generator) -> float:
-        """Mean NDCG@10 over users under one ranking rule; not a number if a user's vector is none."""
+        """Mean NDCG@10 over users under one ranking rule. Returns NaN if any user vector is not finite."""
         total = 0.0
         for chosen, vectors, _ in self._encoded(model, noise):
             if not bool(vectors.isfinite().all()):
@@ -93,11 +93,11 @@ class Scorer:
         return total / len(self.targets)
 
     def ranks(self, model: Recommender, noise: torch.Generator) -> tuple[pd.DataFrame, MaskStatistics, float | None]:
-        """The rows of ranks.parquet, and what the method's mask did at this stage.
+        """Rank every user's target.
 
         Returns:
-            The table; what the mask dropped (nothing counted if the method has none); the probability that a known
-            noise item scores below a genuine one, None without known noise or scores.
+            ranks.parquet; statistics of the method's masks, empty without masks; the AUC of its scores against known
+            noise (see `noise_auc`), None without noise or scores.
         """
         columns: dict[str, list[npt.NDArray[np.generic]]] = {}
         sequences = self.feed.sequences
@@ -159,7 +159,7 @@ class Scorer:
 
 
 def _history(sequences: Sequences, begin: Ints, end: Ints, target_positions: Ints) -> tuple[Ints, Ints]:
-    """(H,) users and items of everything before the targets, sorted by user, no pair twice, no user's own target."""
+    """(H,) users and items of all histories, sorted by user, without repeated pairs and without the users' targets."""
     positions = ranges(begin, end - begin)
     users = np.repeat(np.arange(len(begin)), end - begin)
     items = sequences.items[positions].astype(np.int64)

@@ -11,11 +11,10 @@ FEWEST = 5  # with fewer validated epochs, as in a quick trial, the kept one say
 
 
 def why_untrained(outcome: Outcome) -> str | None:
-    """Return why a run that went through learned nothing, as one sentence; None if it learned something.
+    """Why a finished run learned nothing, as one sentence; None if it learned something.
 
-    The loss is compared with the one that the loop measured for equal scores: ln(candidates), where candidates are all
-    items, or with the in-batch loss a step's own targets. Scores bounded by tanh change nothing about guessing; they
-    only leave less to learn, at most 2 below it.
+    The loss is compared with that of equal scores: ln(candidates), where candidates are all items, or with the in-batch
+    loss a step's own targets. With scores bounded by tanh the loss can fall at most 2 below that.
     """
     kept = next((row for row in outcome.curve if row.epoch == outcome.best_epoch), None)
     if kept is None or GUESSING not in kept.figures:  # nothing to train on

@@ -11,7 +11,7 @@ from torch import nn
 
 from iadsr.config.options import CELL_OPTIONS
 from iadsr.config.settings import Settings
-from iadsr.methods.iadsr import IADSR, project_texts
+from iadsr.methods.iadsr import IADSR, project_rows
 from iadsr.methods.iadsr_choices import RandomMask, build, recent_mean
 from iadsr.methods.iadsr_options import IADSROptions
 from iadsr.methods.method import Batch, MethodInputs, TrainingBatch
@@ -160,7 +160,7 @@ def test_each_way_to_project_gives_every_position_its_text(waits: bool) -> None:
     few, many = batch.items[:1, :4], batch.items.repeat(1, 2)
     assert few.numel() <= len(TEXT) < many.numel(), "one call for each way"
     for items in (few, many):
-        torch.testing.assert_close(project_texts(method.project, TEXT, items, waits), method.project(TEXT[items]))
+        torch.testing.assert_close(project_rows(method.project, TEXT, items, waits), method.project(TEXT[items]))
 
 
 def test_relative_reconstruction_is_the_same_at_any_scale() -> None:
