@@ -12,12 +12,13 @@ from torch import Tensor
 
 from iadsr.config.options import known_backbones
 from iadsr.methods import defects as released
-from iadsr.methods.method import Encoded, Untrainable
+from iadsr.methods.method import Batch, Encoded, TrainingBatch, Untrainable
 from iadsr.sequences.samples import evaluation_samples, training_samples
 from iadsr.training.feed import Feed, Step
 from iadsr.training.recommender import Recommender, build_recommender
 from tests.helpers import USERS, feed_of, inputs_of, small_cell, small_sequences
 from tests.released_oracle import Person, released_losses
+from tests.unit.methods.small import TEXT, make
 
 SEQUENCES = small_sequences()
 LONGEST = 6  # inputs that a network sees
@@ -291,3 +292,39 @@ def test_r8_and_r9_change_the_recommendation_alone(backbone: str, networks: str,
     # padding is nobody's target, so among a batch's targets it makes no difference
     assert changed(paper, released) == (set() if (defect, loss) == ("R9", "in_batch") else {"recommendation"})
     assert same(own.states, others.states) and same(own.keep, others.keep) and same(own.score, others.score)
+
+
+def told_of(batch: Batch, target: torch.Tensor) -> TrainingBatch:
+    """The batch in training, with a text (B,) after each row's last input."""
+    following = torch.zeros_like(batch.items).scatter(1, (batch.lengths - 1).unsqueeze(1), target.unsqueeze(1))
+    return TrainingBatch(**vars(batch), following_texts=following)
+
+
+@pytest.mark.parametrize("interest_text", ["items", "prefixes"])
+def test_r11_puts_the_target_into_the_long_text_of_training_alone(interest_text: str) -> None:
+    method, table, backbone, batch = make(interest_text=interest_text, defects=["R11"])
+    target = torch.tensor([5, 7, 3])
+    told = method.interests(
+        backbone, table(batch.items), backbone(table(batch.items), None, None), told_of(batch, target)
+    )
+    long_map = method.project.weight.chunk(2)[1]
+    assert told.semantic_long is not None
+    for row, length in enumerate((4, 2, 3)):
+        texts = TEXT[[*batch.items[row, :length].tolist(), int(target[row])]]
+        expected = texts.mean(0) if interest_text == "items" else texts[-1]
+        torch.testing.assert_close(told.semantic_long[row, 0], long_map @ expected)
+    fair, *_ = make(interest_text=interest_text)
+    assert method.asks_for == {"following"} and not fair.asks_for
+    scored, plain = (m.denoise(table, backbone, batch, torch.Generator()) for m in (method, fair))
+    assert torch.equal(scored.states, plain.states), "no target is told when scoring"
+
+
+def test_long_interests_are_pooled_with_the_target_of_r11_by_maximum_too() -> None:
+    method, table, backbone, batch = make(long="max", defects=["R11"])
+    target = torch.tensor([5, 7, 3])
+    told = method.interests(
+        backbone, table(batch.items), backbone(table(batch.items), None, None), told_of(batch, target)
+    )
+    long_map = method.project.weight.chunk(2)[1]
+    texts = TEXT[[*batch.items[1, :2].tolist(), 7]] @ long_map.T
+    torch.testing.assert_close(told.semantic_long[1, 0], texts.amax(0))  # type: ignore[index]
