@@ -17,7 +17,7 @@ from markupsafe import Markup
 from iadsr.core import columns as c
 from iadsr.core.errors import DataError
 from iadsr.core.files import write_text
-from iadsr.core.tables import STATISTICS
+from iadsr.formats.statistics import STATISTICS
 from iadsr.formats.tables import read_parquet, visible, write_csv
 from iadsr.reporting import format as formats
 from iadsr.reporting.catalogue import Catalogue
@@ -257,7 +257,7 @@ def _write_tables(sections: Mapping[str, Sequence[Block]], results: Results, roo
     tables = {f"{table.name}.csv": table.frame for table in shown}
     tables |= {f"all-{name}.csv": results.tables[name] for name in STATISTICS}
     tables["all-datasets.csv"] = pd.json_normalize([dict(one) for one in results.summaries.values()])
-    tables[f"{ALL_CURVES}.csv"] = read_parquet(root / "evaluation" / "curves.parquet")
+    tables[f"{ALL_CURVES}.csv"] = read_parquet(root / "evaluation" / "curves.parquet", [*c.ADDRESS, "epoch"])
     for name, frame in tables.items():
         write_csv(folder / name, frame)
     for name, text in texts.items():

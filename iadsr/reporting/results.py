@@ -11,7 +11,7 @@ import pandas as pd
 
 from iadsr.core import columns as c
 from iadsr.core.files import check_types, read_json, reading
-from iadsr.core.tables import FINDINGS, STATISTICS
+from iadsr.formats.statistics import FINDINGS, STATISTICS
 from iadsr.formats.tables import read_parquet
 from iadsr.reporting.format import label, listed, plain
 
@@ -47,8 +47,6 @@ class Results:
         """The rows of a table whose columns equal the given values; a list allows several."""
         frame = self.tables[table]
         for column, value in where.items():
-            if column not in frame:
-                return pd.DataFrame(columns=[*frame, *where])
             frame = frame[frame[column].isin(value) if isinstance(value, list) else frame[column] == value]
         return frame
 
@@ -129,7 +127,7 @@ def load(root: Path, settings: Mapping[str, Any], experiments: Sequence[Mapping[
         DataError: a file is absent or damaged that an earlier stage must have written.
     """
     folder = root / "statistics"
-    tables = {name: read_parquet(folder / f"{name}.parquet") for name in STATISTICS}
+    tables = {name: read_parquet(folder / f"{name}.parquet", columns) for name, columns in STATISTICS.items()}
     findings = read_json(folder / FINDINGS, {"warnings": list, "tallies": list})
     datasets = list(dict.fromkeys(tables["cells"][c.DATASET]))
     return Results(tables, findings, {name: _summary(root, name, settings) for name in datasets}, settings, experiments)

@@ -10,9 +10,9 @@ import pandas as pd
 
 from iadsr.core import columns as c
 from iadsr.core.files import read_json, write_json
-from iadsr.core.tables import FINDINGS, STATISTICS
 from iadsr.evaluation.collect import DENOISED_COLUMNS, ENCODER_COLUMNS, MASK_COLUMNS
 from iadsr.evaluation.runs import Address, read_run
+from iadsr.formats.statistics import FINDINGS, STATISTICS
 from iadsr.formats.tables import read_parquet, write_parquet
 from iadsr.statistics import experiments, findings, summaries
 from iadsr.statistics.compare import MISSING, compare_all, read_scores
@@ -25,7 +25,7 @@ _SUMMARY_TYPES = {"tied_share": int | float, "reconstructed": bool}
 
 
 def write_statistics(root: Path, grids: Sequence[Grid]) -> None:
-    """Write `tables.STATISTICS` and `tables.FINDINGS` to `statistics/` below the results folder `root`.
+    """Write `formats.statistics.STATISTICS` and `FINDINGS` to `statistics/` below the results folder `root`.
 
     Raises:
         DataError: a file of an earlier stage is missing or damaged, or compared runs rank different users.
@@ -58,7 +58,7 @@ def derive(
     comparisons: pd.DataFrame,
     facts: Mapping[str, Mapping[str, Any]],
 ) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
-    """Everything but the comparisons: tables by the names of `tables.STATISTICS`, and the findings.
+    """Everything but the comparisons: tables by the names of `formats.statistics.STATISTICS`, and the findings.
 
     Args:
         evaluated: evaluation's tables by name.
@@ -84,13 +84,13 @@ def derive(
             parts["spreads"].append(experiments.spreads(grid, cells, metrics))
         if grid.view == "budget":
             parts["budgets"].append(experiments.budget_changes(grid, cells))
-    tables = {name: pd.concat(own, ignore_index=True) if own else pd.DataFrame() for name, own in parts.items()}
+    tables = {name: _stacked(name, own) for name, own in parts.items()}
     gains, sds = findings.main_gains(comparisons, tables["metrics"])
     clear = [
         experiments.clear_gains(spread, gains, sds).assign(**{c.EXPERIMENT: name})
-        for name, spread in (tables["spreads"].groupby(c.EXPERIMENT, sort=False) if len(tables["spreads"]) else ())
+        for name, spread in tables["spreads"].groupby(c.EXPERIMENT, sort=False)
     ]
-    tables["clear_gains"] = pd.concat(clear, ignore_index=True) if clear else pd.DataFrame()
+    tables["clear_gains"] = _stacked("clear_gains", clear)
     tables |= provenance(tables["cells"], evaluated["inputs"])
     floors = findings.release_floors(grids, tables["metrics"])
     return tables, {
@@ -105,6 +105,11 @@ def derive(
         "warnings": findings.warnings(tables["cells"], comparisons, tables["budgets"], facts),
         "claim": {"low": findings.CLAIM_LOW, "high": findings.CLAIM_HIGH, "metrics": findings.CLAIM_METRICS},
     }
+
+
+def _stacked(name: str, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """The experiments' tables below each other; without any, a table of its columns."""
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(STATISTICS[name]))
 
 
 def provenance(cells: pd.DataFrame, inputs: pd.DataFrame) -> dict[str, pd.DataFrame]:

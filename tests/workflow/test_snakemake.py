@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from iadsr.core.tables import STATISTICS
+from iadsr.formats.statistics import STATISTICS
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNS = sorted((ROOT / "workflow" / "config").glob("*.yaml"))

@@ -21,7 +21,7 @@ try:
     from iadsr.machine.faults import explain
     from iadsr.core.files import value_digest, write_json
     from iadsr.config.identity import source_digest, sources
-    from iadsr.core.tables import FINDINGS, STATISTICS
+    from iadsr.formats.statistics import FINDINGS, STATISTICS
     from iadsr.machine.locks import release_stale_lock
     from iadsr.plan import announcement, check_folders, plan, shell_prefix
 except ModuleNotFoundError as error:

@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 
 from iadsr.core.columns import MAIN
-from iadsr.core.tables import FINDINGS
 from iadsr.evaluation.metrics import USER_METRICS
 from iadsr.evaluation.runs import Address
+from iadsr.formats.statistics import FINDINGS
 from iadsr.statistics.compare import CELLS, Scores, compare_all
 from iadsr.statistics.grids import Grid
 from iadsr.statistics.write import derive

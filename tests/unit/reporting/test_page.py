@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from iadsr.core.errors import DataError
-from iadsr.core.tables import STATISTICS
+from iadsr.formats.statistics import STATISTICS
 from iadsr.reporting.page import build_report
 from tests.unit.reporting.reading import read, section_of
 from tests.unit.reporting.synthetic import SETTINGS, TEMPLATES, grid_of, make_tree

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from iadsr.core.errors import DataError
-from iadsr.core.tables import FINDINGS, STATISTICS
 from iadsr.evaluation.runs import Address, Run
+from iadsr.formats.statistics import FINDINGS, STATISTICS
 from iadsr.statistics import write
 from iadsr.statistics.compare import Scores, compare_all
 from iadsr.statistics.grids import Grid

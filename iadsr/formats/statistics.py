@@ -1,0 +1,28 @@
+"""What the stage `statistics` writes: tables with the columns that a reader relies on, and the facts of sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from iadsr.core import columns as c
+
+_SIDE = (c.EXPERIMENT, c.DATASET, c.PROTOCOL, c.BACKBONE, c.METHOD)
+STATISTICS: Mapping[str, tuple[str, ...]] = {
+    "cells": (*_SIDE, c.SEED, "status", "reason"),
+    "sides": (*_SIDE, "status", "note", "seeds_done", "seeds_expected"),
+    "comparisons": (*_SIDE, "kind", "baseline_method", c.RANKING, c.METRIC, "outcome", "status", "headline"),
+    "metrics": (*_SIDE, c.RANKING, c.GROUP, c.METRIC, "mean", "sd", "gain", "best", "headline"),
+    "quantities": (*_SIDE, "quantity", "mean", "sd"),
+    "keep": (*_SIDE, "stage", c.GROUP, "mean", "sd", "seeds", "below", "inputs"),
+    "denoised": (*_SIDE, c.METRIC, "honest_mean", "honest_sd", "denoised_mean", "denoised_sd", "inflation"),
+    "tails": (*_SIDE, "shown", "seeds_shown", "seeds"),
+    "rungs": (*_SIDE, c.METRIC, "rung", "factor"),
+    "spreads": (c.EXPERIMENT, c.DATASET, c.BACKBONE, c.METHOD, "minus", c.METRIC, "mean", "sd", "seed_sd"),
+    "clear_gains": (c.EXPERIMENT, c.DATASET, c.PROTOCOL, c.BACKBONE, c.METRIC, "protocol_sd", "seed_sd"),
+    "budgets": (*_SIDE, "larger", "change", "enough", "seeds", "note"),
+    "curves": (*_SIDE, "quantity", "epoch", "mean", "low", "high"),
+    "environments": ("part", "commit", "runs"),
+    "digests": (c.DATASET, "name", "digest", "runs"),
+    "encoders": (c.EXPERIMENT, c.DATASET, "encoder", "runs"),
+}
+FINDINGS = "findings.json"
