@@ -33,7 +33,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "methods": (*_BASE, "models"),
     "training": (*_BASE, "sequences", "models", "methods"),
     "tuning": (*_BASE, "sequences", "models", "methods", "training"),
-    "conformance": ("core", "config", "sequences", "models", "methods", "training"),
+    "conformance": ("core", "config", "datasets", "sequences", "models", "methods", "training"),
     "evaluation": (*_BASE, "sequences"),
     "statistics": (*_BASE, "sequences", "evaluation"),
     "reporting": _BASE,

@@ -6,14 +6,18 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from iadsr.config.cell import Cell
+from iadsr.config.datasets import PlantedSpec
 from iadsr.config.options import CELL_OPTIONS, find_backbone, find_method
 from iadsr.config.settings import Settings
+from iadsr.core.columns import ITEM, TEXT
+from iadsr.datasets.planted import generate
 from iadsr.methods.method import Histories, MethodInputs
 from iadsr.sequences.samples import training_histories
-from iadsr.sequences.split import Sequences
+from iadsr.sequences.split import Sequences, build_sequences
 from iadsr.training.feed import Feed, left_padding
 
 N_ITEMS, USERS = 40, 24
@@ -37,6 +41,18 @@ def small_sequences(users: int = USERS, seed: int = 0, longest: int = 29) -> Seq
 def joined_sequences(sequences: Sequences) -> Sequences:
     """The sequences with a text of its own for each interaction, as joined names have it."""
     return replace(sequences, texts=np.arange(1, len(sequences.items) + 1))
+
+
+def planted_sequences() -> tuple[Sequences, torch.Tensor]:
+    """A small planted dataset, and its items' texts as counts of words, with a zero row for padding."""
+    size = {"users": 120, "items": 96, "clusters": 8, "min_length": 8, "max_length": 20}
+    interactions, texts = generate(PlantedSpec(**size, noise_rate=0.2, seed=1))
+    items = pd.DataFrame({ITEM: list(texts), TEXT: list(texts.values())})
+    words = sorted({word for text in texts.values() for word in text.split()})
+    counts = torch.zeros(len(items) + 1, len(words))
+    for row, text in enumerate(texts.values(), start=1):
+        counts[row, [words.index(word) for word in text.split()]] = 1
+    return build_sequences(interactions, items), counts
 
 
 def small_cell(

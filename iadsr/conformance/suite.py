@@ -17,7 +17,14 @@ from torch import Tensor, nn
 from iadsr.config.cell import Cell
 from iadsr.config.fields import dotted
 from iadsr.config.options import OwnBackboneOptions, find_method, known_methods
-from iadsr.conformance.examples import feed_of, inputs_of, joined_sequences, small_cell, small_sequences
+from iadsr.conformance.examples import (
+    feed_of,
+    inputs_of,
+    joined_sequences,
+    planted_sequences,
+    small_cell,
+    small_sequences,
+)
 from iadsr.conformance.leaks import memory_leak, padding_leak, target_leak
 from iadsr.core.errors import ConfigError, one_line
 from iadsr.methods.method import Method
@@ -30,6 +37,7 @@ from iadsr.training.state import Outcome
 
 BACKBONES = ("gru4rec", "sasrec")
 OBJECTIVES = ("last", "prefix", "all")
+_LEAST_AUC = 0.55  # three standard errors above chance
 
 
 @dataclass(frozen=True)
@@ -210,6 +218,22 @@ def resumed_equals_never_killed(case: Case) -> str | None:
     return f"a resumed run ends with another {', '.join(changed)}" if changed else None
 
 
+def scores_find_noise(case: Case) -> str | None:
+    """Trained on planted noise, a method's scores tell it from genuine items better than chance.
+
+    Tried on one backbone and objective; passed by a method without scores.
+    """
+    if case.objective != "last" or case.backbone == "sasrec":
+        return None
+    cell, (sequences, text) = case.cell(epochs=5, max_length=16, dimension=16), planted_sequences()
+    model, feed = build_recommender(cell, inputs_of(sequences, dimension=16, text=text)), feed_of(sequences, cell)
+    train(model, feed, cell)
+    auc = Scorer(feed, "test", cell).ranks(model, evaluation_noise(cell, feed.device))[2]
+    if auc is None or auc > _LEAST_AUC:
+        return None
+    return f"a noise item scores below a genuine one with probability {auc:.2f}, by chance .50"
+
+
 CHECKS: dict[str, Callable[[Case], str | None]] = {
     "no state sees its target": target_stays_unseen,
     "padding is never seen": padding_stays_unseen,
@@ -218,6 +242,7 @@ CHECKS: dict[str, Callable[[Case], str | None]] = {
     "a gradient reaches every parameter": gradient_reaches_every_parameter,
     "numbers are finite where nothing is kept": nothing_kept_is_finite,
     "resumed equals never killed": resumed_equals_never_killed,
+    "its scores find planted noise": scores_find_noise,
 }
 
 

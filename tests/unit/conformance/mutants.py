@@ -145,6 +145,15 @@ class Forgetful(Base):
         return 1.0 + torch.arange(len(losses())) * self.steps
 
 
+class Guessing(Base):
+    """Scores inputs by chance."""
+
+    def denoise(self, table: nn.Module, backbone: nn.Module, batch: Batch, noise: torch.Generator) -> Encoded:
+        return replace(
+            super().denoise(table, backbone, batch, noise), score=torch.rand(batch.items.shape, generator=noise)
+        )
+
+
 class Raising(Base):
     """Raises."""
 
@@ -161,4 +170,5 @@ FAULTS: dict[type[Method], str] = {
     Unreached: "a gradient reaches every parameter",
     Dividing: "numbers are finite where nothing is kept",
     Forgetful: "resumed equals never killed",
+    Guessing: "its scores find planted noise",
 }
