@@ -8,7 +8,6 @@ TIMESTAMP = "timestamp"
 NOISE = "noise"
 TEXT = "text"
 HAS_TITLE = "has_title"
-TRAIN_COUNT = "train_count"
 
 # the files of a run
 RECORD, RANKS, CURVE = "record.json", "ranks.parquet", "curve.csv"

@@ -6,6 +6,9 @@ Ranks start at 1. A tied target has its expected rank under a random order of th
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
@@ -19,7 +22,6 @@ Bools = NDArray[np.bool_]
 ALL, COLD = "all", "cold"
 DECILES = 10
 GROUPS = (ALL, COLD, *(f"decile_{number}" for number in range(1, DECILES + 1)))
-USER_METRICS = (*(f"{name}@{k}" for k in c.CUTOFFS for name in ("HR", "NDCG")), "MRR")
 COVERAGE_DEPTH = 10
 COVERAGE = f"coverage@{COVERAGE_DEPTH}"
 TIED_SHARE = "tied_share"
@@ -41,15 +43,18 @@ def reciprocal_rank(rank: ArrayLike) -> Floats:
     return np.asarray(1.0 / np.asarray(rank, np.float64), np.float64)
 
 
+# a user's metrics by name: each maps ranks (users,) to values (users,)
+METRICS: dict[str, Callable[[Floats], Floats]] = {
+    f"{name}@{k}": functools.partial(metric, k=k)
+    for k in c.CUTOFFS
+    for name, metric in (("HR", hit_rate), ("NDCG", ndcg))
+} | {"MRR": reciprocal_rank}
+
+
 def per_user(ranks: pd.DataFrame, ranking: str) -> pd.DataFrame:
-    """Every metric of `USER_METRICS` (a column each) for every row of `ranks`, under one ranking rule."""
+    """Compute every metric of `METRICS` (a column each) for every row of `ranks`, under one ranking rule."""
     rank = ranks[c.rank_column(ranking)].to_numpy(np.float64)
-    values: dict[str, Floats] = {}
-    for k in c.CUTOFFS:
-        values[f"HR@{k}"] = hit_rate(rank, k)
-        values[f"NDCG@{k}"] = ndcg(rank, k)
-    values["MRR"] = reciprocal_rank(rank)
-    return pd.DataFrame(values, index=ranks.index)
+    return pd.DataFrame({name: metric(rank) for name, metric in METRICS.items()}, index=ranks.index)
 
 
 def popularity_decile(counts: ArrayLike) -> NDArray[np.int64]:
@@ -101,10 +106,10 @@ def summarise(ranks: pd.DataFrame, ranking: str, items: int) -> pd.DataFrame:
     means = np.divide(sums, users[:, None], out=np.full_like(sums, np.nan), where=users[:, None] > 0)
     grouped = pd.DataFrame(
         {
-            c.GROUP: np.repeat(GROUPS, len(USER_METRICS)),
-            c.METRIC: np.tile(USER_METRICS, len(GROUPS)),
+            c.GROUP: np.repeat(GROUPS, len(METRICS)),
+            c.METRIC: np.tile([*METRICS], len(GROUPS)),
             c.VALUE: means.ravel(),
-            c.USERS: np.repeat(users.astype(np.int64), len(USER_METRICS)),
+            c.USERS: np.repeat(users.astype(np.int64), len(METRICS)),
         }
     )
     whole = pd.DataFrame(

@@ -17,7 +17,7 @@ from iadsr.reporting import format as f
 from iadsr.reporting.results import SIDE, Maker, protocol_facts
 from iadsr.reporting.tables import OUTCOMES, Column, Row, Table, gain, mean, named, number, text, wide
 
-METRICS = (*(f"{name}@{k}" for k in c.CUTOFFS for name in ("HR", "NDCG")), "MRR")
+ON_LISTS = {"coverage@10": "Coverage@10", "tied_share": "Tied targets"}  # metrics of all users together
 GAIN_METRICS = ("HR@5", "NDCG@5", "NDCG@10")
 VALUE_METRICS = ("HR@5", "NDCG@5", "HR@20", "NDCG@20")
 TEST_METRICS = ("HR@5", "NDCG@10")
@@ -117,8 +117,9 @@ class Catalogue(Maker):
     def overall(self, dataset: str, protocol: str, ranking: str) -> Table:
         """Every expected backbone and method: mean and standard deviation over seeds, and gains over the baseline."""
         where = {c.EXPERIMENT: c.MAIN, c.DATASET: dataset, c.PROTOCOL: protocol}
-        values = self.results.select("metrics", **where, ranking=ranking, group="all", metric=list(METRICS))
-        values = wide(values, SIDE, c.METRIC, ["mean", "sd", "gain", "best"])
+        values = self.results.select("metrics", **where, ranking=ranking, group="all")
+        metrics = [name for name in values[c.METRIC].unique() if name not in ON_LISTS]
+        values = wide(values[values[c.METRIC].isin(metrics)], SIDE, c.METRIC, ["mean", "sd", "gain", "best"])
         popular = values[values[c.METHOD] == "most_popular"].assign(
             status=c.DONE, note="", seeds_done=0, seeds_expected=0
         )
@@ -128,7 +129,7 @@ class Catalogue(Maker):
         columns = [
             BACKBONE,
             self._method(),
-            *(mean(metric, metric, bold=f"{metric} best") for metric in METRICS),
+            *(mean(metric, metric, bold=f"{metric} best") for metric in metrics),
             *(number(f"{metric} vs {base}", f"{metric} gain", f.percent) for metric in GAIN_METRICS),
             self._seeds(),
         ]
@@ -139,13 +140,12 @@ class Catalogue(Maker):
     def coverage(self, dataset: str, protocol: str) -> Table:
         """Coverage and tied targets of every method under both ranking rules."""
         where = {c.EXPERIMENT: c.MAIN, c.DATASET: dataset, c.PROTOCOL: protocol}
-        values = self.results.select("metrics", **where, group="all", metric=["coverage@10", "tied_share"])
+        values = self.results.select("metrics", **where, group="all", metric=list(ON_LISTS))
         values = wide(values.assign(what=values[c.METRIC] + " " + values[c.RANKING]), SIDE, "what", ["mean", "sd"])
         frame = self.results.beside(self.results.sides(**where), values)
-        titles = {"coverage@10": "Coverage@10", "tied_share": "Tied targets"}
-        shown = [(metric, rule) for metric in titles for rule in c.RANKINGS if f"{metric} {rule} mean" in frame]
+        shown = [(metric, rule) for metric in ON_LISTS for rule in c.RANKINGS if f"{metric} {rule} mean" in frame]
         columns = [BACKBONE, self._method()]
-        columns += [mean(titles[metric], f"{metric} {rule}", 3, note=f.label(rule)) for metric, rule in shown]
+        columns += [mean(ON_LISTS[metric], f"{metric} {rule}", 3, note=f.label(rule)) for metric, rule in shown]
         context = self.results.context(c.MAIN, dataset, [protocol])
         name = f"coverage-{dataset}-{protocol}"
         return self._table("coverage", name, frame, columns, 2, [c.BACKBONE], len(shown), context=context)

@@ -32,7 +32,7 @@ _FILTERS = ("label", "fixed", "signed", "percent", "share", "interval", "percent
 
 
 @dataclass(frozen=True)
-class Block:
+class PageBlock:
     """A table, a figure or neither: under a heading (with an `anchor`: of a part), folded, after what is `said`."""
 
     item: Table | Figure | None = None
@@ -122,7 +122,7 @@ def _environment(templates: Path) -> jinja2.Environment:
     return environment
 
 
-def _main_sections(results: Results, make: Catalogue, draw: Pictures) -> dict[str, list[Block]]:
+def _main_sections(results: Results, make: Catalogue, draw: Pictures) -> dict[str, list[PageBlock]]:
     """The sections of the main experiment by name, in order."""
     datasets = results.values(c.DATASET, experiment=c.MAIN)
     protocols = results.values(c.PROTOCOL, experiment=c.MAIN)
@@ -133,16 +133,16 @@ def _main_sections(results: Results, make: Catalogue, draw: Pictures) -> dict[st
     }
     others = make.environments("others", "environments-experiments")
     return {
-        "evidence": [*(Block(draw.answer(dataset)) for dataset in datasets), Block(make.answer())],
+        "evidence": [*(PageBlock(draw.answer(dataset)) for dataset in datasets), PageBlock(make.answer())],
         "data": [
-            *map(Block, (make.datasets(datasets), make.encoders(), make.protocols(protocols), make.tuned())),
-            Block(make.settings(), folded="All other settings of this run"),
+            *map(PageBlock, (make.datasets(datasets), make.encoders(), make.protocols(protocols), make.tuned())),
+            PageBlock(make.settings(), folded="All other settings of this run"),
         ],
         "results": [block for place, heading in places.items() for block in _overall(results, make, place, heading)],
-        "effects": [Block(one) for name in datasets for one in (draw.effects(name), make.protocol_effects(name))],
-        "tests": [Block(make.tests(*place), heading) for place, heading in places.items()],
+        "effects": [PageBlock(one) for name in datasets for one in (draw.effects(name), make.protocol_effects(name))],
+        "tests": [PageBlock(make.tests(*place), heading) for place, heading in places.items()],
         "popularity": [
-            Block(one)
+            PageBlock(one)
             for name in datasets
             for one in (
                 draw.popularity(name),
@@ -152,13 +152,13 @@ def _main_sections(results: Results, make: Catalogue, draw: Pictures) -> dict[st
             )
         ],
         "training": [
-            *(Block(one) for name in datasets for one in (draw.validation(name), draw.losses(name))),
-            Block(make.logged()),
+            *(PageBlock(one) for name in datasets for one in (draw.validation(name), draw.losses(name))),
+            PageBlock(make.logged()),
         ],
         "masks": [
-            *map(Block, (make.masks(c.MAIN), make.pulls())),
+            *map(PageBlock, (make.masks(c.MAIN), make.pulls())),
             *(
-                Block(one)
+                PageBlock(one)
                 for name in datasets
                 for one in (
                     draw.masks(name),
@@ -169,74 +169,74 @@ def _main_sections(results: Results, make: Catalogue, draw: Pictures) -> dict[st
             ),
         ],
         "provenance": [
-            Block(make.environments(c.MAIN, "environments")),
-            Block(make.costs()),
-            Block(make.runs(), folded="Every run, and what it cost"),
-            Block(make.digests(), folded="Digests of inputs and source code"),
-            Block(others if len(others.frame) else None, folded="Where the experiments' other runs were made"),
+            PageBlock(make.environments(c.MAIN, "environments")),
+            PageBlock(make.costs()),
+            PageBlock(make.runs(), folded="Every run, and what it cost"),
+            PageBlock(make.digests(), folded="Digests of inputs and source code"),
+            PageBlock(others if len(others.frame) else None, folded="Where the experiments' other runs were made"),
         ],
     }
 
 
-def _overall(results: Results, make: Catalogue, place: tuple[str, str], heading: str) -> Iterator[Block]:
+def _overall(results: Results, make: Catalogue, place: tuple[str, str], heading: str) -> Iterator[PageBlock]:
     """The protocol's own ranking rule first."""
     own = results.headline(c.MAIN, place[1])
     for ranking in (own, *(name for name in c.RANKINGS if name != own)):
-        yield Block(make.overall(*place, ranking), f"{heading}, {label(ranking)}")
-    yield Block(make.coverage(*place), f"{heading}, coverage and ties")
+        yield PageBlock(make.overall(*place, ranking), f"{heading}, {label(ranking)}")
+    yield PageBlock(make.coverage(*place), f"{heading}, coverage and ties")
 
 
 def _experiment(
     results: Results, make: Catalogue, draw: Pictures, experiment: Mapping[str, Any], said: Markup
-) -> Iterator[Block]:
+) -> Iterator[PageBlock]:
     """What is said of an experiment, its view; folded, how its protocols differ and its masks behaved."""
     name = str(experiment["name"])
-    yield Block(None, str(experiment["title"]), anchor=slug("experiment", name), said=said)
+    yield PageBlock(None, str(experiment["title"]), anchor=slug("experiment", name), said=said)
     protocols, datasets = (results.values(column, experiment=name) for column in (c.PROTOCOL, c.DATASET))
     for dataset in datasets:
         yield from _view(results, make, draw, experiment, dataset)
     if len(protocols) > 1:
         table = make.protocols(protocols, slug("experiment", name, "protocols"), only_differences=True)
-        yield Block(table if len(table.frame) else None, folded="Settings in which these protocols differ")
+        yield PageBlock(table if len(table.frame) else None, folded="Settings in which these protocols differ")
     if further := [one for one in datasets if one not in results.values(c.DATASET, experiment=c.MAIN)]:
         table = make.datasets(further, slug("experiment", name, "datasets"))
-        yield Block(table, folded=f"About the data: {listed(further)}")
+        yield PageBlock(table, folded=f"About the data: {listed(further)}")
     for dataset in datasets:
-        yield Block(draw.traces(name, dataset), folded=f"How the masks learned: {dataset}")
+        yield PageBlock(draw.traces(name, dataset), folded=f"How the masks learned: {dataset}")
         fold = f"Kept by popularity of the input item: {dataset}"
-        yield Block(draw.kept(name, dataset), folded=fold)
-        yield Block(make.kept(name, dataset), folded=f"{fold}, as numbers")
-        yield Block(make.tails(name, dataset), folded=f"HR@5 up while HR@20 down: {dataset}")
-        yield Block(make.denoised(name, dataset), folded=f"The release's inflated evaluation (R2): {dataset}")
+        yield PageBlock(draw.kept(name, dataset), folded=fold)
+        yield PageBlock(make.kept(name, dataset), folded=f"{fold}, as numbers")
+        yield PageBlock(make.tails(name, dataset), folded=f"HR@5 up while HR@20 down: {dataset}")
+        yield PageBlock(make.denoised(name, dataset), folded=f"The release's inflated evaluation (R2): {dataset}")
 
 
 def _view(
     results: Results, make: Catalogue, draw: Pictures, experiment: Mapping[str, Any], dataset: str
-) -> Iterator[Block]:
+) -> Iterator[PageBlock]:
     """What an experiment shows of a dataset, by its view."""
     where = {c.EXPERIMENT: experiment["name"], c.DATASET: dataset}
     view = experiment["view"]
     if view in ("sweep", "ladder", "spread", "budget"):
-        yield Block(getattr(draw, view)(experiment, dataset))
+        yield PageBlock(getattr(draw, view)(experiment, dataset))
     if view == "ladder":
-        yield Block(make.ladder(experiment, dataset))
+        yield PageBlock(make.ladder(experiment, dataset))
     elif view == "spread":
-        yield Block(make.spread(experiment, dataset))
+        yield PageBlock(make.spread(experiment, dataset))
     elif view == "budget":
         for protocol in results.select("budgets", **where)[c.PROTOCOL].unique():
-            yield Block(make.budget(experiment, dataset, protocol))
+            yield PageBlock(make.budget(experiment, dataset, protocol))
     else:
         for protocol in results.values(c.PROTOCOL, **where):
             backbones = results.values(c.BACKBONE, **where, protocol=protocol)
             if view == "sweep":
                 folded = f"The numbers: {dataset}, protocol “{protocol}”"
-                yield Block(make.methods(experiment, dataset, protocol, backbones), folded=folded)
+                yield PageBlock(make.methods(experiment, dataset, protocol, backbones), folded=folded)
             else:
-                yield Block(draw.gains(experiment, dataset, protocol))
-                yield from (Block(make.methods(experiment, dataset, protocol, [name])) for name in backbones)
+                yield PageBlock(draw.gains(experiment, dataset, protocol))
+                yield from (PageBlock(make.methods(experiment, dataset, protocol, [name])) for name in backbones)
 
 
-def _numbered(sections: Mapping[str, Sequence[Block]]) -> dict[str, list[Block]]:
+def _numbered(sections: Mapping[str, Sequence[PageBlock]]) -> dict[str, list[PageBlock]]:
     """The sections without blocks that have nothing to show; every panel's ids are made unique on the page."""
     number, numbered = itertools.count(1), {}
     for name, blocks in sections.items():
@@ -250,7 +250,7 @@ def _numbered(sections: Mapping[str, Sequence[Block]]) -> dict[str, list[Block]]
     return numbered
 
 
-def _write_tables(sections: Mapping[str, Sequence[Block]], results: Results, root: Path, folder: Path) -> None:
+def _write_tables(sections: Mapping[str, Sequence[PageBlock]], results: Results, root: Path, folder: Path) -> None:
     """CSV and LaTeX of every table, and every table of the statistics; what an earlier report left there goes."""
     shown = [block.table for blocks in sections.values() for block in blocks if block.table]
     texts = {f"{table.name}.tex": to_latex(table) for table in shown}

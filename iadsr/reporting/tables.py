@@ -35,7 +35,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """One displayed cell; `sub` is its second, smaller line. `tone` is an outcome, or `missing`."""
 
     text: str
@@ -64,7 +64,7 @@ class Table:
     opens: Sequence[str] = ()
     span: int = 0
 
-    def lines(self) -> Iterator[tuple[bool, list[Cell]]]:
+    def lines(self) -> Iterator[tuple[bool, list[TableCell]]]:
         """Each row: whether a rule is drawn above it, and its cells, whose spans add up to the number of columns."""
         previous = None
         for row in self.frame.astype(object).where(self.frame.notna(), None).to_dict("records"):
@@ -72,24 +72,24 @@ class Table:
             yield place != previous and bool(self.opens), self._cells({str(key): value for key, value in row.items()})
             previous = place
 
-    def _cells(self, row: Row) -> list[Cell]:
+    def _cells(self, row: Row) -> list[TableCell]:
         heads = [_cell(column, row, head=True) for column in self.columns[: self.heads]]
         rest = self.columns[self.heads :]
         if self.span and row["status"] != DONE:
-            heads.append(Cell(str(row["note"] or "not recorded"), span=self.span, tone="missing"))
+            heads.append(TableCell(str(row["note"] or "not recorded"), span=self.span, tone="missing"))
             rest = rest[self.span :]
         return [*heads, *(_cell(column, row, head=False) for column in rest)]
 
 
-def _cell(column: Column, row: Row, head: bool) -> Cell:
+def _cell(column: Column, row: Row, head: bool) -> TableCell:
     tone = str(row.get(column.tone) or "")
     if column.tone and tone not in OUTCOMES:
         why = str(row.get(column.tone.removesuffix("outcome") + "status") or "")
         if not why:
-            return Cell(f.NOTHING)
-        return Cell(why if tone in why else f"{tone}: {why}", tone="missing")
+            return TableCell(f.NOTHING)
+        return TableCell(why if tone in why else f"{tone}: {why}", tone="missing")
     sub = column.sub(row) if column.sub else ""
-    return Cell(column.text(row), sub, head, row.get(column.bold) is True, tone=tone)
+    return TableCell(column.text(row), sub, head, row.get(column.bold) is True, tone=tone)
 
 
 def named(title: str, column: str) -> Column:
@@ -170,6 +170,6 @@ def to_latex(table: Table) -> str:
     )
 
 
-def _pieces(cell: Cell) -> list[str]:
+def _pieces(cell: TableCell) -> list[str]:
     text = rf"\textbf{{{escape(cell.text)}}}" if cell.bold else escape(cell.text)
     return [f"{text} {escape(cell.sub)}" if cell.sub else text, *[""] * (cell.span - 1)]

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from iadsr.core import columns as c
 from iadsr.core.errors import DataError
-from iadsr.evaluation.metrics import USER_METRICS, per_user
+from iadsr.evaluation.metrics import METRICS, per_user
 from iadsr.evaluation.runs import Address, Run, read_ranks
 from iadsr.statistics import bootstrap, paired
 from iadsr.statistics.grids import Grid
@@ -39,7 +39,7 @@ METHOD, BACKBONES, PROTOCOL = "method", "backbones", "protocol"
 OK = "ok"
 GAIN, LOSS, NONE, MISSING = "gain", "loss", "none", "missing"
 SIGNIFICANCE = 0.05
-CELLS = tuple((ranking, metric) for ranking in c.RANKINGS for metric in USER_METRICS)
+CELLS = tuple((ranking, metric) for ranking in c.RANKINGS for metric in METRICS)
 COLUMNS = (
     "experiment", "kind", "dataset", "backbone", "ranking", "metric",
     "protocol", "method", "baseline_protocol", "baseline_method",

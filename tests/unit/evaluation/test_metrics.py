@@ -23,7 +23,7 @@ def test_per_user_reads_the_ranking_it_is_asked_for(table: Table) -> None:
     ranks = table([5, 1], [1, 1])
     assert metrics.per_user(ranks, "excluded")["HR@5"].tolist() == [1, 1]
     assert metrics.per_user(ranks, "kept")["HR@5"].tolist() == [0, 1]
-    assert tuple(metrics.per_user(ranks, "kept").columns) == metrics.USER_METRICS
+    assert tuple(metrics.per_user(ranks, "kept").columns) == tuple(metrics.METRICS)
 
 
 def test_deciles_of_distinct_counts_are_equal_in_size() -> None:
@@ -72,3 +72,14 @@ def test_no_user_gives_every_row_without_a_value(table: Table) -> None:
     full = metrics.summarise(table([1], [1]), "kept", items=8)
     assert empty["value"].isna().all() and (empty["users"] == 0).all()
     assert empty[["group", "metric"]].equals(full[["group", "metric"]])
+
+
+def test_a_metric_added_to_the_table_is_computed_for_users_and_groups(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One entry in one module: every reader takes the names from there."""
+    monkeypatch.setitem(metrics.METRICS, "top", lambda rank: (rank == 1).astype(float))
+    ranks = table([1, 3])
+    assert metrics.per_user(ranks, "kept")["top"].tolist() == [1.0, 0.0]
+    summary = metrics.summarise(ranks, "kept", items=50)
+    assert summary.query("group == 'all' and metric == 'top'")["value"].tolist() == [0.5]

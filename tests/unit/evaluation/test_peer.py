@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from iadsr.evaluation.metrics import USER_METRICS, per_user
+from iadsr.evaluation.metrics import METRICS, per_user
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_agrees_with_ranx_for_every_user(peer: Callable[..., Any]) -> None:
     run = np.stack([best_first, np.take_along_axis(scores, best_first, axis=1)], axis=2)
     relevant = np.stack([targets, np.ones(users)], axis=1)[:, None, :]
     mine = per_user(pd.DataFrame({"rank_kept": rank}), "kept")
-    for metric in USER_METRICS:
+    for metric in METRICS:
         name, _, depth = metric.partition("@")
         theirs = peer(name)(relevant, run, int(depth or 0))
         np.testing.assert_allclose(mine[metric], theirs, atol=1e-12, err_msg=metric)

@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 
 from iadsr.core.columns import MAIN
-from iadsr.evaluation.metrics import USER_METRICS
 from iadsr.evaluation.runs import Address
 from iadsr.formats.statistics import FINDINGS
 from iadsr.statistics.compare import CELLS, Scores, compare_all
@@ -167,7 +166,7 @@ def _metrics(scores: Scores) -> pd.DataFrame:
             value = mean if group == "all" else mean * place / 10
             rows.append((*scores.address, ranking, group, metric, value, len(values) // (1 if group == "all" else 4)))
         for extra, value in (("coverage@10", 0.25), ("tied_share", 0.002)):
-            if metric == USER_METRICS[0]:
+            if metric == "HR@5":
                 value = value * (2 if ranking == "kept" else 1) if len(values) else math.nan
                 rows.append((*scores.address, ranking, "all", extra, value, len(values)))
     return pd.DataFrame(rows, columns=[*ADDRESS, "ranking", "group", "metric", "value", "users"])

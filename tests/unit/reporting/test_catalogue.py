@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 
 from iadsr.core.columns import MAIN
-from iadsr.reporting.catalogue import GROUPS, METRICS, Catalogue
+from iadsr.evaluation.metrics import METRICS
+from iadsr.reporting.catalogue import GROUPS, Catalogue
 from iadsr.reporting.results import SIDE, Results
 from iadsr.reporting.tables import Table
 from tests.unit.reporting.synthetic import TEMPLATES
@@ -30,7 +31,7 @@ def experiment(results: Results, name: str) -> dict[str, object]:
 def test_overall_holds_means_deviations_and_gains(results: Results, make: Catalogue) -> None:
     frame = make.overall("beauty", "strong", "excluded").frame.set_index(["backbone", "method"])
     values = results.select("metrics", experiment=MAIN, protocol="strong", ranking="excluded", group="all")
-    for row in values[values["metric"].isin(METRICS) & (values["backbone"] != "")].to_dict("records"):
+    for row in values[values["metric"].isin([*METRICS]) & (values["backbone"] != "")].to_dict("records"):
         at = (row["backbone"], row["method"])
         assert frame.loc[at, f"{row['metric']} mean"] == row["mean"]
         assert frame.loc[at, f"{row['metric']} best"] == row["best"]

@@ -2,9 +2,9 @@ import pandas as pd
 import pytest
 
 from iadsr.reporting.tables import (
-    Cell,
     Column,
     Table,
+    TableCell,
     escape,
     gain,
     mean,
@@ -46,11 +46,11 @@ def test_a_gain_is_written_by_its_outcome() -> None:
         {"outcome": "", "status": ""},
     ]
     cells = [cells[0] for _, cells in table(pd.DataFrame(rows), gain("g", with_p=True), heads=0).lines()]
-    assert cells[0] == Cell("+25.0\u202f%\u00a0gain", "[+10.0, +40.0]\u202f%, p\u00a00.010", tone="gain")
+    assert cells[0] == TableCell("+25.0\u202f%\u00a0gain", "[+10.0, +40.0]\u202f%, p\u00a00.010", tone="gain")
     assert (cells[1].text, cells[1].tone) == ("\u221210.0\u202f%\u00a0n.s.", "none")
-    assert cells[2] == Cell("missing: none: not in the grid", tone="missing")
-    assert cells[3] == Cell("iadsr seed 1: untrained (flat)", tone="missing")
-    assert cells[4] == Cell("\u2013")
+    assert cells[2] == TableCell("missing: none: not in the grid", tone="missing")
+    assert cells[3] == TableCell("iadsr seed 1: untrained (flat)", tone="missing")
+    assert cells[4] == TableCell("\u2013")
 
 
 def test_a_row_without_results_gives_its_place_to_the_reason() -> None:
@@ -69,8 +69,12 @@ def test_a_row_without_results_gives_its_place_to_the_reason() -> None:
         frame, named("Method", "method"), mean("HR", "HR", bold="HR best"), number("Seeds", "seeds", str), span=1
     )
     first, second = (cells for _, cells in made.lines())
-    assert first == [Cell("none", head=True), Cell("0.5000", "±\u202f0.1000", bold=True), Cell("3")]
-    assert second == [Cell("IADSR", head=True), Cell("seed 1 diverged", span=1, tone="missing"), Cell("0")]
+    assert first == [TableCell("none", head=True), TableCell("0.5000", "±\u202f0.1000", bold=True), TableCell("3")]
+    assert second == [
+        TableCell("IADSR", head=True),
+        TableCell("seed 1 diverged", span=1, tone="missing"),
+        TableCell("0"),
+    ]
 
 
 def test_rules_are_drawn_where_a_block_begins() -> None:
