@@ -80,6 +80,6 @@ def test_a_metric_added_to_the_table_is_computed_for_users_and_groups(
     """One entry in one module: every reader takes the names from there."""
     monkeypatch.setitem(metrics.METRICS, "top", lambda rank: (rank == 1).astype(float))
     ranks = table([1, 3], [1, 1])
-    assert metrics.per_user(ranks, "kept")["top"].tolist() == [1.0, 0.0]
-    summary = metrics.summarise(ranks, "kept", items=50)
+    assert metrics.per_user(ranks, "excluded")["top"].tolist() == [1.0, 0.0]
+    summary = metrics.summarise(ranks, "excluded", items=50)
     assert summary.query("group == 'all' and metric == 'top'")["value"].tolist() == [0.5]
