@@ -102,8 +102,7 @@ class Catalogue(Maker):
         rows = self.results.select("comparisons", experiment=c.MAIN, headline=True, method="iadsr", metric=metrics)
         rows = rows[rows["kind"] != "protocol"]
         pairs = rows[c.METRIC] + " vs " + rows["baseline_method"]
-        order = rows[c.DATASET].map(self.results.values(c.DATASET).index)
-        rows = rows.assign(pair=pairs, order=order).sort_values(["order", c.PROTOCOL], kind="stable")
+        rows = rows.assign(pair=pairs).sort_values([c.DATASET, c.PROTOCOL], kind="stable", key=_by_first_seen)
         frame = wide(rows, [c.DATASET, c.PROTOCOL, c.BACKBONE, c.RANKING], "pair", NUMBERS)
         titles = [
             (f"{metric} vs {base}", f"{metric} vs {f.label(base)}")
@@ -174,7 +173,7 @@ class Catalogue(Maker):
             return " / ".join(f.integer(row[part]) for part in ("wins", "ties", "losses"))
 
         def outcome(row: Row) -> str:
-            return OUTCOMES[row["outcome"]] + ("; test and f.interval disagree" if row["disagree"] else "")
+            return OUTCOMES[row["outcome"]] + ("; test and interval disagree" if row["disagree"] else "")
 
         columns = [
             Column("Comparison", compared, numeric=False),

@@ -43,6 +43,8 @@ _MARKS = ("o", "s", "^", "D", "v", "P", "X")
 _BAD = "#8a1c1c"
 _WIDTH = 4.1  # inches; panels are scaled to their column, so this sets the size of the text against the panel
 _CHARACTER = 0.072  # inches
+_TICK = 0.55  # inches that a label of the scale needs
+_FOREST_NAME = 30  # characters of a name at the left of a forest
 _LEGEND_NAME = 26  # characters that half of a panel holds beside a line's sample
 _MOST_POINTS = 60  # a longer line is thinned to about so many points
 MOST_LINES = len(_COLOURS)
@@ -141,14 +143,14 @@ def forest(
             style = look[name]
             axes.plot([row["low"], row["high"]], [y, y], color=style["color"], linewidth=1.8, solid_capstyle="butt")
             axes.plot([row["value"]], [y], **{**style, "linestyle": "none"}, markersize=5)
-        axes.set_yticks(range(len(lines)), [name for name, _ in lines])
+        axes.set_yticks(range(len(lines)), [_fitted(name, _FOREST_NAME) for name, _ in lines])
         for tick, (_, row) in zip(axes.get_yticklabels(), lines, strict=True):
             tick.set_fontweight("bold" if row is None else "normal")
         axes.tick_params(axis="y", length=0)
         axes.set_ylim(len(lines) - 0.4, -0.6)
         axes.grid(visible=False, axis="y")
         axes.set_xlim(low, high)
-        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.xaxis.set_major_locator(MaxNLocator(int((_WIDTH - left) / _TICK)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: form(x) if abs(x) > 1e-9 else "0"))
         axes.set_xlabel(xlabel)
 
@@ -162,8 +164,14 @@ def forest(
         for row in rows.to_dict("records")
     )
     longest = max((len(name) for name, _ in lines), default=0)
-    left = 0.2 + _CHARACTER * max(longest, 8)
+    left = 0.2 + _CHARACTER * min(max(longest, 8), _FOREST_NAME)
     return _panel(title, f"{title}. {said}.", left, 0.42, [(0.21 * len(lines), draw)])
+
+
+def _fitted(name: str, most: int) -> str:
+    """A name of at most so many characters: of a longer one the beginning and the end."""
+    half = most // 2
+    return name if len(name) <= most else f"{name[: half - 1]}\u2026{name[-half:]}"
 
 
 def extent_of(rows: pd.DataFrame, *always: float) -> tuple[float, float]:
@@ -204,7 +212,7 @@ def lines(
     top = 0.36 + 0.19 * math.ceil(len(present) / columns)
     bottom = 0.48 if not slanted else 0.2 + 0.042 * longest
 
-    whole = all((axis.data["x"] % 1 == 0).all() for axis in axes)
+    whole = all((axis.data["x"].astype(float) % 1 == 0).all() for axis in axes)
 
     def drawing(axis: Axis, first: bool) -> Callable[[Axes], None]:
         def draw(at: Axes) -> None:
@@ -224,7 +232,7 @@ def lines(
                 at.xaxis.set_major_locator(MaxNLocator(6, integer=whole))
             at.set_ylabel(axis.title, fontsize=7.5)
             at.set_xlabel(xlabel)
-            if first:
+            if first and look:
                 at.legend(
                     loc="lower left",
                     bbox_to_anchor=(-0.2, 1.0),
@@ -246,7 +254,7 @@ def _draw_series(at: Axes, axis: Axis, name: str, style: dict[str, Any], shift: 
     own = own.iloc[:: max(1, math.ceil(len(own) / _MOST_POINTS))].astype({"x": float, "y": float})
     x = own["x"] + (shift if axis.bars else 0.0)
     look = {**style, "linewidth": 1.4, "markersize": 3.8, "markevery": max(1, len(own) // 6)}
-    at.plot(x, own["y"], label=name, **(look | ({"linestyle": "none"} if axis.bars else {})))
+    at.plot(x, own["y"], label=_fitted(name, 2 * _LEGEND_NAME), **(look | ({"linestyle": "none"} if axis.bars else {})))
     if "low" not in own or own["low"].isna().all():
         return
     if axis.bars:
@@ -310,7 +318,7 @@ def _panel(
                 axes.tick_params(axis="x", labelbottom=False)
                 axes.set_xlabel("")
         style: dict[str, Any] = {"va": "top", "fontsize": 9.5, "fontweight": "bold", "color": "#1a1e26"}
-        canvas.text(0.1 / _WIDTH, 1 - 0.08 / total, title, **style)
+        canvas.text(0.1 / _WIDTH, 1 - 0.08 / total, _fitted(title, 2 * _LEGEND_NAME), **style)
         stream = io.StringIO()
         canvas.savefig(stream, format="svg", metadata={"Date": None, "Creator": None, "Type": None, "Format": None})
     return Panel(stream.getvalue(), alt)

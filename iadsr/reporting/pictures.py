@@ -303,7 +303,7 @@ def _swept(rows: pd.DataFrame, x: Mapping[str, float]) -> pd.DataFrame:
         rows = rows.assign(
             interval_low=rows["ci_low"] - rows["difference"], interval_high=rows["ci_high"] - rows["difference"]
         )
-    return rows.sort_values([c.BACKBONE, "x"], kind="stable")
+    return rows.sort_values("x", kind="stable")
 
 
 def _sevens(names: Sequence[str]) -> Iterator[list[str]]:

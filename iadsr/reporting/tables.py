@@ -48,7 +48,7 @@ class TableCell:
 
 @dataclass(frozen=True)
 class Table:
-    """What a table shows; its CSV is `frame`: f.plain names, full precision.
+    """What a table shows; its CSV is `frame`: plain names, full precision.
 
     Attributes:
         heads: how many columns are row headers.
@@ -157,7 +157,7 @@ def escape(text: str) -> str:
 
 
 def to_latex(table: Table) -> str:
-    """The table as displayed, with its caption and the f.label `tab:<name>`. Needs the package booktabs."""
+    """The table as displayed, with its caption and the label `tab:<name>`. Needs the package booktabs."""
     rows = [[piece for cell in cells for piece in _pieces(cell)] for _, cells in table.lines()]
     titles = [escape(f"{column.title} ({column.note})" if column.note else column.title) for column in table.columns]
     return pd.DataFrame(rows, columns=titles, dtype=object).to_latex(

@@ -101,15 +101,14 @@ def scores_of(address: Address, ranks: pd.DataFrame, reason: str | None = None, 
 
 
 def plan(grid: Grid) -> list[Comparison]:
-    """Every comparison of an experiment, in a fixed order.
+    """Every comparison of an experiment, datasets, protocols, backbones and methods in the order of its cells.
 
     A pair whose baseline is not in the grid is still planned: its row then says what is missing.
     """
-    sides = sorted({Side(*cell[:4]) for cell in grid.cells})
-    places = {(side.dataset, side.protocol, side.backbone) for side in sides}
+    sides = list(dict.fromkeys(Side(*cell[:4]) for cell in grid.cells))
     comparisons = [
         Comparison(METHOD, Side(*place, method), Side(*place, baseline))
-        for place in sorted(places)
+        for place in dict.fromkeys(side[:3] for side in sides)
         for method, baseline in grid.pairs(side.method for side in sides if side[:3] == place)
         if Side(*place, method) in sides
     ]

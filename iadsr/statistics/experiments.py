@@ -31,7 +31,7 @@ def headline_values(grid: Grid, cells: pd.DataFrame, metrics: pd.DataFrame) -> p
 def rung_factors(grid: Grid, cells: pd.DataFrame, metrics: pd.DataFrame) -> pd.DataFrame:
     """What each rung of a ladder does to the baseline: its value over that on the rung before, on common seeds.
 
-    One row per dataset, protocol, backbone and metric: `rung` (from 1) and `factor`.
+    One row per dataset, protocol, backbone and metric: `rung` (from 1) and `factor`; none of a ladder of one rung.
     """
     own = headline_values(grid, cells, metrics)
     own = own[own[c.METHOD] == grid.baseline]
@@ -41,7 +41,8 @@ def rung_factors(grid: Grid, cells: pd.DataFrame, metrics: pd.DataFrame) -> pd.D
         gains = gains_over(pair, before, [c.DATASET, c.BACKBONE, c.METHOD, c.METRIC])
         tables.append(gains.rename(columns={c.METHOD: c.PROTOCOL}).assign(rung=rung, factor=1 + gains["gain"]))
     names = [c.DATASET, c.PROTOCOL, c.BACKBONE, c.METRIC, "rung", "factor"]
-    return pd.concat(tables)[names].assign(**{c.EXPERIMENT: grid.name, c.METHOD: grid.baseline})
+    table = pd.concat(tables)[names] if tables else pd.DataFrame(columns=names)
+    return table.assign(**{c.EXPERIMENT: grid.name, c.METHOD: grid.baseline})
 
 
 def spreads(grid: Grid, cells: pd.DataFrame, metrics: pd.DataFrame) -> pd.DataFrame:

@@ -53,8 +53,8 @@ class Grid(NamedTuple):
         return table[c.RANKING] == table[c.PROTOCOL].map({name: self.headline(name) for name in self.protocols})
 
     def pairs(self, methods: Iterable[str]) -> list[tuple[str, str]]:
-        """The (method, baseline) pairs among `methods`, wildcards filled in, each once."""
-        known = sorted(set(methods))
+        """The (method, baseline) pairs among `methods`, wildcards filled in, each once, in the order of both."""
+        known = list(dict.fromkeys(methods))
         found = [
             (method, baseline)
             for pair in self.compare

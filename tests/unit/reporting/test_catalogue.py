@@ -68,7 +68,7 @@ def test_the_answer_has_a_column_per_metric_and_baseline(results: Results, make:
         f"{metric} vs {base}" for metric in ("HR@5", "NDCG@5") for base in ("none", "IADSR, random mask")
     ]
     frame = table.frame.set_index(["protocol", "backbone"])
-    assert frame.index.tolist() == [(p, b) for p in ("paper", "strong") for b in ("caser", "gru4rec", "all")]
+    assert frame.index.tolist() == [(p, b) for p in ("paper", "strong") for b in ("gru4rec", "caser", "all")]
     row = results.select(
         "comparisons", kind="backbones", protocol="strong", ranking="excluded", metric="NDCG@5", method="iadsr"
     ).query("baseline_method == 'random_mask'")

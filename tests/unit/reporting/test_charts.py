@@ -4,6 +4,7 @@ from xml.etree import ElementTree
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+import pytest
 
 from iadsr.reporting import charts
 from iadsr.reporting.charts import Axis, Band, Panel
@@ -94,3 +95,23 @@ def test_drawing_changes_no_global_settings() -> None:
     before = dict(mpl.rcParams)
     forest()
     assert dict(mpl.rcParams) == before
+
+
+def test_a_long_name_leaves_room_and_stays_whole_for_listeners() -> None:
+    name = "my_package.methods.denoising:" + "Long" * 20
+    panel = charts.forest(name, BARS.assign(name=name), "gain")
+    assert name in panel.alt
+    assert f"{name[:14]}\u2026{name[-15:]}" in panel.svg
+    assert name not in panel.svg
+    assert name not in charts.lines("t", [Axis("y", LINES.assign(series=name))], "x", [name]).svg
+
+
+@pytest.mark.filterwarnings("error")
+def test_lines_without_any_row_are_an_empty_panel() -> None:
+    empty = LINES.iloc[:0].astype(str)
+    assert charts.lines("t", [Axis("y", empty)], "x", ["IADSR"]).alt == "t. "
+
+
+def test_labels_of_a_narrow_scale_do_not_meet() -> None:
+    wide = BARS.assign(name="n" * 30, value=5.0, low=-1.0, high=7.0)
+    assert len(re.findall(r">\+\d+\u202f%<", charts.forest("t", wide, "gain").svg)) <= 3

@@ -8,8 +8,9 @@ import pytest
 from iadsr.core.errors import DataError
 from iadsr.formats.statistics import STATISTICS
 from iadsr.reporting.page import build_report
+from iadsr.statistics.grids import Grid
 from tests.unit.reporting.reading import read, section_of
-from tests.unit.reporting.synthetic import SETTINGS, TEMPLATES, grid_of, make_tree
+from tests.unit.reporting.synthetic import SETTINGS, TEMPLATES, experiment_of, grid_of, make_tree
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +126,16 @@ def test_nothing_worked(tmp_path: Path, status: str) -> None:
     assert read(text).open == []
     assert "0 done of 12 expected" in text
     assert f"seed 1 {status}: loss is NaN at epoch 3" in text
+
+
+def test_no_run_of_any_view_is_done(tmp_path: Path, grids: list[Grid], experiments: list[dict[str, Any]]) -> None:
+    short = grid_of("short", "ladder", protocols=["paper"], backbones=["gru4rec"], methods=["none", "iadsr"])
+    every = [*grids, short]
+    make_tree(tmp_path, every, {cell: "diverged" for grid in every for cell in grid.cells})
+    build_report(tmp_path, SETTINGS, TEMPLATES, tmp_path / "report/index.html", [*experiments, experiment_of(short)])
+    text = (tmp_path / "report/index.html").read_text()
+    assert read(text).open == []
+    assert "0 done of 24 expected" in text
 
 
 def test_a_missing_stage_is_named(tmp_path: Path) -> None:

@@ -110,8 +110,14 @@ def test_pairs_of_several_backbones_are_also_compared_on_average() -> None:
 def test_main_grid_alone_compares_protocols_and_with_the_first_one() -> None:
     cells = [Address("d", p, "b", "none", 0) for p in ("strong", "paper", "other")]
     found = [(k, s.protocol, b.protocol) for k, s, b in plan(grid(cells))]
-    assert found == [("protocol", "other", "strong"), ("protocol", "paper", "strong")]
+    assert found == [("protocol", "paper", "strong"), ("protocol", "other", "strong")]
     assert plan(grid(cells, name="ladder")) == []
+
+
+def test_comparisons_follow_the_order_of_the_cells() -> None:
+    cells = [Address("d", "strong", b, m, 0) for b in ("z", "a") for m in ("none", "second", "first")]
+    planned = [(side.backbone, side.method) for _, side, _ in plan(grid(cells, *AGAINST_NONE))]
+    assert planned == [(b, m) for b in ("z", "a", "all") for m in ("second", "first")]
 
 
 def test_equal_methods_do_not_differ() -> None:

@@ -55,6 +55,13 @@ TIES = ("ties1", "ties2")
 SPREAD = grid_of([cell(m, seed, p) for p in TIES for m in ("none", "iadsr") for seed in (0, 1)], view="spread")
 
 
+def test_a_ladder_of_one_rung_has_no_factor() -> None:
+    grid = LADDER._replace(cells=[one for one in LADDER.cells if one.protocol == "strong"])
+    table = experiments.rung_factors(grid, cells_of(grid), metrics(dict.fromkeys(grid.cells, 0.1)))
+    assert table.empty
+    assert {"protocol", "metric", "rung", "factor"} <= {*table}
+
+
 def test_spread_is_over_the_means_of_protocols() -> None:
     values = {
         cell("none", 0, "ties1"): 0.1, cell("none", 1, "ties1"): 0.3, cell("none", 0, "ties2"): 0.4,
