@@ -172,10 +172,12 @@ def adopt(
 def evaluate(config: ConfigOption = DEFAULT) -> None:
     """Turn every run's ranks into metrics, and find those of the most popular items."""
     from iadsr.evaluation.collect import collect
+    from iadsr.evaluation.metrics import add_metrics
     from iadsr.evaluation.popularity import write_popularity
     from iadsr.formats.tables import read_catalogue
 
     run = _read(config)
+    add_metrics(run.metrics)
     root = Path(run.results)
     sizes = {name: len(read_catalogue(root / "data" / name / "items.parquet")) for name in run.all_datasets}
     collect(_run_folders(run, root), sizes, root / "evaluation")
@@ -185,11 +187,13 @@ def evaluate(config: ConfigOption = DEFAULT) -> None:
 @app.command()
 def compare(config: ConfigOption = DEFAULT) -> None:
     """Test every method against its baselines, and summarise what the runs reached."""
+    from iadsr.evaluation.metrics import add_metrics
     from iadsr.evaluation.runs import Address
     from iadsr.statistics.grids import Grid
     from iadsr.statistics.write import write_statistics
 
     run = _read(config)
+    add_metrics(run.metrics)
     grids = []
     for name, cells in plan(run, CONFIG_FOLDER).items():
         part = run if name == MAIN else run.experiments[name]

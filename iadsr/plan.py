@@ -9,7 +9,7 @@ from pathlib import Path
 
 from iadsr.config.cell import Cell
 from iadsr.config.datasets import dataset_file, load_spec
-from iadsr.config.identity import module_file
+from iadsr.config.identity import module_file, source_digest
 from iadsr.config.run import RunConfig, distinct
 from iadsr.core.columns import MAIN
 from iadsr.core.errors import ConfigError, DataError
@@ -70,12 +70,18 @@ def check_folders(run: RunConfig, addresses: Iterable[str]) -> None:
             raise DataError(f"{folder} is a file where a folder belongs; delete it or move it away", folder)
 
 
-def outside_folders(cells: Iterable[Cell]) -> list[Path]:
-    """List the folders from which methods and backbones of the user's own are imported, for the `PYTHONPATH` of jobs.
+def metric_digests(paths: Iterable[str]) -> dict[str, str]:
+    """Digest the modules of metrics of the user's own, `package.module:function`."""
+    return {path: source_digest((module_file(path.partition(":")[0]),)) for path in paths}
+
+
+def outside_folders(cells: Iterable[Cell], metrics: Iterable[str] = ()) -> list[Path]:
+    """List the folders from which the user's own methods, backbones and metrics are imported, for jobs' `PYTHONPATH`.
 
     What is installed is left out: a job's Python has packages of its own.
     """
-    modules = {name.partition(":")[0] for cell in cells for name in cell.modules.values() if ":" in name}
+    named = (*(name for cell in cells for name in cell.modules.values()), *metrics)
+    modules = {name.partition(":")[0] for name in named if ":" in name}
     folders = []
     for module in modules:
         path = module_file(module)
@@ -84,9 +90,9 @@ def outside_folders(cells: Iterable[Cell]) -> list[Path]:
     return sorted({folder for folder in folders if folder.name not in ("site-packages", "dist-packages")})
 
 
-def shell_prefix(checkout: Path, cells: Iterable[Cell]) -> str:
+def shell_prefix(checkout: Path, cells: Iterable[Cell], metrics: Iterable[str] = ()) -> str:
     """Write what each job's shell runs first, so that nothing set for other programs reaches it."""
-    path = shlex.quote(":".join(map(str, (checkout, *outside_folders(cells)))))
+    path = shlex.quote(":".join(map(str, (checkout, *outside_folders(cells, metrics)))))
     return (
         (f"set -euo pipefail; unset PYTHONHOME PYTHONOPTIMIZE PYTHONWARNINGS PYTHONINSPECT; export PYTHONPATH={path}; ")
         .replace("{", "{{")

@@ -26,6 +26,7 @@ from iadsr.config.fields import (
     Labels,
     Name,
     Names,
+    Outsides,
     Scalar,
     Seeds,
     Strict,
@@ -106,6 +107,9 @@ class RunConfig(Strict):
     backbones: Labels
     """names of backbones, `package.module:Class`, or `own`, for methods that bring theirs"""
     methods: Labels = Field(description="names of files in methods/, or `package.module:Class`")
+    metrics: Outsides = Field(default_factory=list)
+    """metrics beside HR@k, NDCG@k and MRR, `package.module:function`: from ranks (users,) of the users' targets to
+    values; the function's name is the metric's"""
     sweeps: list[Sweep] = Field(default_factory=list, description="methods repeated with an option at several values")
     baseline: Label = Field("none", description="the method against which gains are given")
     compare: list[Pair] | None = Field(None, description=_PAIRS)

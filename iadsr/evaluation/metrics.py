@@ -7,14 +7,15 @@ Ranks start at 1. A tied target has its expected rank under a random order of th
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import importlib
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from iadsr.core import columns as c
-from iadsr.core.errors import DataError
+from iadsr.core.errors import ConfigError, DataError
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -49,6 +50,22 @@ METRICS: dict[str, Callable[[Floats], Floats]] = {
     for k in c.CUTOFFS
     for name, metric in (("HR", hit_rate), ("NDCG", ndcg))
 } | {"MRR": reciprocal_rank}
+
+
+def add_metrics(paths: Iterable[str]) -> None:
+    """Add metrics of the user's own, `package.module:function`, to `METRICS`.
+
+    Raises:
+        ConfigError: there is no such function, or a metric of its name.
+    """
+    for path in paths:
+        module, _, name = path.partition(":")
+        try:
+            metric = getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError) as error:
+            raise ConfigError(f"metric {path}: {error}; name a function of a module on Python's path") from None
+        if METRICS.setdefault(name, metric) is not metric:
+            raise ConfigError(f"metric {path}: there is a metric '{name}' already; give the function another name")
 
 
 def per_user(ranks: pd.DataFrame, ranking: str) -> pd.DataFrame:

@@ -39,7 +39,6 @@ METHOD, BACKBONES, PROTOCOL = "method", "backbones", "protocol"
 OK = "ok"
 GAIN, LOSS, NONE, MISSING = "gain", "loss", "none", "missing"
 SIGNIFICANCE = 0.05
-CELLS = tuple((ranking, metric) for ranking in c.RANKINGS for metric in METRICS)
 COLUMNS = (
     "experiment", "kind", "dataset", "backbone", "ranking", "metric",
     "protocol", "method", "baseline_protocol", "baseline_method",
@@ -63,7 +62,7 @@ class Scores:
     address: Address
     users: NDArray[np.object_]  # (users,)
     targets: NDArray[np.int64]  # (users,)
-    values: Floats  # (len(CELLS), users)
+    values: Floats  # (len(tested()), users)
     reason: str | None = None
     digest: str | None = None
 
@@ -83,6 +82,11 @@ class Comparison(NamedTuple):
     kind: str
     side: Side
     baseline: Side
+
+
+def tested() -> list[tuple[str, str]]:
+    """List what is tested of a pair: every metric under every ranking rule."""
+    return [(ranking, metric) for ranking in c.RANKINGS for metric in METRICS]
 
 
 def read_scores(run: Run) -> Scores:
@@ -162,7 +166,7 @@ def compare_all(
                     comparison, runs, baseline_runs, lost, seed=seed, flips=flips, resamples=resamples
                 )
             said = {"same_as": same.get(comparison, "")}
-            heads = [{**_head(grid.name, comparison, ranking, metric), **said} for ranking, metric in CELLS]
+            heads = [{**_head(grid.name, comparison, ranking, metric), **said} for ranking, metric in tested()]
             rows.extend({**head, **numbers} for head, numbers in zip(heads, known[key], strict=True))
         table = _typed(pd.DataFrame(rows, columns=list(COLUMNS)))
         table = _decided(_adjusted(table)) if len(table) else table
@@ -274,10 +278,10 @@ def _compare(
     flips: int,
     resamples: int,
 ) -> list[dict[str, Any]]:
-    """The numbers and the status of one comparison, one row for each of `CELLS`; `lost` names unusable runs."""
+    """The numbers and the status of one comparison, one row for each of `tested()`; `lost` names unusable runs."""
     seeds = _common_seeds(runs, baseline_runs)
     if not seeds:
-        return [{"users": 0, "seeds": 0, "status": lost or "no run"} for _ in CELLS]
+        return [{"users": 0, "seeds": 0, "status": lost or "no run"} for _ in tested()]
     used = [side[k] for side in (runs, baseline_runs) for k in seeds]
     for other in used[1:]:
         _check_joined(used[0], other)
@@ -297,7 +301,7 @@ def _compare(
             "gain_high": intervals.gain_high[i],
             "status": status,
         }
-        for i in range(len(CELLS))
+        for i in range(len(method))
     ]
 
 

@@ -1,4 +1,4 @@
-"""What CONTRIBUTING.md tells to add, a dataset, a method and a backbone, goes through every stage to the page."""
+"""What CONTRIBUTING.md tells to add, a dataset, method, backbone and metric, goes through every stage to the page."""
 
 import json
 import re
@@ -39,7 +39,10 @@ def test_one_of_each_is_added_without_an_edit_elsewhere(tmp_path: Path) -> None:
     for name, code in MODULES.items():
         (tmp_path / "my_package" / f"{name}.py").write_text(code)
     write_songs(tmp_path / "raw files")
-    named = {key: yaml.safe_load(names) for key, names in re.findall(r"`(methods|backbones): (\[.*?\])`", CONTRIBUTING)}
+    named = {
+        key: yaml.safe_load(names)
+        for key, names in re.findall(r"`(methods|backbones|metrics): (\[.*?\])`", CONTRIBUTING)
+    }
     run = yaml.safe_load((ROOT / "workflow/config/smoke.yaml").read_text())
     run |= {"name": "additions", "datasets": ["songs"], "mirror": "raw files", "results": "results", "max_epochs": 2}
     run |= {"protocols": ["strong"], **named}
@@ -51,4 +54,5 @@ def test_one_of_each_is_added_without_an_edit_elsewhere(tmp_path: Path) -> None:
     assert set(runs["method"]) == {"none", "my_package.rare.RareDrop"}
     assert set(runs["status"]) <= {"done", "untrained"}
     page = (tmp_path / "results/report/index.html").read_text()
+    assert ">first</th>" in page
     assert "Songs of nobody" in page and "my_package.rare.RareDrop" in page

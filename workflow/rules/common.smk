@@ -23,7 +23,8 @@ try:
     from iadsr.config.identity import source_digest, sources
     from iadsr.formats.statistics import FINDINGS, STATISTICS
     from iadsr.machine.locks import release_stale_lock
-    from iadsr.plan import announcement, check_folders, plan, shell_prefix
+    from iadsr.plan import announcement, check_folders, metric_digests
+    from iadsr.plan import plan, shell_prefix
 except ModuleNotFoundError as error:
     raise WorkflowError(
         f"{sys.executable}, which runs Snakemake, lacks the package '{error.name}': install pydantic and pyyaml there, "
@@ -61,7 +62,7 @@ try:
         if cell.encoder
     }
     check_folders(RUN, CELLS)
-    shell.prefix(shell_prefix(HERE, CELLS.values()))
+    shell.prefix(shell_prefix(HERE, CELLS.values(), RUN.metrics))
 except IadsrError as error:
     raise WorkflowError(str(error)) from None
 

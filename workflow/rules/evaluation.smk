@@ -20,6 +20,7 @@ rule evaluation:
         python=PYTHON,
         source=source("evaluation"),
         cells=list(CELLS),
+        metrics=metric_digests(RUN.metrics),
     message:
         "Scoring every run's ranks"
     shell:

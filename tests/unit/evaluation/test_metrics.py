@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from iadsr.core.errors import DataError
+from iadsr.core.errors import ConfigError, DataError
 from iadsr.evaluation import metrics
 
 Table = Callable[..., pd.DataFrame]
@@ -83,3 +84,24 @@ def test_a_metric_added_to_the_table_is_computed_for_users_and_groups(
     assert metrics.per_user(ranks, "excluded")["top"].tolist() == [1.0, 0.0]
     summary = metrics.summarise(ranks, "excluded", items=50)
     assert summary.query("group == 'all' and metric == 'top'")["value"].tolist() == [0.5]
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("nobody.knows:it", "No module named"),
+        ("math:nothing", "no attribute 'nothing'"),
+        ("statistics:MRR", "no attribute"),
+    ],
+)
+def test_a_metric_that_is_not_there_is_an_error(path: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        metrics.add_metrics([path])
+
+
+def test_a_metric_cannot_take_another_one_s_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "METRICS", {**metrics.METRICS})
+    metrics.add_metrics(["math:sqrt", "math:sqrt"])
+    assert metrics.METRICS["sqrt"] is math.sqrt
+    with pytest.raises(ConfigError, match="there is a metric 'sqrt' already"):
+        metrics.add_metrics(["cmath:sqrt"])

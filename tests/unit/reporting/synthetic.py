@@ -15,7 +15,7 @@ import pandas as pd
 from iadsr.core.columns import MAIN
 from iadsr.evaluation.runs import Address
 from iadsr.formats.statistics import FINDINGS
-from iadsr.statistics.compare import CELLS, Scores, compare_all
+from iadsr.statistics.compare import Scores, compare_all, tested
 from iadsr.statistics.grids import Grid
 from iadsr.statistics.write import derive
 
@@ -72,7 +72,7 @@ def make_tree(root: Path, grids: Sequence[Grid], lost: Mapping[Address, str | No
         "keep": pd.concat([_keep(cell) for cell in cells]),
         "inputs": pd.DataFrame([{**cell._asdict(), "name": "sequences", "digest": "cd" * 32} for cell in cells]),
         "popularity": pd.DataFrame(
-            [(name, *rest, 0.0301, USERS) for name in {cell.dataset for cell in cells} for rest in CELLS],
+            [(name, *rest, 0.0301, USERS) for name in {cell.dataset for cell in cells} for rest in tested()],
             columns=["dataset", "ranking", "metric", "value", "users"],
         ),
     }
@@ -110,7 +110,7 @@ def _scores(cell: Address, status: str | None) -> Scores:
     """Per-user metrics; none of a run that is not done."""
     stream = np.random.default_rng([len(str(cell)), *map(ord, str(cell))])
     users = np.array([f"u{i:03}" for i in range(0 if status else USERS)], dtype=object)
-    hits = stream.random((len(CELLS), len(users))) < 0.3 + 0.1 * _masked(cell)
+    hits = stream.random((len(tested()), len(users))) < 0.3 + 0.1 * _masked(cell)
     reason = f"{status} (loss is NaN at epoch 3)" if status else None
     return Scores(cell, users, np.arange(len(users)), hits.astype(float), reason, digest=str(cell))
 
@@ -160,7 +160,7 @@ def _run(cell: Address, status: str | None) -> dict[str, Any]:
 def _metrics(scores: Scores) -> pd.DataFrame:
     """Means of the scores; groups of users have them times their number in the list."""
     rows = []
-    for (ranking, metric), values in zip(CELLS, scores.values, strict=True):
+    for (ranking, metric), values in zip(tested(), scores.values, strict=True):
         mean = float(values.mean()) if len(values) else math.nan
         for place, group in enumerate(GROUPS):
             value = mean if group == "all" else mean * place / 10
