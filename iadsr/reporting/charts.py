@@ -246,7 +246,7 @@ def lines(
 
     parts = [(axis.height, drawing(axis, place == 0)) for place, axis in enumerate(axes)]
     alt = f"{title}. " + "; ".join(_said(axis, name, ticks) for axis in axes for name in present)
-    return _panel(title, alt, 0.74, top, parts, bottom)
+    return _panel(title, alt, 0.84, top, parts, bottom)
 
 
 def _draw_series(at: Axes, axis: Axis, name: str, style: dict[str, Any], shift: float) -> None:
@@ -266,7 +266,8 @@ def _draw_series(at: Axes, axis: Axis, name: str, style: dict[str, Any], shift: 
 def _scale(at: Axes, axis: Axis) -> None:
     if axis.scale == "log":
         at.set_yscale("log")
-        at.yaxis.set_major_locator(LogLocator(subs=(1.0, 3.0), numticks=4))
+        low, high = at.get_ylim()
+        at.yaxis.set_major_locator(LogLocator(subs=(1.0, 3.0), numticks=4) if high > 10 * low else MaxNLocator(4))
         at.yaxis.set_minor_locator(NullLocator())
         at.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
     elif axis.scale == "share":

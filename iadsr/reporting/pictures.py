@@ -25,6 +25,7 @@ TRACES = {
     "mask_gradient": ("Gradient\ninto mask", "log"),
 }
 TICKS = [group_label(group) for group in GROUPS]
+PARTS = {"train_keep_rate": ": kept in training", "gate_share": ": past the gate"}  # of a sweep, by quantity
 STAGES = {"train": "training", "test": "test"}
 _LOG_FROM = 20  # a positive setting that varies by this factor is drawn on a log scale
 _TOLERANCE = 0.02  # of a budget; see the caption
@@ -248,16 +249,16 @@ class Pictures(Maker):
             rows = means.merge(tests[[*SIDE, "difference", "ci_low", "ci_high"]], on=SIDE, how="left")
             swept = _swept(rows, x).assign(y=lambda own: own["mean"])
             swept = swept.assign(low=swept["y"] + swept["interval_low"], high=swept["y"] + swept["interval_high"])
-            masks = self.results.select("quantities", **where, quantity=["train_keep_rate", "gate_share"])
+            masks = self.results.select("quantities", **where, quantity=list(PARTS))
             masks = _swept(masks, x).assign(y=lambda own: own["mean"])
-            suffix = masks["quantity"].map({"train_keep_rate": ": kept in training", "gate_share": ": past the gate"})
-            masks = masks.assign(series=masks["series"] + suffix)
+            masks = masks.assign(series=masks["series"] + masks["quantity"].map(PARTS))
             none = rows[rows[c.METHOD] == "none"]
             flat = pd.concat([none.assign(x=end, y=none["mean"]) for end in (min(values), max(values))])
             flat = flat.assign(series=flat[c.BACKBONE].map(label) + ": none")
             top = pd.concat([swept, flat])[["series", "x", "y", "low", "high"]] if len(swept) else flat
             axes = [Axis("HR@5", top, height=1.8), Axis("Share", masks[["series", "x", "y"]], "share", height=0.9)]
-            names = list(dict.fromkeys([*top["series"], *masks["series"]]))
+            backbones = [label(name) for name in self.results.values(c.BACKBONE, experiment=experiment["name"])]
+            names = [name + part for part in ("", ": none", *PARTS.values()) for name in backbones]
             panels.append(lines(f"{dataset}, {protocol}", axes, option.capitalize(), names, ticks, log))
         context = self.results.context(experiment["name"], dataset, self._protocols(experiment["name"], dataset))
         return self._figure("sweep", f"HR@5 by {option}: {dataset}", panels, context)

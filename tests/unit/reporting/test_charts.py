@@ -115,3 +115,9 @@ def test_lines_without_any_row_are_an_empty_panel() -> None:
 def test_labels_of_a_narrow_scale_do_not_meet() -> None:
     wide = BARS.assign(name="n" * 30, value=5.0, low=-1.0, high=7.0)
     assert len(re.findall(r">\+\d+\u202f%<", charts.forest("t", wide, "gain").svg)) <= 3
+
+
+def test_a_log_scale_within_a_decade_has_few_labels() -> None:
+    data = LINES.assign(y=[0.0034, 0.0042, 0.0012, 0.0037, 0.0016, 0.0013])
+    svg = charts.lines("t", [Axis("y", data, "log", height=0.8)], "x", ["IADSR", "none"]).svg
+    assert 2 <= len(re.findall(r">0\.00\d+<", svg)) <= 5
