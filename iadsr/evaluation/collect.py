@@ -77,8 +77,10 @@ def collect(directories: Iterable[str | Path], catalogue_sizes: Mapping[str, int
     """Write the five tables of the runs in `directories` to folder `out`.
 
     `catalogue_sizes` maps a dataset to its number of items (for coverage). A run that is not done keeps its row in
-    runs.parquet, with its reason, and its metric rows, with value NaN and 0 users. DataError when a file is missing or
-    damaged, an address occurs twice, or a dataset has no catalogue size.
+    runs.parquet, with its reason, and its metric rows, with value NaN and 0 users.
+
+    Raises:
+        DataError: a file is missing or damaged, an address occurs twice, or a dataset has no catalogue size.
     """
     runs = read_runs(directories)
     if not runs:
@@ -98,7 +100,7 @@ def collect(directories: Iterable[str | Path], catalogue_sizes: Mapping[str, int
 
 
 def metric_rows(run: Run, items: int) -> pd.DataFrame:
-    """A run's metrics under every ranking rule: columns ranking, group, metric, value, users."""
+    """Return a run's metrics under every ranking rule: columns ranking, group, metric, value, users."""
     ranks = read_ranks(run)
     if not run.done:
         ranks = ranks.iloc[:0]
@@ -110,7 +112,7 @@ def metric_rows(run: Run, items: int) -> pd.DataFrame:
 
 
 def read_curve(run: Run) -> pd.DataFrame:
-    """A run's learning curve: `epoch` whole, every other column of the file a float, NaN where it does not apply."""
+    """Read a run's learning curve: `epoch` whole, every other column a float, NaN where it does not apply."""
     path = run_file(run.directory, c.CURVE)
     curve = read_numbers(path, CURVE_COLUMNS)
     check_unchanged(path, run.record)
@@ -122,9 +124,12 @@ def read_curve(run: Run) -> pd.DataFrame:
 
 
 def keep_rows(run: Run) -> pd.DataFrame:
-    """How much the mask kept by the inputs' popularity: columns stage, group, keep, inputs; no row without a mask.
+    """Return what the mask kept by the inputs' popularity: columns stage, group, keep, inputs; no row without a mask.
 
-    A group without inputs has keep NaN and inputs 0. DataError when the record's table is damaged.
+    A group without inputs has keep NaN and inputs 0.
+
+    Raises:
+        DataError: the record's table is damaged.
     """
     try:
         stages = run.record.get("keep_by_group") or {}
@@ -140,7 +145,7 @@ def keep_rows(run: Run) -> pd.DataFrame:
 
 
 def input_rows(run: Run) -> pd.DataFrame:
-    """What a run read and the source code that it could import: columns name, digest."""
+    """Return what a run read and the source code that it could import: columns name, digest."""
     with reading(run.directory / c.RECORD):
         digests = {"source code": run.record["source_digest"], **run.record["inputs"]}
         check_types(digests, dict.fromkeys(digests, str))
@@ -148,14 +153,18 @@ def input_rows(run: Run) -> pd.DataFrame:
 
 
 def run_table(runs: Sequence[Run]) -> pd.DataFrame:
-    """One row a run: its address and what its record says of time, memory, provenance and the mask."""
+    """Return one row per run: its address and what its record says of time, memory, provenance and the mask."""
     table = pd.DataFrame([run_row(run) for run in runs])
     whole = dict.fromkeys(_WHOLE_NUMBERS, "Int64")
     return table.astype({**whole, **dict.fromkeys(_NUMBERS, "float64"), "dirty": "boolean"})
 
 
 def run_row(run: Run) -> dict[str, Any]:
-    """One row of runs.parquet. DataError when the record lacks a field."""
+    """Return one row of runs.parquet.
+
+    Raises:
+        DataError: the record lacks a field.
+    """
     record = run.record
     with reading(run.directory / c.RECORD):
         cell, mask, denoised = record["cell"], record["mask"] or {}, record.get("denoised_target") or {}
@@ -187,7 +196,7 @@ def run_row(run: Run) -> dict[str, Any]:
 
 
 def _encoder_columns(record: Mapping[str, Any]) -> dict[str, str | None]:
-    """What identifies the encoder, and its options that differ from its kind's defaults and that nothing else tells."""
+    """Return what identifies the encoder, and those of its options that differ from the defaults."""
     identity = record.get("encoder_identity")
     if identity is None:
         return dict.fromkeys((*ENCODER_COLUMNS, "encoder_options"))
@@ -198,12 +207,12 @@ def _encoder_columns(record: Mapping[str, Any]) -> dict[str, str | None]:
 
 
 def encoder_name(encoder: Mapping[str, Any] | None, texts: str = "names") -> str | None:
-    """The name of a cell's embeddings; None for a method that reads no text."""
+    """Return the name of a cell's embeddings; None for a method that reads no text."""
     return None if encoder is None else embeddings_name(encoder, texts)
 
 
 def _stack(runs: Sequence[Run], tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """The runs' tables below each other, each row led by its run's address."""
+    """Return the runs' tables below each other, each row led by its run's address."""
     table = pd.concat(tables, ignore_index=True)
     rows = [len(part) for part in tables]
     for position, name in enumerate(c.ADDRESS):

@@ -29,18 +29,18 @@ TIED_SHARE = "tied_share"
 
 
 def hit_rate(rank: ArrayLike, k: int) -> Floats:
-    """1 for each rank within the first `k`, else 0. Shape of `rank`."""
+    """Return 1 for each rank within the first `k`, else 0. Shape of `rank`."""
     return np.asarray(np.asarray(rank, np.float64) <= k, np.float64)
 
 
 def ndcg(rank: ArrayLike, k: int) -> Floats:
-    """1 / log2(rank + 1) for each rank within the first `k`, else 0 (the ideal is 1). Shape of `rank`."""
+    """Return 1 / log2(rank + 1) for each rank within the first `k`, else 0 (the ideal is 1). Shape of `rank`."""
     rank = np.asarray(rank, np.float64)
     return np.where(rank <= k, 1.0 / np.log2(rank + 1.0), 0.0)
 
 
 def reciprocal_rank(rank: ArrayLike) -> Floats:
-    """1 / rank, without a cut-off. Shape of `rank`."""
+    """Return 1 / rank, without a cut-off. Shape of `rank`."""
     return np.asarray(1.0 / np.asarray(rank, np.float64), np.float64)
 
 
@@ -75,7 +75,7 @@ def per_user(ranks: pd.DataFrame, ranking: str) -> pd.DataFrame:
 
 
 def popularity_decile(counts: ArrayLike) -> NDArray[np.int64]:
-    """The decile (1 least popular .. 10) of each target by its training count. Shape (users,).
+    """Return the decile (1 least popular .. 10) of each target by its training count. Shape (users,).
 
     Targets are ordered by count and equal counts share their mean position m in 1..n; the decile is
     floor(10 (m - 1/2) / n) + 1. Equal counts therefore never part, and a decile may be small or empty.
@@ -87,16 +87,19 @@ def popularity_decile(counts: ArrayLike) -> NDArray[np.int64]:
 
 
 def group_members(ranks: pd.DataFrame) -> Bools:
-    """Which users (columns) are in which of `GROUPS` (rows). Shape (12, users)."""
+    """Return which users (columns) are in which of `GROUPS` (rows). Shape (12, users)."""
     counts = ranks[c.TARGET_TRAIN_COUNT].to_numpy()
     deciles = popularity_decile(counts) == np.arange(1, DECILES + 1)[:, None]
     return np.vstack([np.ones(len(ranks), np.bool_), counts <= c.COLD_LIMIT, deciles])
 
 
 def coverage(top: pd.Series, items: int, depth: int = COVERAGE_DEPTH) -> float:
-    """Share of a catalogue of `items` in anybody's first `depth` of `top` (lists of indices 1..items).
+    """Return share of a catalogue of `items` in anybody's first `depth` of `top` (lists of indices 1..items).
 
-    NaN without users. Index 0 pads short lists. DataError when an index is outside the catalogue.
+    NaN without users. Index 0 pads short lists.
+
+    Raises:
+        DataError: an index is outside the catalogue.
     """
     if top.empty:
         return float("nan")
@@ -107,13 +110,13 @@ def coverage(top: pd.Series, items: int, depth: int = COVERAGE_DEPTH) -> float:
 
 
 def tied_share(ranks: pd.DataFrame, ranking: str) -> float:
-    """Share of users whose target ties with another candidate; NaN without users."""
+    """Return share of users whose target ties with another candidate; NaN without users."""
     ties = ranks[c.ties_column(ranking)].to_numpy()
     return float(np.mean(ties > 0)) if ties.size else float("nan")
 
 
 def summarise(ranks: pd.DataFrame, ranking: str, items: int) -> pd.DataFrame:
-    """Every metric of every group under one ranking rule: columns group, metric, value, users.
+    """Return every metric of every group under one ranking rule: columns group, metric, value, users.
 
     An empty group has value NaN and 0 users; without any user every row is such a row.
     """

@@ -17,10 +17,10 @@ POPULARITY_FILE = "popularity.parquet"
 
 
 def popularity_ranks(sequences: Sequences) -> pd.DataFrame:
-    """Where each user's test target stands if everybody is shown the items with most training interactions.
+    """Return where each user's test target stands if everybody is shown the items with most training interactions.
 
     Returns:
-        The rank columns of ranks.parquet, under both rules, a row a user. Equally popular items are in random order.
+        The rank columns of ranks.parquet, under both rules, a row per user. Equally popular items are in random order.
     """
     counts = sequences.train_counts()
     targets = sequences.items[sequences.target_positions("test")]

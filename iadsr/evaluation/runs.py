@@ -63,7 +63,11 @@ class Run:
 
 
 def run_file(directory: Path, name: str) -> Path:
-    """The path of a run's file. DataError when it is missing, with the way to make it."""
+    """Return the path of a run's file.
+
+    Raises:
+        DataError: it is missing, with the way to make it.
+    """
     path = directory / name
     if not path.is_file():
         raise DataError(f"run {directory} has no {name}; train it with: snakemake --cores 1 {path}")
@@ -71,7 +75,11 @@ def run_file(directory: Path, name: str) -> Path:
 
 
 def read_run(directory: str | Path) -> Run:
-    """Read a run's record. DataError when it is missing, lacks its address or status, or is of another run."""
+    """Read a run's record.
+
+    Raises:
+        DataError: it is missing, lacks its address or status, or is of another run.
+    """
     directory = Path(directory)
     path = run_file(directory, c.RECORD)
     record = read_json(path, {"status": str, "cell": dict})
@@ -92,7 +100,11 @@ def read_run(directory: str | Path) -> Run:
 
 
 def read_runs(directories: Iterable[str | Path]) -> list[Run]:
-    """Read the records of several runs, in address order. DataError when two have the same address."""
+    """Read the records of several runs, in address order.
+
+    Raises:
+        DataError: two have the same address.
+    """
     runs = sorted((read_run(directory) for directory in directories), key=lambda run: run.address)
     counts = Counter(run.address for run in runs)
     twice = [address for address, count in counts.items() if count > 1]
@@ -103,10 +115,11 @@ def read_runs(directories: Iterable[str | Path]) -> list[Run]:
 
 
 def read_ranks(run: Run, wanted: Sequence[str] = RANK_COLUMNS) -> pd.DataFrame:
-    """A run's ranks, one row a user, the columns `wanted` (which must have `user`).
+    """Return a run's ranks, one row per user, the columns `wanted` (which must have `user`).
 
-    DataError when the file is missing, was changed since, or lacks a column, a finished run has no user, a user
-    occurs twice, or a rank is not a number >= 1.
+    Raises:
+        DataError: the file is missing, was changed since, or lacks a column, a finished run has no user, a user occurs
+            twice, or a rank is not a number >= 1.
     """
     path = run_file(run.directory, c.RANKS)
     ranks = read_parquet(path, wanted, others=False)

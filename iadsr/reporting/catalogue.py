@@ -71,7 +71,7 @@ class Catalogue(Maker):
         return Table(f.slug(name), caption, frame.reset_index(drop=True), columns, heads, opens, span)
 
     def _seeds(self) -> Column:
-        """Seeds done of those expected; the reasons of the others, unless none is done: they stand elsewhere then."""
+        """Show the seeds done of those expected; the reasons of the others, unless none is done."""
 
         def note(row: Row) -> str:
             return str(row["note"]) if row["seeds_done"] else ""
@@ -82,7 +82,7 @@ class Catalogue(Maker):
         return Column("Seeds", seeds, note, numeric=False)
 
     def _method(self, names: Sequence[str] = (), title: str = "Method") -> Column:
-        """A method by its short name; below it what a defect is, and which method has the very same runs."""
+        """Show a method by its short name; below it what a defect is, and which method has the very same runs."""
         short = f.short_labels(names)
 
         def sub(row: Row) -> str:
@@ -97,7 +97,7 @@ class Catalogue(Maker):
     # the main experiment
 
     def answer(self) -> Table:
-        """IADSR against its backbone and its controls, in the two metrics of the claim."""
+        """Tabulate IADSR against its backbone and its controls, in the two metrics of the claim."""
         metrics = list(self.results.findings["claim"]["metrics"])
         rows = self.results.select("comparisons", experiment=c.MAIN, headline=True, method="iadsr", metric=metrics)
         rows = rows[rows["kind"] != "protocol"]
@@ -114,7 +114,7 @@ class Catalogue(Maker):
         return self._table("answer", "answer", frame, columns, 3, [c.DATASET, c.PROTOCOL])
 
     def overall(self, dataset: str, protocol: str, ranking: str) -> Table:
-        """Every expected backbone and method: mean and standard deviation over seeds, and gains over the baseline."""
+        """Tabulate every backbone and method: mean and standard deviation over seeds, gains over the baseline."""
         where = {c.EXPERIMENT: c.MAIN, c.DATASET: dataset, c.PROTOCOL: protocol}
         values = self.results.select("metrics", **where, ranking=ranking, group="all")
         metrics = [name for name in values[c.METRIC].unique() if name not in ON_LISTS]
@@ -137,7 +137,7 @@ class Catalogue(Maker):
         return self._table("overall", name, frame, columns, 2, [c.BACKBONE], len(columns) - 3, context=context)
 
     def coverage(self, dataset: str, protocol: str) -> Table:
-        """Coverage and tied targets of every method under both ranking rules."""
+        """Tabulate coverage and tied targets of every method under both ranking rules."""
         where = {c.EXPERIMENT: c.MAIN, c.DATASET: dataset, c.PROTOCOL: protocol}
         values = self.results.select("metrics", **where, group="all", metric=list(ON_LISTS))
         values = wide(values.assign(what=values[c.METRIC] + " " + values[c.RANKING]), SIDE, "what", ["mean", "sd"])
@@ -150,7 +150,7 @@ class Catalogue(Maker):
         return self._table("coverage", name, frame, columns, 2, [c.BACKBONE], len(shown), context=context)
 
     def tests(self, dataset: str, protocol: str) -> Table:
-        """Paired tests in the claim's metrics and NDCG@10, under the protocol's own ranking rule."""
+        """Tabulate paired tests in the claim's metrics and NDCG@10, under the protocol's own ranking rule."""
         where = {c.EXPERIMENT: c.MAIN, c.DATASET: dataset, c.PROTOCOL: protocol, "headline": True}
         rows = self.results.select("comparisons", **where, metric=list(GAIN_METRICS), kind=["method", "backbones"])
         frame = rows.sort_values(["baseline_method", c.METHOD, c.METRIC], kind="stable", key=_by_first_seen)
@@ -158,7 +158,7 @@ class Catalogue(Maker):
         return self._tests("tests", f"tests-{dataset}-{protocol}", frame, context)
 
     def protocol_effects(self, dataset: str) -> Table:
-        """What the protocol changes without a denoiser, under one ranking rule on both sides (NDCG@10)."""
+        """Tabulate what the protocol changes without a denoiser, under one ranking rule on both sides (NDCG@10)."""
         rows = self.results.select("comparisons", kind="protocol", dataset=dataset, method="none", metric="NDCG@10")
         context = self.results.context(c.MAIN, dataset, self.results.values(c.PROTOCOL, experiment=c.MAIN))
         return self._tests("protocol-effects", f"protocol-effects-{dataset}", rows, context)
@@ -194,7 +194,7 @@ class Catalogue(Maker):
         return self._table(kind, name, frame, columns, 3, ["baseline_method", c.METHOD, c.METRIC], context=context)
 
     def groups(self, dataset: str, protocol: str) -> Table:
-        """NDCG@10 for cold targets and by popularity of the target; HR@10 too for cold targets."""
+        """Tabulate NDCG@10 for cold targets and by popularity of the target; HR@10 too for cold targets."""
         where = {c.EXPERIMENT: c.MAIN, c.DATASET: dataset, c.PROTOCOL: protocol}
         values = self.results.select("metrics", **where, headline=True, metric=["NDCG@10", "HR@10"], group=list(GROUPS))
         values = values.assign(what=values[c.METRIC] + " " + values[c.GROUP])
@@ -216,7 +216,7 @@ class Catalogue(Maker):
     # of any experiment
 
     def masks(self, experiment: str) -> Table:
-        """What the masks did, for every expected method but the baseline."""
+        """Tabulate what the masks did, for every expected method but the baseline."""
         sides = self.results.sides(experiment=experiment)
         values = self._quantities(list(MASKS), experiment=experiment)
         frame = self.results.beside(sides[sides[c.METHOD] != "none"], values)
@@ -225,7 +225,7 @@ class Catalogue(Maker):
         return self._table("masks", _prefixed(experiment, "masks"), frame, columns, 4, SIDE[:3], len(shown))
 
     def pulls(self) -> Table | None:
-        """How hard each weighted loss pulls at each part of a model, at the kept epoch; None if no run logged it."""
+        """Tabulate how hard each weighted loss pulls at each part of a model; None if no run logged it."""
         rows = self.results.select("quantities", experiment=c.MAIN)
         losses = [name.removeprefix("loss_") for name in rows["quantity"].unique() if name.startswith("loss_")]
         names = "|".join(map(re.escape, sorted(losses, key=len, reverse=True)))
@@ -242,7 +242,7 @@ class Catalogue(Maker):
         return self._table("pulls", "pulls", frame, columns, 5, SIDE)
 
     def logged(self) -> Table:
-        """Every loss part and figure that the methods logged, under its own name, at each run's kept epoch."""
+        """Tabulate every loss part and figure that the methods logged, under its own name, at each run's kept epoch."""
         known = self.results.select("quantities", experiment=c.MAIN)["quantity"]
         skipped = (*MASKS, *COSTS, "denoised_hr5", "denoised_ndcg5", "denoised_changed")
         names = [name for name in dict.fromkeys(known) if name not in skipped and not name.startswith("gradient_")]
@@ -256,7 +256,7 @@ class Catalogue(Maker):
         return wide(rows, SIDE, "quantity", ["mean", "sd"])
 
     def kept(self, experiment: str, dataset: str) -> Table | None:
-        """Does a mask drop cold items more often than popular ones? None where no mask was counted."""
+        """Tabulate whether a mask drops cold items more often than popular ones; None where no mask was counted."""
         rows = self.results.select("keep", experiment=experiment, dataset=dataset)
         if rows.empty:
             return None
@@ -286,7 +286,7 @@ class Catalogue(Maker):
         return self._table("kept", name, frame, columns, 3, SIDE, 7, context=context, cold=str(c.COLD_LIMIT))
 
     def tails(self, experiment: str, dataset: str) -> Table | None:
-        """HR@5 up while HR@20 goes down against the baseline; None if nothing stands beside it."""
+        """Tabulate HR@5 up while HR@20 goes down against the baseline; None if nothing stands beside it."""
         rows = self.results.select("tails", experiment=experiment, dataset=dataset)
         if rows.empty:
             return None
@@ -304,7 +304,7 @@ class Catalogue(Maker):
         return self._table("tails", name, frame, columns, 3, SIDE[:3], 3, context=context)
 
     def denoised(self, experiment: str, dataset: str) -> Table | None:
-        """The evaluation whose target is the last item that the mask kept, beside the honest one."""
+        """Tabulate the evaluation whose target is the last item that the mask kept, beside the honest one."""
         rows = self.results.select("denoised", experiment=experiment, dataset=dataset)
         if rows.empty:
             return None
@@ -328,7 +328,7 @@ class Catalogue(Maker):
     # further experiments
 
     def methods(self, experiment: Mapping[str, Any], dataset: str, protocol: str, backbones: Sequence[str]) -> Table:
-        """Accuracy, gain over the baseline, mask and seeds of every method, the baseline first in each backbone."""
+        """Tabulate accuracy, gain, mask and seeds of every method, the baseline first in each backbone."""
         where = {c.EXPERIMENT: experiment["name"], c.DATASET: dataset, c.PROTOCOL: protocol}
         where |= {c.BACKBONE: list(backbones)}
         frame, base = self._accuracy(experiment, VALUE_METRICS, **where), f.label(experiment["baseline"])
@@ -353,7 +353,7 @@ class Catalogue(Maker):
         return self._table("methods", name, frame, columns, heads, [c.BACKBONE], len(columns) - heads - 1, **what)
 
     def _accuracy(self, experiment: Mapping[str, Any], metrics: Sequence[str], /, **where: Any) -> pd.DataFrame:
-        """Sides of an experiment with their metrics and, as `<metric> vs baseline ...`, what came of their tests."""
+        """Return sides with their metrics and, as `<metric> vs baseline ...`, what came of their tests."""
         values = self.results.select("metrics", **where, headline=True, group="all", metric=list(metrics))
         rows = self.results.select("comparisons", **where, headline=True, kind="method", metric=list(TEST_METRICS))
         rows = rows[rows["baseline_method"] == experiment["baseline"]]
@@ -364,7 +364,7 @@ class Catalogue(Maker):
         return frame.assign(ranking=[self.results.headline(experiment["name"], name) for name in frame[c.PROTOCOL]])
 
     def ladder(self, experiment: Mapping[str, Any], dataset: str) -> Table:
-        """Each rung's values, each method's gain on it, and what the rung itself does to the baseline."""
+        """Tabulate each rung's values, each method's gain on it, and what the rung itself does to the baseline."""
         where = {c.EXPERIMENT: experiment["name"], c.DATASET: dataset}
         frame = self._accuracy(experiment, TEST_METRICS, **where)
         factors = wide(self.results.select("rungs", **where), [*SIDE], c.METRIC, ["factor"])
@@ -390,7 +390,7 @@ class Catalogue(Maker):
         return self._table("ladder", name, frame, columns, 3, opens, len(columns) - 4, context=context, baseline=base)
 
     def spread(self, experiment: Mapping[str, Any], dataset: str) -> Table:
-        """The spread over protocols that differ by chance, beside the spread over seeds."""
+        """Tabulate the spread over protocols that differ by chance, beside the spread over seeds."""
         where = {c.EXPERIMENT: experiment["name"], c.DATASET: dataset}
         frame = self.results.select("spreads", **where, metric=list(TEST_METRICS))
         frame = frame.sort_values([c.METRIC, c.BACKBONE], kind="stable", key=_by_first_seen)
@@ -414,7 +414,7 @@ class Catalogue(Maker):
         return self._table("spread", name, frame, columns, 3, [c.METRIC, c.BACKBONE], context=context)
 
     def budget(self, experiment: Mapping[str, Any], dataset: str, protocol: str) -> Table:
-        """Validation NDCG@10 and kept epoch at both budgets."""
+        """Tabulate Validation NDCG@10 and kept epoch at both budgets."""
         where = {c.EXPERIMENT: experiment["name"], c.DATASET: dataset, c.PROTOCOL: protocol}
         frame = self.results.select("budgets", **where)
         frame = frame.rename(columns=lambda name: name.replace("_mean", " mean").replace("_sd", " sd"))
@@ -443,14 +443,14 @@ class Catalogue(Maker):
     # the data, the settings, the runs
 
     def datasets(self, names: Sequence[str], name: str = "datasets") -> Table:
-        """What each dataset is, one column per dataset."""
+        """Tabulate what each dataset is, one column per dataset."""
         facts = {dataset: _dataset_facts(self.results.summaries[dataset]) for dataset in names}
         frame = pd.DataFrame(facts).rename_axis("property").reset_index()
         columns = [text("Property", "property"), *(text(dataset, dataset) for dataset in names)]
         return self._table("datasets", name, frame, columns, 1)
 
     def protocols(self, names: Sequence[str], table: str = "protocols", only_differences: bool = False) -> Table:
-        """What each protocol fixes, one column per protocol, as the run settings describe it."""
+        """Tabulate what each protocol fixes, one column per protocol, as the run settings describe it."""
         facts = {name: protocol_facts(self.results.settings, name) for name in names}
         keys = list(dict.fromkeys(key for values in facts.values() for key in values))
         rows = [{"setting": key, **{name: facts[name].get(key, f.NOTHING) for name in names}} for key in keys]
@@ -461,7 +461,7 @@ class Catalogue(Maker):
         return self._table("differences" if only_differences else "protocols", table, frame, columns, 1)
 
     def tuned(self) -> Table | None:
-        """The values chosen on validation, one row per cell without seed; None if there are none."""
+        """Tabulate the values chosen on validation, one row per cell without seed; None if there are none."""
         tuned = self.results.settings.get("tuned") or []
         if not tuned:
             return None
@@ -478,14 +478,14 @@ class Catalogue(Maker):
         return self._table("tuned", "tuned", frame, columns, 4, SIDE[:3])
 
     def settings(self) -> Table:
-        """The run settings, one row per value, keys joined by dots."""
+        """Tabulate the run settings, one row per value, keys joined by dots."""
         shown = {key: value for key, value in self.results.settings.items() if key not in _ELSEWHERE}
         flat = pd.json_normalize(shown).iloc[0]
         frame = pd.DataFrame({"setting": flat.index, "value": flat.map(f.plain).to_numpy()})
         return self._table("settings", "settings", frame, [text("Setting", "setting"), text("Value", "value")], 1)
 
     def costs(self) -> Table:
-        """What a run of each method costs, beside the baseline under the same protocol with the same backbone."""
+        """Tabulate what a run of each method costs, beside the baseline with the same backbone."""
         values = self._quantities(list(COSTS), experiment=c.MAIN)
         frame = self.results.beside(self.results.sides(experiment=c.MAIN), values)
         shown = [name for name in COSTS if f"{name} mean" in frame]
@@ -497,7 +497,7 @@ class Catalogue(Maker):
         return self._table("costs", "costs", frame, columns, 4, SIDE[:3], len(shown))
 
     def runs(self) -> Table:
-        """One row per expected run, whatever became of it."""
+        """Tabulate one row per expected run, whatever became of it."""
         frame = self.results.select("cells", experiment=c.MAIN)
 
         def state(row: Row) -> str:
@@ -518,7 +518,7 @@ class Catalogue(Maker):
         return self._table("runs", "runs", frame.drop(columns="versions"), columns, 5, SIDE[:3], runs=str(len(frame)))
 
     def environments(self, part: str, name: str) -> Table:
-        """The distinct environments of the runs, and how many runs each made."""
+        """Tabulate the distinct environments of the runs, and how many runs each made."""
         frame = self.results.select("environments", part=part)
         states = {True: "uncommitted changes", False: "clean"}
 
@@ -530,12 +530,12 @@ class Catalogue(Maker):
         return self._table("environments", name, frame, [*columns, RUNS], 1)
 
     def digests(self) -> Table:
-        """The distinct digests of inputs and source code, and how many runs used each."""
+        """Tabulate the distinct digests of inputs and source code, and how many runs used each."""
         columns = [DATASET, text("What", "name"), text("SHA-256", "digest"), RUNS]
         return self._table("digests", "digests", self.results.tables["digests"], columns, 2, [c.DATASET])
 
     def encoders(self) -> Table:
-        """Which encoder made the item embeddings."""
+        """Tabulate which encoder made the item embeddings."""
         frame = self.results.select("encoders", experiment=c.MAIN)
         names = ("", "_model", "_revision", "_pooling", "_dimension", "_options")
         columns = [DATASET, *(text((name[1:] or "encoder").capitalize(), f"encoder{name}") for name in names)]
@@ -543,7 +543,7 @@ class Catalogue(Maker):
 
 
 def _prefixed(experiment: str, *parts: str) -> str:
-    """A table's name; those of further experiments begin with theirs."""
+    """Return a table's name; those of further experiments begin with theirs."""
     return f.slug(*(() if experiment == c.MAIN else ("experiment", experiment)), *parts)
 
 
@@ -552,7 +552,7 @@ def _by_first_seen(column: pd.Series) -> pd.Series:
 
 
 def group_label(group: str) -> str:
-    """`cold` or `D1` (least popular) to `D10`."""
+    """Return `cold` or `D1` (least popular) to `D10`."""
     return group.replace("decile_", "D")
 
 

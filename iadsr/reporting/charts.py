@@ -97,7 +97,7 @@ class Axis:
 
 
 def styles(names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Colour, dash and marker by name, in the order given; more names than colours share those, not the markers."""
+    """Choose colour, dash and marker by name, in the order given; more names than colours share the colours."""
     return {
         name: {
             "color": _COLOURS[i % MOST_LINES],
@@ -116,7 +116,7 @@ def forest(
     band: Band | None = None,
     form: Callable[[float], str] = lambda x: percent(x, 0),
 ) -> Panel:
-    """Points with intervals from the top down, zero as a line.
+    """Draw points with intervals from the top down, zero as a line.
 
     Args:
         rows: columns heading, name, value, low, high and note, which says why where there is no value.
@@ -169,13 +169,13 @@ def forest(
 
 
 def _fitted(name: str, most: int) -> str:
-    """A name of at most so many characters: of a longer one the beginning and the end."""
+    """Shorten a name of at most so many characters: of a longer one the beginning and the end."""
     half = most // 2
     return name if len(name) <= most else f"{name[: half - 1]}\u2026{name[-half:]}"
 
 
 def extent_of(rows: pd.DataFrame, *always: float) -> tuple[float, float]:
-    """A scale that holds the rows of a forest, zero and what must `always` be seen."""
+    """Choose a scale that holds the rows of a forest, zero and what must `always` be seen."""
     found = rows[["value", "low", "high"]].to_numpy(dtype=float)
     values = [*always, 0.0, *found[np.isfinite(found)]]
     margin = 0.06 * ((max(values) - min(values)) or 1.0)
@@ -183,7 +183,7 @@ def extent_of(rows: pd.DataFrame, *always: float) -> tuple[float, float]:
 
 
 def shared(extents: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """One scale for all panels, unless a panel would be squeezed into less than a fifth of it."""
+    """Choose one scale for all panels, unless a panel would be squeezed into less than a fifth of it."""
     low, high = min(one[0] for one in extents), max(one[1] for one in extents)
     fits = all((end - start) * 5 >= high - low for start, end in extents)
     return [(low, high)] * len(extents) if fits else list(extents)
@@ -197,7 +197,7 @@ def lines(
     ticks: Sequence[str] | None = None,
     log: bool = False,
 ) -> Panel:
-    """Axes one below the other over one x axis, a line per series.
+    """Draw axes one below the other over one x axis, a line per series.
 
     Args:
         names: every series of the figure, in the order that gives each its style.
@@ -326,7 +326,7 @@ def _panel(
 
 
 def inline(panel: Panel, name: str) -> Panel:
-    """The <svg> element alone, its ids made unique on the page by `name`, no addresses, with an accessible name."""
+    """Return the <svg> element alone, with ids made unique by `name`, an accessible name and no addresses."""
     svg = panel.svg[panel.svg.index("<svg") :].strip()
     svg = re.sub(r"<metadata>.*?</metadata>\s*|<!--.*?-->\s*", "", svg, flags=re.DOTALL)
     svg = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", svg).replace("xlink:href=", "href=")

@@ -36,7 +36,7 @@ _POINT = re.compile(r"(?P<method>[^=]+)-(?P<option>\w+)=(?P<value>.+)")
 
 
 def label(name: str) -> str:
-    """A reader's name for a backbone, method, swept setting or ranking rule; unknown names stay as they are."""
+    """Return a reader's name for a backbone, method, swept setting or ranking rule; unknown names stay as they are."""
     point = _POINT.fullmatch(name)
     if point is None:
         return _known(name)
@@ -45,7 +45,7 @@ def label(name: str) -> str:
 
 
 def short_labels(names: Sequence[str]) -> dict[str, str]:
-    """Names for a figure: of a swept setting the setting alone, unless two of `names` would then be called alike."""
+    """Return names for a figure: of a swept setting the setting alone, unless two would then be called alike."""
     points = {name: _POINT.fullmatch(name) for name in names}
     short = {name: _setting(p["option"], p["value"]) if p else label(name) for name, p in points.items()}
     called = list(short.values())
@@ -53,13 +53,13 @@ def short_labels(names: Sequence[str]) -> dict[str, str]:
 
 
 def defect_in(name: str) -> str:
-    """The defect of the release that a swept method has or lacks; empty for everything else."""
+    """Return the defect of the release that a swept method has or lacks; empty for everything else."""
     point = _POINT.fullmatch(name)
     return point["value"] if point and point["option"] in ("defects", "repaired") else ""
 
 
 def _known(name: str) -> str:
-    """The reader's name, if it has one; the methods that are IADSR with other settings are called so."""
+    """Return the reader's name, if it has one; the methods that are IADSR with other settings are called so."""
     variant = name.removeprefix("iadsr_")
     return _LABELS.get(name) or (name if variant == name else f"IADSR, {variant.replace('_', ' ')}")
 
@@ -72,12 +72,12 @@ def _setting(option: str, value: str) -> str:
 
 
 def slug(*parts: str) -> str:
-    """A file and anchor name made of `parts`."""
+    """Return a file and anchor name made of `parts`."""
     return re.sub(r"[^a-z0-9]+", "-", "-".join(filter(None, parts)).lower()).strip("-")
 
 
 def is_number(value: object) -> bool:
-    """Whether `value` is a finite number."""
+    """Write whether `value` is a finite number."""
     try:
         return math.isfinite(float(value))  # type: ignore[arg-type]
     except (TypeError, ValueError):
@@ -85,12 +85,12 @@ def is_number(value: object) -> bool:
 
 
 def significant(value: Any, digits: int = 2) -> str:
-    """A number with so many significant digits, whatever its size; a dash if there is none."""
+    """Write a number with so many significant digits, whatever its size; a dash if there is none."""
     return f"{float(value):.{digits}g}".replace("-", MINUS) if is_number(value) else NOTHING
 
 
 def fixed(value: Any, digits: int = 4) -> str:
-    """A number with `digits` decimals and a true minus sign; a dash if there is none."""
+    """Write a number with `digits` decimals and a true minus sign; a dash if there is none."""
     if not is_number(value):
         return NOTHING
     text = f"{float(value):.{digits}f}"
@@ -98,68 +98,68 @@ def fixed(value: Any, digits: int = 4) -> str:
 
 
 def signed(value: Any, digits: int = 4) -> str:
-    """`fixed` with a plus sign before positive numbers."""
+    """Write `fixed` with a plus sign before positive numbers."""
     text = fixed(value, digits)
     return text if text == NOTHING or text.startswith(MINUS) or float(text) == 0 else f"+{text}"
 
 
 def percent(value: Any, digits: int = 1) -> str:
-    """A signed fraction as a percentage."""
+    """Write a signed fraction as a percentage."""
     return NOTHING if not is_number(value) else f"{signed(float(value) * 100, digits)}\u202f%"
 
 
 def share(value: Any, digits: int = 1) -> str:
-    """An unsigned fraction as a percentage."""
+    """Write an unsigned fraction as a percentage."""
     return NOTHING if not is_number(value) else f"{fixed(float(value) * 100, digits)}\u202f%"
 
 
 def points(difference: Any) -> str:
-    """A difference of fractions in percentage points."""
+    """Write a difference of fractions in percentage points."""
     return NOTHING if not is_number(difference) else signed(100 * float(difference), 1)
 
 
 def plus_points(deviation: Any) -> str:
-    """`± sd` in percentage points; nothing where one seed allows no deviation."""
+    """Write `± sd` in percentage points; nothing where one seed allows no deviation."""
     return plus_minus(100 * float(deviation), 1) if is_number(deviation) else ""
 
 
 def interval(low: Any, high: Any, digits: int = 4) -> str:
-    """A confidence interval of differences."""
+    """Write a confidence interval of differences."""
     return NOTHING if not (is_number(low) and is_number(high)) else f"[{signed(low, digits)}, {signed(high, digits)}]"
 
 
 def percent_interval(low: Any, high: Any) -> str:
-    """A confidence interval of relative gains."""
+    """Write a confidence interval of relative gains."""
     if not (is_number(low) and is_number(high)):
         return NOTHING
     return f"[{signed(float(low) * 100, 1)}, {signed(float(high) * 100, 1)}]\u202f%"
 
 
 def p_value(value: Any) -> str:
-    """A p-value to three decimals; smaller ones by their bound."""
+    """Write a p-value to three decimals; smaller ones by their bound."""
     if not is_number(value):
         return NOTHING
     return "<\u202f0.001" if float(value) < 0.001 else f"{float(value):.3f}"
 
 
 def integer(value: Any) -> str:
-    """A count with thousands separated."""
+    """Write a count with thousands separated."""
     return NOTHING if not is_number(value) else f"{int(value):,}".replace(",", "\u202f")
 
 
 def plus_minus(deviation: Any, digits: int = 4) -> str:
-    """`± sd`; nothing where one seed allows no deviation."""
+    """Write `± sd`; nothing where one seed allows no deviation."""
     return f"±\u202f{fixed(deviation, digits)}" if is_number(deviation) else ""
 
 
 def listed(items: Sequence[object]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
+    """Write `a`, `a and b`, `a, b and c`."""
     texts = [str(item) for item in items]
     return " and ".join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)
 
 
 def plain(value: Any) -> str:
-    """A settings value in one line: mappings and lists spelt out; a dash for nothing."""
+    """Write a settings value in one line: mappings and lists spelt out; a dash for nothing."""
     if value is None or value == "" or (isinstance(value, Mapping | list | tuple | set | frozenset) and not value):
         return NOTHING
     if isinstance(value, Mapping):

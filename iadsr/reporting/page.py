@@ -123,7 +123,7 @@ def _environment(templates: Path) -> jinja2.Environment:
 
 
 def _main_sections(results: Results, make: Catalogue, draw: Pictures) -> dict[str, list[PageBlock]]:
-    """The sections of the main experiment by name, in order."""
+    """Return the sections of the main experiment by name, in order."""
     datasets = results.values(c.DATASET, experiment=c.MAIN)
     protocols = results.values(c.PROTOCOL, experiment=c.MAIN)
     places = {
@@ -179,7 +179,7 @@ def _main_sections(results: Results, make: Catalogue, draw: Pictures) -> dict[st
 
 
 def _overall(results: Results, make: Catalogue, place: tuple[str, str], heading: str) -> Iterator[PageBlock]:
-    """The protocol's own ranking rule first."""
+    """Yield the tables of a place, the protocol's own ranking rule first."""
     own = results.headline(c.MAIN, place[1])
     for ranking in (own, *(name for name in c.RANKINGS if name != own)):
         yield PageBlock(make.overall(*place, ranking), f"{heading}, {label(ranking)}")
@@ -189,7 +189,7 @@ def _overall(results: Results, make: Catalogue, place: tuple[str, str], heading:
 def _experiment(
     results: Results, make: Catalogue, draw: Pictures, experiment: Mapping[str, Any], said: Markup
 ) -> Iterator[PageBlock]:
-    """What is said of an experiment, its view; folded, how its protocols differ and its masks behaved."""
+    """Yield what is said of an experiment, its view; folded, how its protocols differ and its masks behaved."""
     name = str(experiment["name"])
     yield PageBlock(None, str(experiment["title"]), anchor=slug("experiment", name), said=said)
     protocols, datasets = (results.values(column, experiment=name) for column in (c.PROTOCOL, c.DATASET))
@@ -213,7 +213,7 @@ def _experiment(
 def _view(
     results: Results, make: Catalogue, draw: Pictures, experiment: Mapping[str, Any], dataset: str
 ) -> Iterator[PageBlock]:
-    """What an experiment shows of a dataset, by its view."""
+    """Yield what an experiment shows of a dataset, by its view."""
     where = {c.EXPERIMENT: experiment["name"], c.DATASET: dataset}
     view = experiment["view"]
     if view in ("sweep", "ladder", "spread", "budget"):
@@ -237,7 +237,7 @@ def _view(
 
 
 def _numbered(sections: Mapping[str, Sequence[PageBlock]]) -> dict[str, list[PageBlock]]:
-    """The sections without blocks that have nothing to show; every panel's ids are made unique on the page."""
+    """Return the sections without blocks that have nothing to show; every panel's ids are made unique on the page."""
     number, numbered = itertools.count(1), {}
     for name, blocks in sections.items():
         shown = [block for block in blocks if block.item or block.anchor]
@@ -251,7 +251,7 @@ def _numbered(sections: Mapping[str, Sequence[PageBlock]]) -> dict[str, list[Pag
 
 
 def _write_tables(sections: Mapping[str, Sequence[PageBlock]], results: Results, root: Path, folder: Path) -> None:
-    """CSV and LaTeX of every table, and every table of the statistics; what an earlier report left there goes."""
+    """Write CSV and LaTeX of every table, and every table of the statistics; what an earlier report left there goes."""
     shown = [block.table for blocks in sections.values() for block in blocks if block.table]
     texts = {f"{table.name}.tex": to_latex(table) for table in shown}
     tables = {f"{table.name}.csv": table.frame for table in shown}

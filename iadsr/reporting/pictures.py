@@ -38,26 +38,26 @@ class Pictures(Maker):
         return Figure(kind, title, " ".join(filter(None, (self.captions[kind], *notes))), panels)
 
     def _places(self, experiment: str, dataset: str) -> Iterator[tuple[str, str, str]]:
-        """Protocol, backbone and panel title of every place of an experiment."""
+        """Yield protocol, backbone and panel title of every place of an experiment."""
         for protocol in self.results.values(c.PROTOCOL, experiment=experiment, dataset=dataset):
             for backbone in self.results.values(c.BACKBONE, experiment=experiment, dataset=dataset, protocol=protocol):
                 yield protocol, backbone, f"{label(backbone)}, {protocol}"
 
     def _names(self, experiment: str, rows: pd.DataFrame) -> list[str]:
-        """The series of a figure, methods in the order of the run file."""
+        """List the series of a figure, methods in the order of the run file."""
         methods = self.results.values(c.METHOD, experiment=experiment)
         order = rows[["series", c.METHOD]].drop_duplicates().assign(at=lambda own: own[c.METHOD].map(methods.index))
         return list(dict.fromkeys(order.sort_values("at", kind="stable")["series"]))
 
     def _key(self, methods: pd.Series) -> str:
-        """What the short names of defects stand for; empty if there are none."""
+        """Say what the short names of defects stand for; empty if there are none."""
         found = [name for name in map(defect_in, methods.unique()) if name]
         return f"Defects: {'; '.join(f'{name}: {self.defects.get(name)}' for name in found)}." if found else ""
 
     # forests
 
     def answer(self, dataset: str) -> Figure:
-        """IADSR's gain over its backbone and its controls, in the claim's metrics; the published range as a band."""
+        """Draw IADSR's gain over backbone and controls in the claim's metrics; the published range as a band."""
         claim = self.results.findings["claim"]
         rows = self.results.select("comparisons", experiment=c.MAIN, dataset=dataset, headline=True, method="iadsr")
         rows = rows[(rows["kind"] != "protocol") & rows[c.METRIC].isin(claim["metrics"])]
@@ -72,7 +72,7 @@ class Pictures(Maker):
         )
 
     def effects(self, dataset: str) -> Figure:
-        """NDCG@10: what each method changes within a protocol, and what the protocol changes without a denoiser."""
+        """Draw what each method changes within a protocol, and what the protocol changes alone (NDCG@10)."""
         rows = self.results.select("comparisons", experiment=c.MAIN, dataset=dataset, metric="NDCG@10")
         methods = rows[(rows["kind"] != "protocol") & rows["headline"].astype(bool)]
         names = methods[c.METHOD].map(label) + " vs " + methods["baseline_method"].map(label)
@@ -87,7 +87,7 @@ class Pictures(Maker):
         return self._figure("effects", f"Protocol effect beside method effect: {dataset}", panels, context)
 
     def gains(self, experiment: Mapping[str, Any], dataset: str, protocol: str) -> Figure:
-        """The relative gain of every method over the baseline, by backbone, one panel per metric."""
+        """Draw the relative gain of every method over the baseline, by backbone, one panel per metric."""
         where = {c.EXPERIMENT: experiment["name"], c.DATASET: dataset, c.PROTOCOL: protocol}
         rows = self.results.select("comparisons", **where, headline=True, kind="method", metric=list(TEST_METRICS))
         rows = rows[rows["baseline_method"] == experiment["baseline"]]
@@ -99,7 +99,7 @@ class Pictures(Maker):
         return self._figure("forest", f"Gain over {base}: {dataset}, {protocol}", panels, *notes)
 
     def spread(self, experiment: Mapping[str, Any], dataset: str) -> Figure:
-        """Least, mean and most over protocols that differ by chance, one panel per metric."""
+        """Draw least, mean and most over protocols that differ by chance, one panel per metric."""
         rows = self.results.select("spreads", experiment=experiment["name"], dataset=dataset, minus="")
         rows = rows[rows[c.METRIC].isin(TEST_METRICS)].rename(columns={"mean": "value", "min": "low", "max": "high"})
         rows = rows.assign(heading=rows[c.BACKBONE].map(label), name=rows[c.METHOD].map(label), note="no value")
@@ -111,7 +111,7 @@ class Pictures(Maker):
         return self._figure("spread", f"Spread over protocols: {dataset}", panels, context)
 
     def budget(self, experiment: Mapping[str, Any], dataset: str) -> Figure:
-        """What a larger budget changes, one panel per pair of protocols; the range over seeds as a line."""
+        """Draw what a larger budget changes, one panel per pair of protocols; the range over seeds as a line."""
         rows = self.results.select("budgets", experiment=experiment["name"], dataset=dataset)
         rows = rows.rename(columns={"change": "value", "change_low": "low", "change_high": "high"})
         rows = rows.assign(heading=rows[c.BACKBONE].map(label), name=rows[c.METHOD].map(label), note="no seed")
@@ -129,7 +129,7 @@ class Pictures(Maker):
         return self.results.values(c.PROTOCOL, experiment=experiment, dataset=dataset)
 
     def _forests(self, rows: pd.DataFrame, keys: Sequence[str], xlabel: str, band: Band | None = None) -> list[Panel]:
-        """One forest per group of `keys`, on one scale if that squeezes none."""
+        """Draw one forest per group of `keys`, on one scale if that squeezes none."""
         blocks = [(key, block) for key, block in rows.groupby(list(keys), sort=False)]
         always = (band.high,) if band else ()
         extents = shared([extent_of(block, *always) for _, block in blocks]) if blocks else []
@@ -141,7 +141,7 @@ class Pictures(Maker):
     # lines
 
     def popularity(self, dataset: str) -> Figure:
-        """NDCG@10 for cold targets and by popularity of the target, one panel per protocol and backbone."""
+        """Draw NDCG@10 for cold targets and by popularity of the target, one panel per protocol and backbone."""
         rows = self.results.select("metrics", experiment=c.MAIN, dataset=dataset, headline=True, metric="NDCG@10")
         rows = rows[rows[c.GROUP].isin(GROUPS) & rows["mean"].notna() & (rows[c.BACKBONE] != "")]
         rows = rows.assign(x=rows[c.GROUP].map(GROUPS.index), y=rows["mean"], series=rows[c.METHOD].map(label))
@@ -154,7 +154,7 @@ class Pictures(Maker):
         return self._figure("popularity", f"Cold and popular targets: {dataset}", panels)
 
     def kept(self, experiment: str, dataset: str) -> Figure | None:
-        """Share kept by popularity of the input item, in training above and at test below; None without a mask."""
+        """Draw share kept by popularity of the input item, in training above and at test below; None without a mask."""
         rows = self.results.select("keep", experiment=experiment, dataset=dataset)
         if rows.empty:
             return None
@@ -175,7 +175,7 @@ class Pictures(Maker):
         )
 
     def validation(self, dataset: str) -> Figure:
-        """Validation NDCG@10 by epoch."""
+        """Draw Validation NDCG@10 by epoch."""
         rows = self.results.select("curves", experiment=c.MAIN, dataset=dataset, quantity="validation")
         panels = self._curves(
             c.MAIN, dataset, [("Validation NDCG@10", rows.assign(series=rows[c.METHOD].map(label)), "zero")]
@@ -183,7 +183,7 @@ class Pictures(Maker):
         return self._figure("validation", f"Training curves: {dataset}", panels)
 
     def losses(self, dataset: str) -> Figure:
-        """IADSR's loss parts by epoch on a log scale, with the recommendation loss of `none` beside them."""
+        """Draw IADSR's loss parts by epoch on a log scale, with the recommendation loss of `none` beside them."""
         rows = self.results.select("curves", experiment=c.MAIN, dataset=dataset, quantity=list(LOSSES))
         rows = rows[(rows[c.METHOD] == "iadsr") | ((rows[c.METHOD] == "none") & (rows["quantity"] == LOSSES[0]))]
         rows = rows[rows["low"] > 0]
@@ -199,7 +199,7 @@ class Pictures(Maker):
         return self._figure("masks", f"Masks while training: {dataset}", panels)
 
     def traces(self, experiment: str, dataset: str) -> Figure:
-        """Alignment loss, cosines, keep rate and gradient by epoch: how a mask learns."""
+        """Draw alignment loss, cosines, keep rate and gradient by epoch: how a mask learns."""
         rows = self.results.select("curves", experiment=experiment, dataset=dataset)
         rows = rows[rows["low"].gt(0) | (rows["quantity"] != "mask_gradient")].drop(columns=["low", "high"])
         rows = rows.assign(series=rows[c.METHOD].map(label))
@@ -212,7 +212,7 @@ class Pictures(Maker):
     def _curves(
         self, experiment: str, dataset: str, axes: Sequence[tuple[str, pd.DataFrame, str]], height: float = 1.9
     ) -> list[Panel]:
-        """One panel per protocol and backbone, at most as many lines in one as there are colours."""
+        """Draw one panel per protocol and backbone, at most as many lines in one as there are colours."""
         panels = []
         drawn = pd.concat([rows for _, rows, _ in axes])
         every = self._names(experiment, drawn)
@@ -231,7 +231,7 @@ class Pictures(Maker):
         return panels
 
     def sweep(self, experiment: Mapping[str, Any], dataset: str) -> Figure:
-        """HR@5 against the swept setting; beneath it what the mask did. One panel per protocol, a line per backbone."""
+        """Draw HR@5 against the swept setting, and beneath it what the mask did; one panel per protocol."""
         points: Mapping[str, Any] = experiment["points"]
         numeric = all(is_number(value) and not isinstance(value, bool | str) for value in points.values())
         order = sorted(points, key=lambda name: float(points[name])) if numeric else list(points)
@@ -264,7 +264,7 @@ class Pictures(Maker):
         return self._figure("sweep", f"HR@5 by {option}: {dataset}", panels, context)
 
     def ladder(self, experiment: Mapping[str, Any], dataset: str) -> Figure:
-        """Each method's value from rung to rung, and beneath it its gain over the baseline."""
+        """Draw each method's value from rung to rung, and beneath it its gain over the baseline."""
         where = {c.EXPERIMENT: experiment["name"], c.DATASET: dataset}
         protocols = self._protocols(experiment["name"], dataset)
         place = {name: float(rung) for rung, name in enumerate(protocols)}
@@ -289,7 +289,7 @@ class Pictures(Maker):
 
 
 def _bars(rows: pd.DataFrame, heading: pd.Series, name: pd.Series) -> pd.DataFrame:
-    """Comparisons as bars of a forest: relative gains."""
+    """Return comparisons as bars of a forest: relative gains."""
     shown = {"value": "relative_gain", "low": "gain_low", "high": "gain_high", "note": "outcome"}
     return rows.drop(columns=["note"], errors="ignore").assign(
         heading=heading, name=name, **{column: rows[source] for column, source in shown.items()}
@@ -297,7 +297,7 @@ def _bars(rows: pd.DataFrame, heading: pd.Series, name: pd.Series) -> pd.DataFra
 
 
 def _swept(rows: pd.DataFrame, x: Mapping[str, float]) -> pd.DataFrame:
-    """The rows of swept methods by value, with the ends of the interval of their difference laid around zero."""
+    """Return the rows of swept methods by value, with the ends of the interval of their difference laid around zero."""
     rows = rows[rows[c.METHOD].isin(list(x))]
     rows = rows.assign(x=rows[c.METHOD].map(x), series=rows[c.BACKBONE].map(label))
     if "ci_low" in rows:
@@ -308,6 +308,6 @@ def _swept(rows: pd.DataFrame, x: Mapping[str, float]) -> pd.DataFrame:
 
 
 def _sevens(names: Sequence[str]) -> Iterator[list[str]]:
-    """At most as many names at a time as there are colours."""
+    """Yield at most as many names at a time as there are colours."""
     for start in range(0, len(names), MOST_LINES):
         yield list(names[start : start + MOST_LINES])

@@ -44,18 +44,18 @@ class Results:
     experiments: Sequence[Mapping[str, Any]]
 
     def select(self, table: str, **where: object) -> pd.DataFrame:
-        """The rows of a table whose columns equal the given values; a list allows several."""
+        """Return the rows of a table whose columns equal the given values; a list allows several."""
         frame = self.tables[table]
         for column, value in where.items():
             frame = frame[frame[column].isin(value) if isinstance(value, list) else frame[column] == value]
         return frame
 
     def values(self, column: str, **where: object) -> list[Any]:
-        """The distinct values of an address column, in the order of the expected runs."""
+        """Return the distinct values of an address column, in the order of the expected runs."""
         return list(dict.fromkeys(self.select("cells", **where)[column]))
 
     def sides(self, **where: object) -> pd.DataFrame:
-        """One row per method of a grid, the baseline first in each backbone: address, status, note, seeds."""
+        """Return one row per method of a grid, the baseline first in each backbone: address, status, note, seeds."""
         frame = self.select("sides", **where)
         baselines = {one["name"]: one["baseline"] for one in self.experiments} | {c.MAIN: self.settings["baseline"]}
         later = frame[c.METHOD] != frame[c.EXPERIMENT].map(baselines)
@@ -63,13 +63,13 @@ class Results:
         return frame.assign(_order=order, _later=later).sort_values(["_order", "_later"], kind="stable")[list(frame)]
 
     def beside(self, sides: pd.DataFrame, *values: pd.DataFrame, keys: Sequence[str] = SIDE) -> pd.DataFrame:
-        """`sides` with further columns, by `keys`."""
+        """Return `sides` with further columns, by `keys`."""
         for table in values:
             sides = sides.merge(table, on=list(keys), how="left")
         return sides
 
     def context(self, experiment: str, dataset: str, protocols: Sequence[str], ranking: str = "") -> str:
-        """What made a table's or figure's numbers, for its caption."""
+        """Return what made a table's or figure's numbers, for its caption."""
         cells = self.select("cells", experiment=experiment, dataset=dataset, protocol=list(protocols))
         seeds = sorted(set(cells[c.SEED]))
         objectives = list(dict.fromkeys(cells["objective"].dropna().astype(str)))
@@ -84,7 +84,7 @@ class Results:
         return "; ".join(parts) + "."
 
     def encoders(self, experiment: str, dataset: str) -> str:
-        """`minilm (model, revision r, max_length 8)` for every encoder that the runs on `dataset` used."""
+        """Return `minilm (model, revision r, max_length 8)` for every encoder that the runs on `dataset` used."""
         texts = []
         for row in self.select("encoders", experiment=experiment, dataset=dataset).to_dict("records"):
             revision = f"revision {row['encoder_revision']}" if row["encoder_revision"] else ""
@@ -93,7 +93,7 @@ class Results:
         return listed(texts) or "none"
 
     def headline(self, experiment: str, protocol: str) -> str:
-        """The ranking rule under which a protocol is shown."""
+        """Return the ranking rule under which a protocol is shown."""
         found = self.select("metrics", experiment=experiment, protocol=protocol, headline=True)[c.RANKING]
         return str(found.iloc[0]) if len(found) else c.RANKINGS[0]
 
@@ -103,7 +103,7 @@ class Results:
         return self.tables["cells"].drop_duplicates(list(c.ADDRESS))
 
     def shuffles_ties(self, experiment: str) -> bool:
-        """Whether an experiment's protocols differ in the order of tied interactions."""
+        """Return whether an experiment's protocols differ in the order of tied interactions."""
         facts = [protocol_facts(self.settings, name) for name in self.values(c.PROTOCOL, experiment=experiment)]
         return any(one.get("tie_break", "0") != "0" for one in facts)
 
@@ -144,7 +144,7 @@ def _summary(root: Path, dataset: str, settings: Mapping[str, Any]) -> Mapping[s
 
 
 def protocol_facts(settings: Mapping[str, Any], protocol: str) -> dict[str, str]:
-    """Setting -> value in words; where a protocol's `cells` (dataset/backbone) differ, each value with its cells."""
+    """Return setting -> value in words; where `cells` (dataset/backbone) differ, each value with its cells."""
     described = settings["protocols"].get(protocol, {})
     facts = {str(key): plain(value) for key, value in described.items() if key != "cells"}
     cells = described.get("cells", {})

@@ -65,7 +65,7 @@ class Table:
     span: int = 0
 
     def lines(self) -> Iterator[tuple[bool, list[TableCell]]]:
-        """Each row: whether a rule is drawn above it, and its cells, whose spans add up to the number of columns."""
+        """Yield each row: whether a rule is drawn above it, and its cells, with spans that fill the columns."""
         previous = None
         for row in self.frame.astype(object).where(self.frame.notna(), None).to_dict("records"):
             place = tuple(row[name] for name in self.opens)
@@ -93,22 +93,22 @@ def _cell(column: Column, row: Row, head: bool) -> TableCell:
 
 
 def named(title: str, column: str) -> Column:
-    """A column of names as readers know them."""
+    """Make a column of names as readers know them."""
     return Column(title, lambda row: f.label(str(row[column])), numeric=False)
 
 
 def text(title: str, column: str, sub: str = "") -> Column:
-    """A column of text as it is."""
+    """Make a column of text as it is."""
     return Column(title, lambda row: f.plain(row[column]), (lambda row: str(row[sub])) if sub else None, numeric=False)
 
 
 def number(title: str, column: str, form: Callable[[Any], str] = f.fixed, note: str = "") -> Column:
-    """A column of numbers."""
+    """Make a column of numbers."""
     return Column(title, lambda row: form(row.get(column)), note=note)
 
 
 def mean(title: str, column: str, digits: int = 4, bold: str = "", note: str = "") -> Column:
-    """`<column> mean` over `± <column> sd`."""
+    """Make `<column> mean` over `± <column> sd`."""
     return Column(
         title,
         lambda row: f.fixed(row.get(f"{column} mean"), digits),
@@ -119,7 +119,7 @@ def mean(title: str, column: str, digits: int = 4, bold: str = "", note: str = "
 
 
 def gain(title: str, prefix: str = "", with_p: bool = False) -> Column:
-    """A comparison's relative gain and outcome, its interval and, if wanted, the adjusted p below.
+    """Make a comparison's relative gain and outcome, its interval and, if wanted, the adjusted p below.
 
     Its columns begin with `prefix`. A dash where nothing is compared, as in a baseline's own row.
     """
@@ -135,7 +135,7 @@ def gain(title: str, prefix: str = "", with_p: bool = False) -> Column:
 
 
 def wide(table: pd.DataFrame, keys: Sequence[str], across: str, values: Sequence[str]) -> pd.DataFrame:
-    """One row per group of `keys`; for each value v of `across` the columns `v <value>`. Keeps the order of rows."""
+    """Return one row per group of `keys`, in order; for each value v of `across` the columns `v <value>`."""
     pivoted = table.pivot(index=list(keys), columns=across, values=list(values))
     names = [(value, name) for name in dict.fromkeys(table[across]) for value in values]
     shown = pd.DataFrame({f"{name} {value}": pivoted[value, name] for value, name in names}, index=pivoted.index)
@@ -146,7 +146,7 @@ _ENCODER = UnicodeToLatexEncoder(unknown_char_policy="unihex", unknown_char_warn
 
 
 def escape(text: str) -> str:
-    """`text` as ASCII that LaTeX sets literally; a character that its usual fonts lack becomes its code."""
+    """Write `text` as ASCII that LaTeX sets literally; a character that its usual fonts lack becomes its code."""
     text = re.sub(r"[\t\n\v\f\r]+", " ", text).replace("\u202f", "\u2009")
     kept = "".join(mark for mark in text if mark.isprintable() or mark in "\u2009\u00a0")
     encoded: str = _ENCODER.unicode_to_latex(kept)
@@ -157,7 +157,7 @@ def escape(text: str) -> str:
 
 
 def to_latex(table: Table) -> str:
-    """The table as displayed, with its caption and the label `tab:<name>`. Needs the package booktabs."""
+    """Write the table as displayed, with its caption and the label `tab:<name>`. Needs the package booktabs."""
     rows = [[piece for cell in cells for piece in _pieces(cell)] for _, cells in table.lines()]
     titles = [escape(f"{column.title} ({column.note})" if column.note else column.title) for column in table.columns]
     return pd.DataFrame(rows, columns=titles, dtype=object).to_latex(

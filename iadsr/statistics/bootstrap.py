@@ -37,11 +37,14 @@ def hierarchical_bootstrap(
     level: float = LEVEL,
     seed: int | list[int] = 0,
 ) -> Intervals:
-    """Intervals of mean(method) - mean(baseline) and of that difference over mean(baseline).
+    """Return intervals of mean(method) - mean(baseline) and of that difference over mean(baseline).
 
     `method` and `baseline`: (seeds, users), or (metrics, seeds, users) to use the same resamples for several
     metrics. With one seed only users are resampled. The interval of the gain is NaN where a resampled
-    baseline mean is 0. ValueError when the shapes differ or are empty.
+    baseline mean is 0.
+
+    Raises:
+        ValueError: the shapes differ or are empty.
     """
     method, baseline = np.asarray(method, np.float64), np.asarray(baseline, np.float64)
     if method.shape != baseline.shape or method.ndim not in (2, 3) or 0 in method.shape:
@@ -59,7 +62,7 @@ def hierarchical_bootstrap(
 
 
 def _resampled_means(values: Floats, resamples: int, rng: np.random.Generator) -> Floats:
-    """Resampled means over seeds and users of `values` (rows, seeds, users). Shape (resamples, rows)."""
+    """Return resampled means over seeds and users of `values` (rows, seeds, users). Shape (resamples, rows)."""
     rows, seeds, users = values.shape
     flat = values.reshape(rows * seeds, users).T
     means = np.empty((resamples, rows))
@@ -73,7 +76,7 @@ def _resampled_means(values: Floats, resamples: int, rng: np.random.Generator) -
 
 
 def _weights(resamples: int, units: int, rng: np.random.Generator) -> Floats:
-    """How often each of `units` is drawn in `units` draws, as a share. Shape (resamples, units).
+    """Return how often each of `units` is drawn in `units` draws, as a share. Shape (resamples, units).
 
     Counting uniform draws gives the same law as `Generator.multinomial`, several times faster for many units.
     """

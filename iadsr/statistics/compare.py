@@ -90,14 +90,18 @@ def tested() -> list[tuple[str, str]]:
 
 
 def read_scores(run: Run) -> Scores:
-    """The per-user metrics of a run. DataError when its ranks are missing or damaged."""
+    """Return the per-user metrics of a run.
+
+    Raises:
+        DataError: its ranks are missing or damaged.
+    """
     ranks = read_ranks(run, (c.USER, c.TARGET, *map(c.rank_column, c.RANKINGS)))
     digest = run.record.get("files", {}).get(c.RANKS)
     return scores_of(run.address, ranks if run.done else ranks.iloc[:0], run.loss, digest)
 
 
 def scores_of(address: Address, ranks: pd.DataFrame, reason: str | None = None, digest: str | None = None) -> Scores:
-    """The per-user metrics of a table of ranks (user, target, rank_*)."""
+    """Return the per-user metrics of a table of ranks (user, target, rank_*)."""
     ranks = ranks.sort_values(c.USER)
     values = np.hstack([per_user(ranks, ranking).to_numpy() for ranking in c.RANKINGS]).T
     users = ranks[c.USER].to_numpy(dtype=object)
@@ -105,7 +109,7 @@ def scores_of(address: Address, ranks: pd.DataFrame, reason: str | None = None, 
 
 
 def plan(grid: Grid) -> list[Comparison]:
-    """Every comparison of an experiment, datasets, protocols, backbones and methods in the order of its cells.
+    """List every comparison of an experiment, datasets, protocols, backbones and methods in the order of its cells.
 
     A pair whose baseline is not in the grid is still planned: its row then says what is missing.
     """
@@ -137,7 +141,7 @@ def compare_all(
     flips: int = paired.RESAMPLES,
     resamples: int = bootstrap.RESAMPLES,
 ) -> pd.DataFrame:
-    """All planned comparisons under every ranking rule and metric, one row each, columns `COLUMNS`.
+    """Return all planned comparisons under every ranking rule and metric, one row each, columns `COLUMNS`.
 
     Experiments follow in the order given. Seeds are matched by number. A comparison without a seed that finished on
     both sides has NaN for numbers and the reason in `status`; one that lost some of its seeds begins its status with
@@ -196,14 +200,14 @@ def _decided(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _lost_word(status: str) -> str:
-    """What became of the run that a comparison lacks; of several, the first one named."""
+    """Return what became of the run that a comparison lacks; of several, the first one named."""
     return min((word for word in c.LOST if word in status), key=status.index, default=MISSING)
 
 
 def same_tests(
     comparisons: Iterable[Comparison], by_side: Mapping[Side, Mapping[int, Scores]], methods: Iterable[str]
 ) -> dict[Comparison, str]:
-    """Comparisons of kinds `method` and `backbones` that are no test of their own, with the method that says why.
+    """Find comparisons of kinds `method` and `backbones` that are no test of their own, with the method that says why.
 
     That is the method of an earlier comparison, in the order of `methods`, with the same baseline and the very same
     runs, or the baseline, where a method's runs are the baseline's. A method without a finished run is like no other.
@@ -223,7 +227,7 @@ def same_tests(
 
 
 def _fingerprint(side: Side, by_side: Mapping[Side, Mapping[int, Scores]]) -> tuple[Any, ...] | None:
-    """What tells a method's runs from others: each backbone's, by seed; None if none is finished."""
+    """Return what tells a method's runs from others: each backbone's, by seed; None if none is finished."""
     backbones = sorted({other.backbone for other in by_side}) if side.backbone == c.ALL_BACKBONES else [side.backbone]
     runs = {backbone: by_side.get(side._replace(backbone=backbone), {}) for backbone in backbones}
     if all(run.reason or run.digest is None for own in runs.values() for run in own.values()):
@@ -249,7 +253,7 @@ def _adjusted(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _members(comparison: Comparison, by_side: Mapping[Side, Mapping[int, Scores]]) -> frozenset[Address]:
-    """Every run on either side of a comparison, of all backbones where it averages over them."""
+    """Return every run on either side of a comparison, of all backbones where it averages over them."""
     sides = set(comparison[1:])
     pooled = comparison.kind == BACKBONES
     return frozenset(
@@ -261,7 +265,7 @@ def _members(comparison: Comparison, by_side: Mapping[Side, Mapping[int, Scores]
 
 
 def _by_side(scores: Iterable[Scores]) -> dict[Side, dict[int, Scores]]:
-    """Each method's runs, by seed."""
+    """Return each method's runs, by seed."""
     by_side: dict[Side, dict[int, Scores]] = {}
     for run in scores:
         by_side.setdefault(Side(*run.address[:4]), {})[run.address.seed] = run
@@ -278,7 +282,7 @@ def _compare(
     flips: int,
     resamples: int,
 ) -> list[dict[str, Any]]:
-    """The numbers and the status of one comparison, one row for each of `tested()`; `lost` names unusable runs."""
+    """Compare two sides: numbers and status, one row for each of `tested()`; `lost` names unusable runs."""
     seeds = _common_seeds(runs, baseline_runs)
     if not seeds:
         return [{"users": 0, "seeds": 0, "status": lost or "no run"} for _ in tested()]
@@ -306,12 +310,12 @@ def _compare(
 
 
 def _rounded(value: float) -> float:
-    """An end of an interval that is zero but for rounding is zero."""
+    """Return an end of an interval that is zero but for rounding is zero."""
     return 0.0 if abs(value) < _ROUNDING else float(value)
 
 
 def _common_seeds(runs: Mapping[int, Scores], baseline_runs: Mapping[int, Scores]) -> list[int]:
-    """Seeds that are done on both sides."""
+    """List seeds that are done on both sides."""
     return sorted(k for k in runs if k in baseline_runs and not (runs[k].reason or baseline_runs[k].reason))
 
 
@@ -345,7 +349,7 @@ def _average(
 
 
 def _mean_scores(scores: Sequence[Scores], side: Side) -> Scores:
-    """The mean of the same users' metrics under several backbones, with one seed."""
+    """Return the mean of the same users' metrics under several backbones, with one seed."""
     first = scores[0]
     for other in scores[1:]:
         _check_joined(first, other)
@@ -354,7 +358,7 @@ def _mean_scores(scores: Sequence[Scores], side: Side) -> Scores:
 
 
 def _numbers(method: Floats, baseline: Floats, flips: int, stream: list[int]) -> dict[str, Any]:
-    """Estimates and test of one metric; `method` and `baseline` are (seeds, users)."""
+    """Return estimates and test of one metric; `method` and `baseline` are (seeds, users)."""
     by_seed = method - baseline
     difference = by_seed.mean(axis=0)
     difference[np.abs(difference) < _ROUNDING] = 0.0
@@ -376,7 +380,7 @@ def _numbers(method: Floats, baseline: Floats, flips: int, stream: list[int]) ->
 
 
 def _head(experiment: str, comparison: Comparison, ranking: str, metric: str) -> dict[str, str]:
-    """The columns that say what a row compares, and its family."""
+    """Return the columns that say what a row compares, and its family."""
     kind, side, baseline = comparison
     within = [side.dataset] if kind == PROTOCOL else [side.dataset, side.protocol]
     return {
@@ -395,7 +399,7 @@ def _head(experiment: str, comparison: Comparison, ranking: str, metric: str) ->
 
 
 def _lost(comparison: Comparison, runs: Mapping[int, Scores], baseline_runs: Mapping[int, Scores]) -> str:
-    """Which seeds a comparison cannot use and why; empty when it uses all of both sides."""
+    """Say which seeds a comparison cannot use and why; empty when it uses all of both sides."""
     parts = []
     for side, present in ((comparison.side, runs), (comparison.baseline, baseline_runs)):
         name = f"{side.method} under {side.protocol}" if comparison.kind == PROTOCOL else side.method
@@ -411,7 +415,11 @@ def _lost(comparison: Comparison, runs: Mapping[int, Scores], baseline_runs: Map
 
 
 def _check_joined(first: Scores, other: Scores) -> None:
-    """DataError unless two runs rank the same target for the same users."""
+    """Check that two runs rank the same target for the same users.
+
+    Raises:
+        DataError: they do not.
+    """
     names = f"runs {first.address} and {other.address}"
     again = "train both again from the same data"
     if not np.array_equal(first.users, other.users):

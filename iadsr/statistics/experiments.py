@@ -23,13 +23,13 @@ CLEARLY = 2.0  # a gain counts as larger than a spread from so many standard dev
 
 
 def headline_values(grid: Grid, cells: pd.DataFrame, metrics: pd.DataFrame) -> pd.DataFrame:
-    """Metrics of all users under each protocol's headline rule, by seed."""
+    """Return metrics of all users under each protocol's headline rule, by seed."""
     own = done_rows(metrics[metrics[c.GROUP] == "all"], cells)
     return finite_rows(own[grid.mark_headline(own)])
 
 
 def rung_factors(grid: Grid, cells: pd.DataFrame, metrics: pd.DataFrame) -> pd.DataFrame:
-    """What each rung of a ladder does to the baseline: its value over that on the rung before, on common seeds.
+    """Return what each rung of a ladder does to the baseline: its value over that on the rung before, on common seeds.
 
     One row per dataset, protocol, backbone and metric: `rung` (from 1) and `factor`; none of a ladder of one rung.
     """
@@ -46,7 +46,7 @@ def rung_factors(grid: Grid, cells: pd.DataFrame, metrics: pd.DataFrame) -> pd.D
 
 
 def spreads(grid: Grid, cells: pd.DataFrame, metrics: pd.DataFrame) -> pd.DataFrame:
-    """The spread of each method, and of its difference to the baseline, over protocols that differ by chance.
+    """Return the spread of each method, and of its difference to the baseline, over protocols that differ by chance.
 
     One row per dataset, backbone, method, `minus` ("" or the baseline) and metric: mean, sd, min and max of the
     protocols' means over seeds, `seed_sd` (within a protocol, pooled), and `protocols`, how many there are.
@@ -65,7 +65,7 @@ def spreads(grid: Grid, cells: pd.DataFrame, metrics: pd.DataFrame) -> pd.DataFr
 
 
 def clear_gains(spread: pd.DataFrame, gains: pd.DataFrame, main_sd: pd.DataFrame) -> pd.DataFrame:
-    """Is a gain of the main experiment larger than twice the spread over protocols, and over seeds?
+    """Say whether a gain of the main experiment is larger than twice the spread over protocols, and over seeds.
 
     One row per row of `gains` (dataset, protocol, backbone, metric, difference) that the experiment covers:
     `protocol_sd`, `seed_sd` (the larger of both methods', or else the main experiment's), `clear_of_protocols` and
@@ -84,7 +84,7 @@ def clear_gains(spread: pd.DataFrame, gains: pd.DataFrame, main_sd: pd.DataFrame
 
 
 def budget_changes(grid: Grid, cells: pd.DataFrame) -> pd.DataFrame:
-    """Validation NDCG@10 under a protocol and under the one with a larger budget, on the seeds done under both.
+    """Return Validation NDCG@10 under a protocol and under the one with a larger budget, on the seeds done under both.
 
     One row per dataset, pair of protocols (`protocol`, `larger`), backbone and method: mean, sd, kept epoch and epochs
     of both (`usual_*`, `larger_*`), relative `change` of the mean, its sd, lowest and highest over seeds, `enough`
@@ -127,7 +127,7 @@ def budget_changes(grid: Grid, cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def curve_means(cells: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
-    """Every column of the curves by epoch over the seeds that are done, or over all where none is: mean, low, high."""
+    """Average every column of the curves by epoch over the seeds that are done, or over all where none is."""
     done = cells.groupby([*SIDE])["status"].transform(lambda status: (status == c.DONE).any())
     drawn = cells.loc[(cells["status"] == c.DONE) | ~done, ADDRESS]
     names = [name for name in curves if name not in (*ADDRESS, "epoch", "seconds")]

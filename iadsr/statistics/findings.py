@@ -29,7 +29,7 @@ Rows = list[dict[str, Any]]
 
 
 def rows_of(table: pd.DataFrame) -> Rows:
-    """A table's rows; what is not a finite number is None."""
+    """Return a table's rows; what is not a finite number is None."""
     return [{str(key): _plain(value) for key, value in row.items()} for row in table.to_dict("records")]
 
 
@@ -40,7 +40,7 @@ def _plain(value: Any) -> Any:
 
 
 def tallies(comparisons: pd.DataFrame, floors: Rows) -> Rows:
-    """How many comparisons under the headline rule end how, per experiment, place, metric and baseline.
+    """Return how many comparisons under the headline rule end how, per experiment, place, metric and baseline.
 
     Those of a backbone that, by `release_floors`, has learned too little for an answer are not among them.
     `again` counts those with the very same runs as another one, which are in no other count; `reaching` intervals whose
@@ -71,7 +71,7 @@ def tallies(comparisons: pd.DataFrame, floors: Rows) -> Rows:
 
 
 def protocol_effects(comparisons: pd.DataFrame) -> Rows:
-    """What another protocol does without a denoiser, beside the mean size of IADSR's own difference (NDCG@10).
+    """Return what another protocol does without a denoiser, beside the mean size of IADSR's own difference (NDCG@10).
 
     Both under one ranking rule. One row per dataset and pair of protocols: least and largest ratio over backbones.
     """
@@ -90,7 +90,7 @@ def protocol_effects(comparisons: pd.DataFrame) -> Rows:
 
 
 def above_popular(metrics: pd.DataFrame) -> Rows:
-    """How many backbones stand above the most popular items in NDCG@10, per dataset, protocol and method."""
+    """Return how many backbones stand above the most popular items in NDCG@10, per dataset, protocol and method."""
     own = metrics[metrics["headline"] & (metrics[c.METRIC] == REFERENCE_METRIC) & (metrics[c.GROUP] == "all")]
     own = own[own["mean"].notna() & own["popular"].notna() & (own[c.METHOD] != MOST_POPULAR)]
     own = own.assign(above=own["mean"] > own["popular"])
@@ -100,7 +100,7 @@ def above_popular(metrics: pd.DataFrame) -> Rows:
 
 
 def release_floors(grids: Sequence[Grid], metrics: pd.DataFrame) -> Rows:
-    """Whether the release's networks learned enough for an answer: its baseline above the most popular items.
+    """Return whether the release's networks learned enough for an answer: its baseline above the most popular items.
 
     Below them, training with in-batch negatives has taught nothing that a denoiser could help with.
     """
@@ -124,7 +124,7 @@ def release_floors(grids: Sequence[Grid], metrics: pd.DataFrame) -> Rows:
 
 
 def mask_learning(cells: pd.DataFrame) -> Rows:
-    """Where noise is known: the AUC of IADSR's mask before training and at the kept epoch, mean over seeds."""
+    """Return the AUC of IADSR's mask where noise is known, before training and at the kept epoch, mean over seeds."""
     own = cells[(cells["status"] == c.DONE) & (cells[c.METHOD] == TESTED)].dropna(subset=["noise_auc", "untrained_auc"])
     own = own.astype({"noise_auc": "float64", "untrained_auc": "float64"})
     own = own.assign(raised=own["noise_auc"] > own["untrained_auc"])
@@ -136,7 +136,7 @@ def mask_learning(cells: pd.DataFrame) -> Rows:
 
 
 def ladder_ends(grid: Grid, metrics: pd.DataFrame) -> Rows:
-    """How far the baseline goes up a ladder, and each method's largest and last difference to it on one rung."""
+    """Return how far the baseline goes up a ladder, and each method's largest and last difference to it on one rung."""
     own = metrics[(metrics[c.EXPERIMENT] == grid.name) & metrics["headline"] & (metrics[c.GROUP] == "all")]
     own = own[own[c.METRIC].isin([REFERENCE_METRIC, "HR@5"]) & own["mean"].notna() & (own[c.METHOD] != MOST_POPULAR)]
     own = own.assign(rung=own[c.PROTOCOL].map({name: rung for rung, name in enumerate(grid.protocols, start=1)}))
@@ -163,7 +163,7 @@ def ladder_ends(grid: Grid, metrics: pd.DataFrame) -> Rows:
 
 
 def main_gains(comparisons: pd.DataFrame, metrics: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """IADSR minus none in the main experiment under the headline rule, and the deviations over seeds of both."""
+    """Return IADSR minus none in the main experiment under the headline rule, and the deviations over seeds of both."""
     own = comparisons[(comparisons[c.EXPERIMENT] == c.MAIN) & comparisons["headline"]]
     own = own[(own["kind"] == METHOD) & (own[c.METHOD] == TESTED) & (own["baseline_method"] == "none")]
     names = [*BLOCK, c.METRIC, "difference"]
@@ -174,7 +174,7 @@ def main_gains(comparisons: pd.DataFrame, metrics: pd.DataFrame) -> tuple[pd.Dat
 def warnings(
     cells: pd.DataFrame, comparisons: pd.DataFrame, budgets: pd.DataFrame, facts: Mapping[str, Mapping[str, Any]]
 ) -> Rows:
-    """What a reader should know before believing a number, by `code`; empty when nothing is amiss.
+    """Return what a reader should know before believing a number, by `code`; empty when nothing is amiss.
 
     Args:
         cells: expected runs of every experiment.
@@ -230,7 +230,7 @@ def warnings(
 
 
 def _keep_rates(cells: pd.DataFrame) -> Rows:
-    """Controls that should drop as much as IADSR and do not."""
+    """Return controls that should drop as much as IADSR and do not."""
     done = cells[cells["status"] == c.DONE]
     rates = done.groupby(SIDE, sort=False)["train_keep_rate"].mean().dropna().reset_index(name="rate")
     other = rates.loc[rates[c.METHOD] == TESTED, [*BLOCK, "rate"]]
@@ -240,7 +240,7 @@ def _keep_rates(cells: pd.DataFrame) -> Rows:
 
 
 def _idle_masks(cells: pd.DataFrame) -> Rows:
-    """Where IADSR's mask keeps nearly every interaction at test time."""
+    """Return where IADSR's mask keeps nearly every interaction at test time."""
     done = cells[(cells["status"] == c.DONE) & (cells[c.METHOD] == TESTED)]
     rates = done.groupby(BLOCK, sort=False)[["train_keep_rate", "test_keep_rate"]].mean().astype(float)
     idle = rates[rates["test_keep_rate"] >= IDLE].reset_index()

@@ -42,18 +42,18 @@ class Grid(NamedTuple):
         return list(dict.fromkeys(cell.protocol for cell in self.cells))
 
     def headline(self, protocol: str) -> str:
-        """The ranking rule under which a protocol is shown.
+        """Return the ranking rule under which a protocol is shown.
 
         A ladder compares protocols, so all of its rungs have the rule of the last one.
         """
         return self.rankings[self.protocols[-1] if self.view == "ladder" else protocol]
 
     def mark_headline(self, table: pd.DataFrame) -> pd.Series:
-        """Whether each row of a table with protocol and ranking is under the headline rule."""
+        """Return whether each row of a table with protocol and ranking is under the headline rule."""
         return table[c.RANKING] == table[c.PROTOCOL].map({name: self.headline(name) for name in self.protocols})
 
     def pairs(self, methods: Iterable[str]) -> list[tuple[str, str]]:
-        """The (method, baseline) pairs among `methods`, wildcards filled in, each once, in the order of both."""
+        """Return the (method, baseline) pairs among `methods`, wildcards filled in, each once, in the order of both."""
         known = list(dict.fromkeys(methods))
         found = [
             (method, baseline)

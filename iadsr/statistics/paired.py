@@ -16,12 +16,14 @@ _SIGNS = 1.0 - 2.0 * np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis
 
 
 def paired_test(difference: ArrayLike, *, resamples: int = RESAMPLES, seed: int | list[int] = 0) -> float:
-    """Two-sided p value of the mean of `difference` (users,) under random flips of each user's sign.
+    """Return two-sided p value of the mean of `difference` (users,) under random flips of each user's sign.
 
     p = (1 + flips at least as far from 0 as observed) / (1 + resamples), which is valid at any `resamples`
     (Phipson & Smyth 2010). Users without a difference cannot change any flip's sum and are left out; when
     nobody differs, p is 1. The seeds' models are taken as given: this is the users' variance alone.
-    ValueError on NaN.
+
+    Raises:
+        ValueError: a difference is NaN.
     """
     values = np.asarray(difference, np.float64).ravel()
     if np.isnan(values).any():
@@ -35,7 +37,7 @@ def paired_test(difference: ArrayLike, *, resamples: int = RESAMPLES, seed: int 
 
 
 def _flipped_sums(values: Floats, resamples: int, rng: np.random.Generator) -> Floats:
-    """`resamples` sums of `values` with independent fair signs. Shape (resamples,).
+    """Return `resamples` sums of `values` with independent fair signs. Shape (resamples,).
 
     Eight users at a time: their 256 possible signed sums are tabled once and a random byte picks one, which
     costs one look-up where a matrix product costs eight multiplications and the unpacking of bits.
@@ -53,14 +55,14 @@ def _flipped_sums(values: Floats, resamples: int, rng: np.random.Generator) -> F
 
 
 def _random_bytes(shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Uniform bytes, cut from 64-bit words: several times faster than `Generator.bytes`."""
+    """Return uniform bytes, cut from 64-bit words: several times faster than `Generator.bytes`."""
     count = shape[0] * shape[1]
     words = rng.integers(0, 1 << 64, size=-(-count // 8), dtype=np.uint64)
     return words.view(np.uint8)[:count].reshape(shape)
 
 
 def effect_size(difference: ArrayLike) -> float:
-    """Cohen's dz: mean over standard deviation (n - 1) of the users' differences.
+    """Return Cohen's dz: mean over standard deviation (n - 1) of the users' differences.
 
     0 when nobody differs; NaN when it is undefined (fewer than two users, or one same difference for all).
     """
@@ -73,7 +75,7 @@ def effect_size(difference: ArrayLike) -> float:
 
 
 def holm(p_values: ArrayLike) -> Floats:
-    """Holm's step-down adjusted p values (Holm 1979), in the order given. Shape of `p_values` (tests,).
+    """Return Holm's step-down adjusted p values (Holm 1979), in the order given. Shape of `p_values` (tests,).
 
     NaN (a test that could not be made) stays NaN and does not count in the family.
     """

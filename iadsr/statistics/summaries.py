@@ -28,7 +28,7 @@ RELEASED_RANKING = "kept"  # of the release's evaluation on denoised targets
 
 
 def expected_cells(grid: Grid, runs: pd.DataFrame) -> pd.DataFrame:
-    """One row per expected run, in the order given: address, status (or missing), reason, and the run's columns."""
+    """List the expected runs in the order given: address, status (or missing), reason, and the run's columns."""
     cells = pd.DataFrame(grid.cells, columns=ADDRESS).drop_duplicates()
     cells = cells.merge(runs, on=ADDRESS, how="left", validate="one_to_one")
     absent = cells["status"].isna()
@@ -39,19 +39,19 @@ def expected_cells(grid: Grid, runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def done_rows(table: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
-    """The rows of a table that belong to expected runs that are done."""
+    """Return the rows of a table that belong to expected runs that are done."""
     done: pd.DataFrame = table.merge(cells.loc[cells["status"] == c.DONE, ADDRESS], on=ADDRESS)
     return done
 
 
 def finite_rows(values: pd.DataFrame) -> pd.DataFrame:
-    """The rows whose `value` is a finite number."""
+    """Return the rows whose `value` is a finite number."""
     finite: pd.DataFrame = values[np.isfinite(pd.to_numeric(values[c.VALUE]))]
     return finite
 
 
 def side_states(cells: pd.DataFrame) -> pd.DataFrame:
-    """One row per side: seeds done and expected, `status` (done if any is), and `note`, why the others are not."""
+    """Count each side's seeds, done and expected; `status` (done if any is), and `note`, why the others are not."""
     grouped = cells.groupby([c.EXPERIMENT, *SIDE], sort=False)
     states = pd.DataFrame(
         {
@@ -65,7 +65,7 @@ def side_states(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def note_of(cells: pd.DataFrame) -> str:
-    """`seeds 1, 2 diverged: loss is NaN; seed 3 missing`: the runs that are not done, those of one reason together."""
+    """Say which runs are not done, those of one reason together: `seeds 1, 2 diverged: loss is NaN`."""
     lost = cells[cells["status"] != c.DONE]
     parts = []
     for (status, reason), own in lost.groupby(["status", "reason"], sort=False):
@@ -75,19 +75,19 @@ def note_of(cells: pd.DataFrame) -> str:
 
 
 def summarise(values: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
-    """Mean, standard deviation and number of the finite `value`s of each group of `keys`."""
+    """Return mean, standard deviation and number of the finite `value`s of each group of `keys`."""
     grouped = finite_rows(values).groupby(list(keys), sort=False)[c.VALUE]
     return grouped.agg(["mean", "std", "count"]).rename(columns={"std": "sd", "count": "seeds"}).reset_index()
 
 
 def beside_baseline(table: pd.DataFrame, baseline: str, on: Sequence[str], values: Sequence[str]) -> pd.DataFrame:
-    """The rows of every method but `baseline`, joined `on` with the baseline's `values`, as `<value>_base`."""
+    """Return the rows of every method but `baseline`, joined `on` with the baseline's `values`, as `<value>_base`."""
     mine = table[c.METHOD] == baseline
     return table[~mine].merge(table.loc[mine, [*on, *values]], on=list(on), suffixes=("", "_base"))
 
 
 def gains_over(values: pd.DataFrame, baseline: str, keys: Sequence[str]) -> pd.DataFrame:
-    """`gain` of every method over `baseline`: ratio of means, less 1, over the seeds that both have.
+    """Return `gain` of every method over `baseline`: ratio of means, less 1, over the seeds that both have.
 
     Args:
         values: one row per seed and group of `keys`, which include the method; column `value`.
@@ -98,12 +98,12 @@ def gains_over(values: pd.DataFrame, baseline: str, keys: Sequence[str]) -> pd.D
 
 
 def _ratio(value: pd.Series, baseline: pd.Series) -> pd.Series:
-    """`value` over `baseline`, less 1; NaN over 0."""
+    """Return `value` over `baseline`, less 1; NaN over 0."""
     return value / baseline.where(baseline != 0) - 1
 
 
 def metric_summaries(grid: Grid, cells: pd.DataFrame, metrics: pd.DataFrame, popularity: pd.DataFrame) -> pd.DataFrame:
-    """One row per side, ranking rule, group of users and metric, and what the most popular items reach.
+    """Return one row per side, ranking rule, group of users and metric, and what the most popular items reach.
 
     Columns: `mean`, `sd`, `seeds`, `users`, `gain` over the experiment's baseline, `headline`, `best` (highest mean of
     a backbone), `popular` (mean of the most-popular baseline, for all users).
@@ -128,7 +128,7 @@ def metric_summaries(grid: Grid, cells: pd.DataFrame, metrics: pd.DataFrame, pop
 
 
 def run_summaries(cells: pd.DataFrame, curves: pd.DataFrame, figures: Sequence[str], baseline: str) -> pd.DataFrame:
-    """One row per side and `quantity`: costs, mask statistics, and all that was logged at the kept epoch.
+    """Return one row per side and `quantity`: costs, mask statistics, and all that was logged at the kept epoch.
 
     Args:
         figures: columns of the runs to summarise beside `COSTS`.
@@ -152,7 +152,7 @@ def run_summaries(cells: pd.DataFrame, curves: pd.DataFrame, figures: Sequence[s
 
 
 def keep_summaries(cells: pd.DataFrame, keep: pd.DataFrame) -> pd.DataFrame:
-    """How much the masks kept by popularity of the input item: one row per side, stage and group.
+    """Return how much the masks kept by popularity of the input item: one row per side, stage and group.
 
     Group `KEEP_GAP` is the share kept of cold inputs minus that of the most popular tenth, seed by seed;
     `below` counts the seeds in which it is below zero.
@@ -170,7 +170,7 @@ def keep_summaries(cells: pd.DataFrame, keep: pd.DataFrame) -> pd.DataFrame:
 
 
 def denoised_targets(cells: pd.DataFrame, metrics: pd.DataFrame, columns: dict[str, str]) -> pd.DataFrame:
-    """The evaluation whose target is the last item that the mask kept, beside the honest one, history kept in both.
+    """Set the evaluation on the last item that the mask kept beside the honest one, history kept in both.
 
     One row per side and metric: means and standard deviations of both, and `inflation`, on the seeds that have both.
 
@@ -196,7 +196,7 @@ def denoised_targets(cells: pd.DataFrame, metrics: pd.DataFrame, columns: dict[s
 
 
 def head_for_tail(grid: Grid, cells: pd.DataFrame, metrics: pd.DataFrame) -> pd.DataFrame:
-    """HR@5 up while HR@20 goes down against the baseline: the head of the list bought with its tail.
+    """Return HR@5 up while HR@20 goes down against the baseline: the head of the list bought with its tail.
 
     One row per side: both gains, `shown` by their signs, and in how many `seeds` the seed's own differences show it.
     """

@@ -58,7 +58,7 @@ def derive(
     comparisons: pd.DataFrame,
     facts: Mapping[str, Mapping[str, Any]],
 ) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
-    """Everything but the comparisons: tables by the names of `formats.statistics.STATISTICS`, and the findings.
+    """Return everything but the comparisons: tables by the names of `formats.statistics.STATISTICS`, and the findings.
 
     Args:
         evaluated: evaluation's tables by name.
@@ -108,12 +108,12 @@ def derive(
 
 
 def _stacked(name: str, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """The experiments' tables below each other; without any, a table of its columns."""
+    """Return the experiments' tables below each other; without any, a table of its columns."""
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(STATISTICS[name]))
 
 
 def provenance(cells: pd.DataFrame, inputs: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Distinct environments, digests and encoders, each with the number of `runs` that it made or served.
+    """Return distinct environments, digests and encoders, each with the number of `runs` that it made or served.
 
     Environments are given for the main experiment and for all further runs (`part` main, others), digests for the main
     experiment, encoders for each experiment.
@@ -138,5 +138,5 @@ def provenance(cells: pd.DataFrame, inputs: pd.DataFrame) -> dict[str, pd.DataFr
 
 
 def counted(table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
-    """The distinct rows of `keys`, with their number `runs`."""
+    """Return the distinct rows of `keys`, with their number `runs`."""
     return table.groupby(list(keys), sort=False, dropna=False).size().rename("runs").reset_index()

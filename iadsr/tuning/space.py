@@ -32,15 +32,15 @@ class Space:
     start: Mapping[str, Any]
 
     def draw(self, trial: optuna.Trial) -> dict[str, Any]:
-        """A trial's values; numbers have three digits, as in the file of tuned values."""
+        """Return a trial's values; numbers have three digits, as in the file of tuned values."""
         return self._collect(lambda name, search: _suggest(trial, name, search))
 
     def own(self) -> dict[str, Any]:
-        """The protocol's own values."""
+        """Return the protocol's own values."""
         return self._collect(lambda name, _: self.start[name])
 
     def nearest(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """`values` moved into the ranges, for the sampler, without choices that are not searched."""
+        """Return `values` moved into the ranges, for the sampler, without choices that are not searched."""
         moved = {name: _clip(value, self.ranges[name]) for name, value in values.items()}
         return {name: value for name, value in moved.items() if value is not None}
 
@@ -53,7 +53,7 @@ class Space:
 
 
 def make_space(folder: Path, cell: Cell) -> Space:
-    """The search space of a cell; `folder` is `workflow/config`."""
+    """Return the search space of a cell; `folder` is `workflow/config`."""
     method = load_method(folder, cell.method)
     settings = search_ranges(Settings)
     ranges = {name: settings[name] for name in load_protocol(folder, cell.protocol).searched}
