@@ -23,6 +23,7 @@ TESTED = "iadsr"
 FEW_SEEDS = 3
 MANY_TIES = 0.1  # share of interactions whose place among others at the same time is the file's choice
 IDLE = 0.99  # a mask that keeps this much at test time denoises no test history worth speaking of
+BARE = 0.1  # one that keeps no more than this leaves hardly anything to recommend from
 KEEP_RATE_SLACK = 0.05
 COPYING = ("random_mask", "random_mask_matched", "random_drop")  # controls that should drop as much as TESTED
 Rows = list[dict[str, Any]]
@@ -204,7 +205,7 @@ def warnings(
         values = ran.groupby(keys)[name].nunique()
         if mixed := list(dict.fromkeys(values[values > 1].reset_index()[c.DATASET])):
             found.append({"code": code, "datasets": mixed})
-    found += _keep_rates(main) + _idle_masks(main)
+    found += _keep_rates(main) + _extreme_masks(main)
     for dataset, summary in facts.items():
         if summary["reconstructed"]:
             found.append({"code": "placeholder", c.DATASET: dataset})
@@ -239,13 +240,14 @@ def _keep_rates(cells: pd.DataFrame) -> Rows:
     return [{"code": "keep_rate", **row} for row in rows_of(both)]
 
 
-def _idle_masks(cells: pd.DataFrame) -> Rows:
-    """Return where IADSR's mask keeps nearly every interaction at test time."""
+def _extreme_masks(cells: pd.DataFrame) -> Rows:
+    """Find where IADSR's mask keeps nearly every interaction at test time (`idle`), or hardly any (`bare`)."""
     done = cells[(cells["status"] == c.DONE) & (cells[c.METHOD] == TESTED)]
     rates = done.groupby(BLOCK, sort=False)[["train_keep_rate", "test_keep_rate"]].mean().astype(float)
-    idle = rates[rates["test_keep_rate"] >= IDLE].reset_index()
+    extremes = (("idle", IDLE, rates["test_keep_rate"] >= IDLE), ("bare", BARE, rates["test_keep_rate"] <= BARE))
     return [
-        {"code": "idle", c.DATASET: dataset, c.PROTOCOL: protocol, "backbones": own[c.BACKBONE].tolist(), "least": IDLE}
+        {"code": code, c.DATASET: dataset, c.PROTOCOL: protocol, "backbones": own[c.BACKBONE].tolist(), "bound": bound}
         | {"low": float(own["train_keep_rate"].min()), "high": float(own["train_keep_rate"].max())}
-        for (dataset, protocol), own in idle.groupby([c.DATASET, c.PROTOCOL], sort=False)
+        for code, bound, chosen in extremes
+        for (dataset, protocol), own in rates[chosen].reset_index().groupby([c.DATASET, c.PROTOCOL], sort=False)
     ]

@@ -302,7 +302,13 @@ def test_a_mask_that_keeps_everything_at_test_time_is_told(rate: float, idle: bo
     runs |= {cell("iadsr", seed, backbone="caser"): {"train_keep_rate": 0.8, "test_keep_rate": 1.0} for seed in SEEDS}
     row = warned(runs)["idle"]
     assert row["backbones"] == (["gru4rec", "caser"] if idle else ["caser"])
-    assert (row["low"], row["high"], row["least"]) == (pytest.approx(0.7 if idle else 0.8), pytest.approx(0.8), 0.99)
+    assert (row["low"], row["high"], row["bound"]) == (pytest.approx(0.7 if idle else 0.8), pytest.approx(0.8), 0.99)
+
+
+@pytest.mark.parametrize(("rate", "bare"), [(0.02, True), (0.2, False)])
+def test_a_mask_that_keeps_hardly_anything_is_told(rate: float, bare: bool) -> None:
+    runs = changed({cell("iadsr", seed): {"train_keep_rate": 0.3, "test_keep_rate": rate} for seed in SEEDS})
+    assert warned(runs).get("bare", {}).get("backbones") == (["gru4rec"] if bare else None)
 
 
 def test_data_and_encoders_that_a_reader_should_know_of() -> None:
