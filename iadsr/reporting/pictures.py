@@ -28,7 +28,6 @@ TICKS = [group_label(group) for group in GROUPS]
 PARTS = {"train_keep_rate": ": kept in training", "gate_share": ": past the gate"}  # of a sweep, by quantity
 STAGES = {"train": "training", "test": "test"}
 _LOG_FROM = 20  # a positive setting that varies by this factor is drawn on a log scale
-_TOLERANCE = 0.02  # of a budget; see the caption
 
 
 class Pictures(Maker):
@@ -115,11 +114,10 @@ class Pictures(Maker):
         rows = self.results.select("budgets", experiment=experiment["name"], dataset=dataset)
         rows = rows.rename(columns={"change": "value", "change_low": "low", "change_high": "high"})
         rows = rows.assign(heading=rows[c.BACKBONE].map(label), name=rows[c.METHOD].map(label), note="no seed")
-        band = Band(_TOLERANCE, math.inf, "budget too small")
+        tolerance = self.results.findings["tolerance"]
+        band = Band(tolerance, math.inf, "budget too small")
         panels = [
-            forest(
-                f"{usual} to {larger}", block, "Change of validation NDCG@10", extent_of(block, 2 * _TOLERANCE), band
-            )
+            forest(f"{usual} to {larger}", block, "Change of validation NDCG@10", extent_of(block, 2 * tolerance), band)
             for (usual, larger), block in rows.groupby([c.PROTOCOL, "larger"], sort=False)
         ]
         context = self.results.context(experiment["name"], dataset, self._protocols(experiment["name"], dataset))

@@ -11,21 +11,15 @@ from iadsr.statistics.summaries import (
     ADDRESS,
     SIDE,
     beside_baseline,
-    done_rows,
     finite_rows,
     gains_over,
+    headline_values,
     side_states,
     summarise,
 )
 
 TOLERANCE = 0.02  # a budget is large enough if a larger one raises validation NDCG@10 by at most so much
 CLEARLY = 2.0  # a gain counts as larger than a spread from so many standard deviations on
-
-
-def headline_values(grid: Grid, cells: pd.DataFrame, metrics: pd.DataFrame) -> pd.DataFrame:
-    """Return metrics of all users under each protocol's headline rule, by seed."""
-    own = done_rows(metrics[metrics[c.GROUP] == "all"], cells)
-    return finite_rows(own[grid.mark_headline(own)])
 
 
 def rung_factors(grid: Grid, cells: pd.DataFrame, metrics: pd.DataFrame) -> pd.DataFrame:
@@ -84,7 +78,7 @@ def clear_gains(spread: pd.DataFrame, gains: pd.DataFrame, main_sd: pd.DataFrame
 
 
 def budget_changes(grid: Grid, cells: pd.DataFrame) -> pd.DataFrame:
-    """Return Validation NDCG@10 under a protocol and under the one with a larger budget, on the seeds done under both.
+    """Return validation NDCG@10 under a protocol and under the one with a larger budget, on the seeds done under both.
 
     One row per dataset, pair of protocols (`protocol`, `larger`), backbone and method: mean, sd, kept epoch and epochs
     of both (`usual_*`, `larger_*`), relative `change` of the mean, its sd, lowest and highest over seeds, `enough`

@@ -50,6 +50,12 @@ def finite_rows(values: pd.DataFrame) -> pd.DataFrame:
     return finite
 
 
+def headline_values(grid: Grid, cells: pd.DataFrame, metrics: pd.DataFrame) -> pd.DataFrame:
+    """Return metrics of all users under each protocol's headline rule, by seed."""
+    own = done_rows(metrics[metrics[c.GROUP] == "all"], cells)
+    return finite_rows(own[grid.mark_headline(own)])
+
+
 def side_states(cells: pd.DataFrame) -> pd.DataFrame:
     """Count each side's seeds, done and expected; `status` (done if any is), and `note`, why the others are not."""
     grouped = cells.groupby([c.EXPERIMENT, *SIDE], sort=False)
@@ -196,13 +202,12 @@ def denoised_targets(cells: pd.DataFrame, metrics: pd.DataFrame, columns: dict[s
 
 
 def head_for_tail(grid: Grid, cells: pd.DataFrame, metrics: pd.DataFrame) -> pd.DataFrame:
-    """Return HR@5 up while HR@20 goes down against the baseline: the head of the list bought with its tail.
+    """Say whether HR@5 rises while HR@20 falls against the baseline: the head of the list bought with its tail.
 
     One row per side: both gains, `shown` by their signs, and in how many `seeds` the seed's own differences show it.
     """
-    own = done_rows(metrics, cells)
-    own = own[(own[c.GROUP] == "all") & own[c.METRIC].isin(TAILS)]
-    own = own[grid.mark_headline(own) & np.isfinite(own[c.VALUE])]
+    own = headline_values(grid, cells, metrics)
+    own = own[own[c.METRIC].isin(TAILS)]
     wide = own.pivot_table(index=[*SIDE, c.SEED], columns=c.METRIC, values=c.VALUE).reindex(columns=list(TAILS))
     pairs = beside_baseline(wide.dropna().reset_index(), grid.baseline, [*BLOCK, c.SEED], TAILS)
     head, tail = TAILS

@@ -103,6 +103,7 @@ def derive(
             row for grid in grids if grid.view == "ladder" for row in findings.ladder_ends(grid, tables["metrics"])
         ],
         "warnings": findings.warnings(tables["cells"], comparisons, tables["budgets"], facts),
+        "tolerance": experiments.TOLERANCE,
         "claim": {"low": findings.CLAIM_LOW, "high": findings.CLAIM_HIGH, "metrics": findings.CLAIM_METRICS},
     }
 
