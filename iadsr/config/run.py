@@ -60,7 +60,7 @@ class Experiment(Strict):
 
     title: str = Field(description="heading in the report")
     question: str = Field(description="what it asks, in one sentence")
-    view: Literal["table", "sweep", "ladder", "spread", "budget"] = "table"
+    view: Literal["table", "sweep", "ladder", "spread", "budget", "detection"] = "table"
     """table: methods against the baseline; sweep: against the option's value; ladder: protocols in order; spread: over
     protocols that differ in nothing but chance; budget: protocols beside those that extend them with a larger
     `budget`"""

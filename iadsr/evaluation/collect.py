@@ -47,6 +47,7 @@ MASK_COLUMNS = (
     "gate_share",
     "noise_auc",
     "untrained_auc",
+    "noise_share",
     "drop_precision",
     "drop_recall",
     "train_drop_precision",

@@ -19,6 +19,7 @@ STATISTICS: Mapping[str, tuple[str, ...]] = {
     "rungs": (*_SIDE, c.METRIC, "rung", "factor"),
     "spreads": (c.EXPERIMENT, c.DATASET, c.BACKBONE, c.METHOD, "minus", c.METRIC, "mean", "sd", "seed_sd"),
     "clear_gains": (c.EXPERIMENT, c.DATASET, c.PROTOCOL, c.BACKBONE, c.METRIC, "protocol_sd", "seed_sd"),
+    "detections": (*_SIDE, "auc", "untrained_auc", "precision", "recall", "dropped", "noise_share", "lift", "seeds"),
     "budgets": (*_SIDE, "larger", "change", "enough", "seeds", "note"),
     "curves": (*_SIDE, "quantity", "epoch", "mean", "low", "high"),
     "environments": ("part", "commit", "runs"),

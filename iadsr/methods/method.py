@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from iadsr.core.errors import IadsrError
 
-Asked = Literal["following", "history"]
+Asked = Literal["following", "history", "noisy"]
 
 
 class Untrainable(IadsrError):
@@ -36,6 +36,8 @@ class Batch:
         inside: (N,) flat indices in (B, T) of the N positions that are not padded.
         users: (B,) user indices.
         texts: (B, T) text-table row of each position, or None: the row of its item.
+        noisy: (B, T) True where an input is known noise; None where none is known, and for every method that does not
+            ask for it: one that does is no method, but a bound for them.
     """
 
     items: Tensor
@@ -44,6 +46,7 @@ class Batch:
     inside: Tensor
     users: Tensor
     texts: Tensor | None = None
+    noisy: Tensor | None = None
 
     @property
     def text_rows(self) -> Tensor:
@@ -76,7 +79,7 @@ class History(NamedTuple):
 class TrainingBatch(Batch):
     """Inputs of B training samples, and the parts of the data that the method `asks_for`; the others are None.
 
-    Scoring has none of them: `Method.denoise` gets a `Batch`.
+    Scoring has none of these: `Method.denoise` gets a `Batch`.
 
     Attributes:
         following: (B, T) the item after each input; after the last one, the sample's target.
@@ -159,7 +162,7 @@ class Method(nn.Module):
 
     has_mask = False  # implements `sample_mask`
     remembers = False  # `Encoded.keep` of one epoch is passed as `keep` in the next
-    asks_for: frozenset[Asked] = frozenset()  # fields of `TrainingBatch` to fill
+    asks_for: frozenset[Asked] = frozenset()  # fields of `TrainingBatch` (`noisy`: of `Batch`) to fill
 
     def begin_epoch(self, epoch: int) -> None:
         """Called before each training epoch, counted from 1, and at the end with the epoch of the best weights."""

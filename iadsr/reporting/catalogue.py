@@ -440,6 +440,30 @@ class Catalogue(Maker):
         name = _prefixed(experiment["name"], "budget", dataset, protocol)
         return self._table("budget", name, frame, columns, 2, [c.BACKBONE], 6, context=context)
 
+    def detection(self, experiment: Mapping[str, Any], dataset: str, protocol: str) -> Table:
+        """Tabulate what each method drops of known noise, beside accuracy under the protocol's ranking rule."""
+        where = {c.EXPERIMENT: experiment["name"], c.DATASET: dataset, c.PROTOCOL: protocol}
+        found = self.results.select("detections", **where).drop(columns=c.EXPERIMENT)
+        frame = self.results.beside(self._accuracy(experiment, TEST_METRICS, **where), found)
+        frame = frame.rename(columns={"auc": "auc mean", "auc_sd": "auc sd"})
+        columns = [
+            BACKBONE,
+            self._method(),
+            mean("AUC", "auc", 3),
+            number("AUC, untrained", "untrained_auc", lambda value: f.fixed(value, 3)),
+            number("Precision", "precision", f.share),
+            number("Recall", "recall", f.share),
+            number("Dropped", "dropped", f.share),
+            number("Times chance", "lift", lambda value: f.fixed(value, 2)),
+            *(mean(metric, metric) for metric in TEST_METRICS),
+            self._seeds(),
+        ]
+        share = found["noise_share"].max()
+        context = self.results.context(experiment["name"], dataset, [protocol])
+        name = _prefixed(experiment["name"], "detection", dataset, protocol)
+        heads = [c.BACKBONE]
+        return self._table("detection", name, frame, columns, 2, heads, 8, context=context, noise=f.share(share))
+
     # the data, the settings, the runs
 
     def datasets(self, names: Sequence[str], name: str = "datasets") -> Table:

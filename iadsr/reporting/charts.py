@@ -115,8 +115,9 @@ def forest(
     extent: tuple[float, float] | None = None,
     band: Band | None = None,
     form: Callable[[float], str] = lambda x: percent(x, 0),
+    origin: float = 0.0,
 ) -> Panel:
-    """Draw points with intervals from the top down, zero as a line.
+    """Draw points with intervals from the top down, the `origin` as a line.
 
     Args:
         rows: columns heading, name, value, low, high and note, which says why where there is no value.
@@ -133,12 +134,12 @@ def forest(
             end = min(band.high, high)
             axes.axvspan(band.low, end, color="#F0E442", alpha=0.35, linewidth=0)
             axes.text((band.low + end) / 2, -0.55, band.name, ha="center", va="bottom", fontsize=7.5, color="#665c00")
-        axes.axvline(0, color="#334", linewidth=0.9)
+        axes.axvline(origin, color="#334", linewidth=0.9)
         for y, (name, row) in enumerate(lines):
             if row is None:
                 continue
             if not is_number(row["value"]):
-                axes.text(0, y, f" {row['note']}", va="center", fontstyle="italic", color=_BAD)
+                axes.text(origin, y, f" {row['note']}", va="center", fontstyle="italic", color=_BAD)
                 continue
             style = look[name]
             axes.plot([row["low"], row["high"]], [y, y], color=style["color"], linewidth=1.8, solid_capstyle="butt")

@@ -66,8 +66,8 @@ def build_report(
         settings: what describes the run: `name`, `baseline`, `protocols` (protocol -> description and settings),
             `datasets` (dataset -> what its file says in words) and anything else worth showing.
         templates: the folder of page sources.
-        experiments: further grids in order, each with `name`, `title`, `question`, `view` (table, sweep, ladder, spread
-            or budget), `baseline`, and for a sweep `points` (method -> swept value) and `option`.
+        experiments: further grids in order, each with `name`, `title`, `question`, `view` (table, sweep, ladder,
+            spread, budget or detection), `baseline`, and for a sweep `points` (method -> swept value) and `option`.
 
     Raises:
         DataError: a file is absent or damaged that an earlier stage must have written.
@@ -216,7 +216,7 @@ def _view(
     """Yield what an experiment shows of a dataset, by its view."""
     where = {c.EXPERIMENT: experiment["name"], c.DATASET: dataset}
     view = experiment["view"]
-    if view in ("sweep", "ladder", "spread", "budget"):
+    if view in ("sweep", "ladder", "spread", "budget", "detection"):
         yield PageBlock(getattr(draw, view)(experiment, dataset))
     if view == "ladder":
         yield PageBlock(make.ladder(experiment, dataset))
@@ -225,6 +225,9 @@ def _view(
     elif view == "budget":
         for protocol in results.select("budgets", **where)[c.PROTOCOL].unique():
             yield PageBlock(make.budget(experiment, dataset, protocol))
+    elif view == "detection":
+        for protocol in results.select("detections", **where)[c.PROTOCOL].unique():
+            yield PageBlock(make.detection(experiment, dataset, protocol))
     else:
         for protocol in results.values(c.PROTOCOL, **where):
             backbones = results.values(c.BACKBONE, **where, protocol=protocol)

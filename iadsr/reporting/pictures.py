@@ -123,6 +123,18 @@ class Pictures(Maker):
         context = self.results.context(experiment["name"], dataset, self._protocols(experiment["name"], dataset))
         return self._figure("budget", f"What a larger budget changes: {dataset}", panels, context)
 
+    def detection(self, experiment: Mapping[str, Any], dataset: str) -> Figure:
+        """Draw how well each method tells known noise from genuine inputs, one panel per protocol and backbone."""
+        rows = self.results.select("detections", experiment=experiment["name"], dataset=dataset)
+        rows = rows.rename(columns={"auc": "value", "auc_low": "low", "auc_high": "high"})
+        rows = rows.assign(heading=rows[c.BACKBONE].map(label), name=rows[c.METHOD].map(label), note="no seed")
+        panels = [
+            forest(str(protocol), block, "AUC", (-0.02, 1.02), form=lambda x: f"{x:.2f}", origin=0.5)
+            for protocol, block in rows.groupby(c.PROTOCOL, sort=False)
+        ]
+        context = self.results.context(experiment["name"], dataset, self._protocols(experiment["name"], dataset))
+        return self._figure("detection", f"Which method finds the noise: {dataset}", panels, context)
+
     def _protocols(self, experiment: str, dataset: str) -> list[str]:
         return self.results.values(c.PROTOCOL, experiment=experiment, dataset=dataset)
 

@@ -120,6 +120,31 @@ def budget_changes(grid: Grid, cells: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True).assign(**{c.EXPERIMENT: grid.name})
 
 
+def detections(cells: pd.DataFrame) -> pd.DataFrame:
+    """Return what each method's mask finds of known noise among the test inputs, over the seeds that are done.
+
+    One row per dataset, protocol, backbone and method that drops or scores inputs where noise is known: `auc` (mean, of
+    the scores or else of the mask), its `auc_sd`, `auc_low` and `auc_high` over seeds, `untrained_auc`, `precision` and
+    `recall` of what is dropped, the share `dropped`, `noise_share`, and `lift`, precision over it: 1 by chance.
+    """
+    figures = {
+        "auc": "noise_auc",
+        "untrained_auc": "untrained_auc",
+        "precision": "drop_precision",
+        "recall": "drop_recall",
+        "kept": "test_keep_rate",
+        "noise_share": "noise_share",
+    }
+    done = cells[(cells["status"] == c.DONE) & cells["noise_auc"].notna()]
+    grouped = done.astype(dict.fromkeys(figures.values(), "float64")).groupby(SIDE, sort=False)
+    table = grouped[list(figures.values())].mean().set_axis(list(figures), axis=1)
+    spread = grouped["noise_auc"].agg(["std", "min", "max", "count"])
+    table[["auc_sd", "auc_low", "auc_high", "seeds"]] = spread.to_numpy()
+    table["dropped"] = 1 - table.pop("kept")
+    table["lift"] = table["precision"] / table["noise_share"].where(table["noise_share"] > 0)
+    return table.reset_index().assign(**{c.EXPERIMENT: cells[c.EXPERIMENT].iloc[0]})
+
+
 def curve_means(cells: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
     """Average every column of the curves by epoch over the seeds that are done, or over all where none is."""
     done = cells.groupby([*SIDE])["status"].transform(lambda status: (status == c.DONE).any())

@@ -136,6 +136,17 @@ def mask_learning(cells: pd.DataFrame) -> Rows:
     return rows_of(table.reset_index())
 
 
+def noise_finders(detections: pd.DataFrame) -> Rows:
+    """Return the methods by how well they tell known noise from genuine inputs, the best first: AUC over backbones."""
+    place = [c.EXPERIMENT, c.DATASET, c.PROTOCOL]
+    means = detections.groupby([*place, c.METHOD], sort=False)["auc"].mean().reset_index()
+    means = means.sort_values("auc", ascending=False, kind="stable")
+    return [
+        dict(zip(place, key, strict=True)) | {"methods": rows_of(own[[c.METHOD, "auc"]])}
+        for key, own in means.groupby(place, sort=False)
+    ]
+
+
 def ladder_ends(grid: Grid, metrics: pd.DataFrame) -> Rows:
     """Return how far the baseline goes up a ladder, and each method's largest and last difference to it on one rung."""
     own = metrics[(metrics[c.EXPERIMENT] == grid.name) & metrics["headline"] & (metrics[c.GROUP] == "all")]

@@ -18,7 +18,7 @@ class Grid(NamedTuple):
 
     Attributes:
         name: its name in the run file; `columns.MAIN` for the run file's own grid.
-        view: how it is shown: table, sweep, ladder, spread or budget.
+        view: how it is shown: table, sweep, ladder, spread, budget or detection.
         baseline: the method against which gains are given.
         compare: (method, baseline) pairs, either of which may be `EVERY`.
         cells: the expected runs, in the order given.

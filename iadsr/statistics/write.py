@@ -76,6 +76,7 @@ def derive(
         parts["quantities"].append(summaries.run_summaries(cells, curves, figures, grid.baseline))
         parts["keep"].append(summaries.keep_summaries(cells, evaluated["keep"]))
         parts["denoised"].append(summaries.denoised_targets(cells, metrics, DENOISED_METRICS))
+        parts["detections"].append(experiments.detections(cells))
         parts["tails"].append(summaries.head_for_tail(grid, cells, metrics))
         parts["curves"].append(experiments.curve_means(cells, curves))
         if grid.view == "ladder":
@@ -99,6 +100,7 @@ def derive(
         "above_popular": findings.above_popular(tables["metrics"]),
         "floors": floors,
         "mask_learning": findings.mask_learning(tables["cells"]),
+        "noise_finders": findings.noise_finders(tables["detections"]),
         "ladders": [
             row for grid in grids if grid.view == "ladder" for row in findings.ladder_ends(grid, tables["metrics"])
         ],

@@ -55,7 +55,7 @@ class Feed:
         self.texts = None if sequences.texts is None else torch.as_tensor(sequences.texts, device=device).long()
         self.noise = None if sequences.noise is None else torch.as_tensor(sequences.noise, device=device)
 
-    def gather(self, samples: Samples, chosen: Ints) -> tuple[Batch, Tensor]:
+    def gather(self, samples: Samples, chosen: Ints, asks_for: frozenset[Asked] = frozenset()) -> tuple[Batch, Tensor]:
         """Inputs of the chosen samples, and the (B, T) indices of these among all interactions, 0 at padding."""
         length, left = samples.length[chosen], self.left
         time = int(length.max()) if left is None else left
@@ -75,11 +75,12 @@ class Feed:
         valid = (steps >= first.unsqueeze(1)) & (steps < last.unsqueeze(1))
         positions = (start.unsqueeze(1) + steps) * valid  # padding points at the first interaction, and is zeroed below
         texts = None if self.texts is None else self.texts[positions] * valid
-        return Batch(self.items[positions] * valid, lengths, valid, inside, users, texts), positions
+        noisy = self.noise[positions] & valid if self.noise is not None and "noisy" in asks_for else None
+        return Batch(self.items[positions] * valid, lengths, valid, inside, users, texts, noisy), positions
 
     def step(self, samples: Samples, chosen: Ints, asks_for: frozenset[Asked] = frozenset()) -> Step:
         """Inputs, mask slots and targets of the chosen samples, and the parts of the data that a method `asks_for`."""
-        batch, positions = self.gather(samples, chosen)
+        batch, positions = self.gather(samples, chosen, asks_for)
         length, time = samples.length[chosen], batch.items.shape[1]
         supervised = batch.inside
         if samples.every_position and samples.supervising is not None:

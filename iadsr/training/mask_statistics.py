@@ -44,6 +44,11 @@ class MaskStatistics:
         """Share of inputs kept."""
         return float(self.kept.sum()) / self.inputs
 
+    @property
+    def noise_share(self) -> float | None:
+        """Share of inputs that is noise: the precision of drops at random. None where no noise is known."""
+        return None if self.flags is None else float(self.noise[2]) / self.inputs
+
     def state(self) -> dict[str, Tensor]:
         """Sums by attribute, for a checkpoint."""
         return {"kept": self.kept, "seen": self.seen, "noise": self.noise}
@@ -85,10 +90,11 @@ def input_deciles(train_counts: npt.NDArray[np.int64], inputs: npt.NDArray[np.fl
 
 def mask_names() -> list[str]:
     """The names of `mask_figures`, at test time and in training."""
-    return [f"{prefix}drop_{name}" for prefix in ("", "train_") for name in ("precision", "recall")]
+    return [f"{prefix}{name}" for prefix in ("", "train_") for name in ("drop_precision", "drop_recall", "noise_share")]
 
 
 def mask_figures(masks: MaskStatistics, prefix: str = "") -> dict[str, float | None]:
-    """`drop_precision` and `drop_recall` for a record, their names led by `prefix`."""
+    """`drop_precision`, `drop_recall` and `noise_share` for a record, their names led by `prefix`."""
     precision, recall = masks.precision_and_recall()
-    return {f"{prefix}drop_precision": precision, f"{prefix}drop_recall": recall}
+    figures = {"drop_precision": precision, "drop_recall": recall, "noise_share": masks.noise_share}
+    return {f"{prefix}{name}": value for name, value in figures.items()}

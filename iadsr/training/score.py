@@ -96,8 +96,8 @@ class Scorer:
         """Rank every user's target.
 
         Returns:
-            ranks.parquet; statistics of the method's masks, empty without masks; the AUC of its scores against known
-            noise (see `noise_auc`), None without noise or scores.
+            ranks.parquet; statistics of the method's masks, empty without masks; the AUC of its scores, or else of its
+            masks, against known noise (see `noise_auc`), None without noise or masks.
         """
         columns: dict[str, list[npt.NDArray[np.generic]]] = {}
         sequences = self.feed.sequences
@@ -116,8 +116,9 @@ class Scorer:
                     columns.setdefault(c.top_column(ranking), []).append(tops[ranking])
             if encoded.keep is not None:
                 masks.add(*(part[batch.valid] for part in (batch.items, encoded.keep, positions)))
-            if encoded.score is not None and sequences.noise is not None:
-                scored.append(encoded.score[batch.valid].double().cpu().numpy())
+            evidence = encoded.keep if encoded.score is None else encoded.score
+            if evidence is not None and sequences.noise is not None:
+                scored.append(evidence[batch.valid].double().cpu().numpy())
                 noisy.append(sequences.noise[positions[batch.valid].cpu().numpy()])
         joined = {name: np.concatenate(parts) for name, parts in columns.items()}
         targets = self.targets.cpu().numpy()
@@ -140,7 +141,7 @@ class Scorer:
         model.eval()
         with torch.inference_mode():
             for chosen in batches(self.samples, _BLOCK, None):
-                batch, positions = self.feed.gather(self.samples, chosen)
+                batch, positions = self.feed.gather(self.samples, chosen, model.method.asks_for)
                 vectors, encoded = model.represent(batch, noise)
                 yield chosen, vectors, (batch, positions, encoded)
 

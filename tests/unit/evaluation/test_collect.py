@@ -58,7 +58,8 @@ def test_curves_have_cosines_and_gradients_and_an_old_curve_has_none(
 
 
 def test_what_the_mask_dropped_and_denoised_targets(make_run: Make, table: Table, tmp_path: Path) -> None:
-    numbers = {"drop_precision": 0.5, "drop_recall": 0.25, "train_drop_precision": 0.75, "train_drop_recall": None}
+    numbers = {"drop_precision": 0.5, "drop_recall": 0.25, "train_drop_precision": 0.75, "noise_share": 0.125}
+    numbers["train_drop_recall"] = None
     denoised = {"HR@5": 0.5, "NDCG@5": 0.375, "HR@20": 0.625, "NDCG@20": 0.4375, "changed": 0.125}
     folders = [
         make_run(table([1], [1]), method="iadsr", mask=numbers, denoised_target=denoised),
@@ -69,7 +70,7 @@ def test_what_the_mask_dropped_and_denoised_targets(make_run: Make, table: Table
     columns = [*numbers, "denoised_hr5", "denoised_ndcg5", "denoised_changed"]
     runs = pd.read_parquet(tmp_path / "out" / "runs.parquet").set_index("method")[columns]
     assert (runs.dtypes == "float64").all()
-    assert runs.loc["iadsr"].drop("train_drop_recall").tolist() == [0.5, 0.25, 0.75, 0.5, 0.375, 0.125]
+    assert runs.loc["iadsr"].drop("train_drop_recall").tolist() == [0.5, 0.25, 0.75, 0.125, 0.5, 0.375, 0.125]
     assert pd.isna(runs.loc["iadsr", "train_drop_recall"])
     assert runs.loc[["random_drop", "none"]].isna().all(axis=None)
 

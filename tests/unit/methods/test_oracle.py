@@ -1,37 +1,61 @@
-"""The vectorised training step against the loops."""
+"""The oracle drops known noise and nothing else, and is the only method that is told of it."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 
-from iadsr.config.options import known_backbones
+from iadsr.config.options import known_methods
+from iadsr.core.seeding import generator
 from iadsr.sequences.samples import training_samples
-from iadsr.training.recommender import build_recommender
+from iadsr.training.feed import Step
+from iadsr.training.loop import evaluation_noise, train
+from iadsr.training.recommender import Recommender, build_recommender
+from iadsr.training.score import Scorer
 from tests.helpers import feed_of, inputs_of, small_cell, small_sequences
-from tests.oracle import slow_losses
+
+CELL = small_cell("gru4rec", "oracle", "last")
+SEQUENCES = small_sequences()
 
 
-@pytest.mark.parametrize("backbone", list(known_backbones()))
-@pytest.mark.parametrize("theta", [-0.9, 0.0])
-def test_losses_and_gradients_equal_those_of_the_loops(backbone: str, theta: float) -> None:
-    torch.manual_seed(0)
-    options = {"theta": theta, "alignment": 0.7, "reconstruction": 2.0, "reconstruction_error": "squared"}
-    cell = small_cell(backbone, "iadsr", "last", options, dropout=0.0)
-    model = build_recommender(cell, inputs_of())
-    for weight in model.parameters():
-        torch.nn.init.normal_(weight, std=0.3)
-    sequences = small_sequences()
-    samples = training_samples(sequences, "last", cell.settings.max_length, None)  # type: ignore[arg-type]
-    step = feed_of(sequences).step(samples, torch.arange(6).numpy())
-    keep = torch.rand(step.slots.shape).gt(0.3).float()
-    results = []
-    for compute in (lambda noise: model(step, keep, noise)[0], lambda noise: slow_losses(model, step, keep, noise)):
-        losses = compute(torch.Generator().manual_seed(5))
-        model.zero_grad()
-        torch.stack(list(losses.values())).sum().backward()
-        results.append((losses, [weight.grad.clone() for weight in model.parameters() if weight.grad is not None]))
-    (ours, gradients), (theirs, expected) = results
-    assert ours.keys() == theirs.keys()
-    for name, loss in ours.items():
-        assert float(loss.detach()) == pytest.approx(float(theirs[name].detach()), abs=1e-5), name
-    for gradient, wanted in zip(gradients, expected, strict=True):
-        torch.testing.assert_close(gradient, wanted, atol=1e-4, rtol=1e-4)
+def a_step(model: Recommender) -> Step:
+    samples = training_samples(SEQUENCES, "last", 8, generator(0, "samples"))
+    return feed_of(SEQUENCES).step(samples, np.arange(len(samples.start)), model.method.asks_for)
+
+
+def test_noise_is_dropped_and_nothing_else() -> None:
+    model = build_recommender(CELL, inputs_of())
+    step = a_step(model)
+    keep = model(step, torch.ones(()), torch.Generator())[1].keep
+    noisy = torch.as_tensor(SEQUENCES.noise)[step.positions]
+    assert noisy[step.batch.valid].any()
+    assert torch.equal(keep == 0, noisy & step.batch.valid), "padding is no noise"
+
+
+def test_no_other_method_is_told() -> None:
+    for kind in set(known_methods()) - {"oracle"}:
+        try:
+            model = build_recommender(small_cell("gru4rec", kind, "last"), inputs_of())
+        except Exception:
+            continue
+        assert "noisy" not in model.method.asks_for, kind
+        assert a_step(model).batch.noisy is None, kind
+
+
+def test_it_finds_all_noise_at_test_time_too() -> None:
+    model = build_recommender(CELL, inputs_of())
+    feed = feed_of(SEQUENCES)
+    train(model, feed, CELL)
+    _, masks, auc = Scorer(feed, "test", CELL).ranks(model.eval(), evaluation_noise(CELL, feed.device))
+    assert masks.precision_and_recall() == (1, 1) and auc == 1
+
+
+def test_where_no_noise_is_known_it_is_none() -> None:
+    clean = feed_of(replace(SEQUENCES, noise=None))
+    curves = []
+    for kind in ("oracle", "none"):
+        cell = small_cell("gru4rec", kind, "last")
+        model = build_recommender(cell, inputs_of())
+        curves.append([row.loss for row in train(model, clean, cell).curve])
+    assert curves[0] == pytest.approx(curves[1], abs=0)

@@ -28,6 +28,7 @@ def grids() -> list[Grid]:
         grid_of("ladder", "ladder", **one),
         grid_of("ties", "spread", protocols=["paper", "paper_ties1", "paper_ties2"], **one),
         grid_of("budget", "budget", protocols=["paper", "paper_double"], longer=[("paper", "paper_double")], **one),
+        grid_of("noise", "detection", protocols=["paper_noise20"], **one),
     ]
 
 

@@ -185,6 +185,16 @@ def test_spread_and_budget(results: Results, make: Catalogue) -> None:
     assert set(budget.frame["larger"]) == {"paper_double"}
 
 
+def test_detection(make: Catalogue, results: Results) -> None:
+    table = make.detection(experiment(results, "noise"), "beauty", "paper_noise20")
+    titles = [column.title for column in table.columns]
+    assert titles[2:8] == ["AUC", "AUC, untrained", "Precision", "Recall", "Dropped", "Times chance"]
+    rows = {row[1]: row for row in shown(table)}
+    assert rows["IADSR"][2:8] == ["0.625", "0.500", "25.0\u202f%", "50.0\u202f%", "22.0\u202f%", "1.25"]
+    assert set(rows["none"][2:8]) == {"\u2013"}
+    assert "20.0\u202f% of the test inputs are noise" in table.caption
+
+
 def test_captions_name_what_made_the_numbers(make: Catalogue) -> None:
     caption = make.overall("beauty", "paper", "kept").caption
     for part in (

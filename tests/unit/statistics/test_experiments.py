@@ -192,6 +192,37 @@ def test_budgets_where_every_run_diverged() -> None:
     assert (table["seeds"] == 0).all() and table["enough"].tolist() == [None] * 3
 
 
+FINDING = grid_of([cell(m, seed) for m in ("none", "iadsr", "oracle") for seed in (0, 1)], view="detection")
+
+
+def found_by(**figures: tuple[float, float]) -> dict[Address, dict[str, Any]]:
+    """What IADSR's runs of seeds 0 and 1 recorded; the oracle's are perfect."""
+    perfect = {"noise_auc": 1.0, "drop_precision": 1.0, "drop_recall": 1.0, "test_keep_rate": 0.8, "noise_share": 0.2}
+    own = {cell("iadsr", seed): {name: pair[seed] for name, pair in figures.items()} for seed in (0, 1)}
+    return own | {cell("oracle", seed): perfect for seed in (0, 1)}
+
+
+def test_detections_are_means_over_the_seeds_that_are_done() -> None:
+    entries = found_by(
+        noise_auc=(0.5, 0.7), untrained_auc=(0.5, 0.4), drop_precision=(0.25, 0.35), drop_recall=(0.5, 0.1),
+        test_keep_rate=(0.6, 0.8), noise_share=(0.2, 0.2),
+    )  # fmt: skip
+    table = experiments.detections(cells_of(FINDING, entries)).set_index("method")
+    assert list(table.index) == ["iadsr", "oracle"], "a method that drops nothing finds nothing"
+    own = table.loc["iadsr"]
+    names = ["auc", "auc_low", "auc_high", "untrained_auc", "precision", "recall", "dropped", "noise_share", "lift"]
+    assert own[names].tolist() == pytest.approx([0.6, 0.5, 0.7, 0.45, 0.3, 0.3, 0.3, 0.2, 1.5])
+    assert own["seeds"] == 2 and own["auc_sd"] == pytest.approx(0.2 / math.sqrt(2))
+    assert table.loc["oracle", ["lift", "dropped"]].tolist() == pytest.approx([5, 0.2])
+    one = cell("iadsr", 1)
+    lost = experiments.detections(cells_of(FINDING, entries | {one: {**entries[one], "status": "untrained"}}))
+    assert lost.set_index("method").loc["iadsr", ["auc", "seeds"]].tolist() == [0.5, 1]
+
+
+def test_detections_where_no_noise_is_known() -> None:
+    assert experiments.detections(cells_of(FINDING, {})).empty
+
+
 def test_curves_are_means_over_the_seeds_that_are_done_or_else_over_all() -> None:
     grid = grid_of([cell(method, seed) for method in ("none", "iadsr") for seed in (0, 1)])
     lost = {cell("none", 1): {"status": "untrained"}}

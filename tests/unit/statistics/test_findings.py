@@ -53,6 +53,15 @@ def test_tallies_are_of_one_experiment_place_metric_and_baseline() -> None:
     assert len(rows) == 6 and all(row["gain"] == 1 for row in rows)
 
 
+def test_methods_are_listed_by_how_well_they_find_noise() -> None:
+    rows = [("random_drop", "caser", 0.5), ("iadsr", "caser", 0.6), ("iadsr", "gru4rec", 0.8)]
+    table = pd.DataFrame([{**PLACE, "method": name, "backbone": backbone, "auc": auc} for name, backbone, auc in rows])
+    place = {name: PLACE[name] for name in ("experiment", "dataset", "protocol")}
+    best = [{"method": "iadsr", "auc": pytest.approx(0.7)}, {"method": "random_drop", "auc": 0.5}]
+    assert findings.noise_finders(table) == [{**place, "methods": best}]
+    assert findings.noise_finders(table[:0]) == []
+
+
 def test_methods_with_the_very_same_runs_count_once() -> None:
     table = compared({"method": "x=1"}, {"method": "x=2", "same_as": "x=1"}, {"method": "x=3", "outcome": "none"})
     row = by_method(findings.tallies(table, []))["*"]

@@ -21,13 +21,14 @@ def test_rates_by_item() -> None:
     assert (masks.inputs, masks.keep_rate) == (5, 0.6)
     assert masks.kept.tolist() == [0, 1, 1, 0, 1]
     assert masks.seen.tolist() == [0, 1, 2, 1, 1]
-    assert mask_figures(masks) == {"drop_precision": None, "drop_recall": None}
+    assert mask_figures(masks) == {"drop_precision": None, "drop_recall": None, "noise_share": None}
 
 
 def test_precision_and_recall_of_what_is_dropped() -> None:
     """Positions 1 and 3 are dropped; 3 and 4 are noise."""
     masks = made(torch.tensor([False, False, False, True, True]))
-    assert mask_figures(masks, "train_") == {"train_drop_precision": 0.5, "train_drop_recall": 0.5}
+    names = ("train_drop_precision", "train_drop_recall", "train_noise_share")
+    assert mask_figures(masks, "train_") == dict(zip(names, (0.5, 0.5, 0.4), strict=True))
 
 
 def test_precision_is_unknown_where_nothing_is_dropped() -> None:

@@ -313,6 +313,7 @@ def test_a_record_says_what_the_mask_did(root: Path) -> None:
     assert 0 < mask["untrained_auc"] < 1
     assert mask["untrained_auc"] != mask["noise_auc"]
     assert 0 < mask["train_drop_recall"] < 1
+    assert 0 < mask["noise_share"] < 0.5
     assert isinstance(groups, dict)
     kept = groups["train"]
     deciles = [kept[f"decile_{number}"] for number in range(1, 11)]
