@@ -63,7 +63,7 @@ class Experiment(Strict):
     view: Literal["table", "sweep", "ladder", "spread", "budget", "detection"] = "table"
     """table: methods against the baseline; sweep: against the option's value; ladder: protocols in order; spread: over
     protocols that differ in nothing but chance; budget: protocols beside those that extend them with a larger
-    `budget`"""
+    `budget`; detection: which method finds known noise"""
     baseline: Label = Field("none", description="the method against which gains are given")
     compare: list[Pair] | None = Field(None, description=_PAIRS)
     datasets: Names | None = Field(None, description="as in the run file")
