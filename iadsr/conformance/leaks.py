@@ -168,7 +168,9 @@ def _step(model: Recommender, cell: Cell, sequences: Sequences, samples: Samples
 
 
 def _encode(model: Recommender, step: Step, mode: str, seed: int = 2) -> Encoded:
+    """One pass from the same random streams and buffers: running statistics that it updates are set back."""
     torch.manual_seed(1)
+    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
     noise = torch.Generator().manual_seed(seed)
     shape = step.batch.items.shape
     keep = (torch.rand(shape, generator=torch.Generator().manual_seed(3)) > 0.4).float()
@@ -176,8 +178,11 @@ def _encode(model: Recommender, step: Step, mode: str, seed: int = 2) -> Encoded
     with torch.no_grad():
         if mode == "train":
             encoded: Encoded = model.train().method(model.table, model.backbone, step.batch, keep, noise)
-            return encoded
-        return model.eval().method.denoise(model.table, model.backbone, step.batch, noise)
+        else:
+            encoded = model.eval().method.denoise(model.table, model.backbone, step.batch, noise)
+        for buffer, before in buffers:
+            buffer.copy_(before)
+    return encoded
 
 
 def _cut(encoded: Encoded, row: int, length: int) -> Encoded:

@@ -19,7 +19,7 @@ class ADT(Method):
         self.options = options
         self.register_buffer("steps", torch.zeros(()))
 
-    def weigh_targets(self, encoded: Encoded, losses: Callable[[], Tensor]) -> Tensor:
+    def weigh_targets(self, encoded: Encoded, losses: Callable[[], Tensor], supervised: Tensor) -> Tensor:
         """T-CE: 0 for a share of the largest losses, which rises with the steps. R-CE: p(target)^power."""
         loss = losses()
         if self.options.weights == "reweighted":

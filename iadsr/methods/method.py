@@ -185,12 +185,13 @@ class Method(nn.Module):
         """States for scoring: no target, no auxiliary loss, no sampling that a method can do without."""
         return Encoded(backbone(table(batch.items), batch.lengths, batch.users))
 
-    def weigh_targets(self, encoded: Encoded, losses: Callable[[], Tensor]) -> Tensor | None:
+    def weigh_targets(self, encoded: Encoded, losses: Callable[[], Tensor], supervised: Tensor) -> Tensor | None:
         """Weights (M,) >= 0 of a training step's targets in the recommendation loss; None: equal ones.
 
         Args:
             encoded: the result of `forward`, to which figures may be added in `traced`.
             losses: computes each target's cross-entropy (M,), without gradient.
+            supervised: (M,) flat indices in (B, T) of the states that predict the targets.
         """
         return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 from typing import TYPE_CHECKING
 
@@ -46,7 +47,8 @@ class Recommender(nn.Module):
         if encoded.states is None:
             return {"recommendation": encoded.losses["recommendation"], **encoded.losses}, encoded
         states = encoded.states.flatten(0, 1).index_select(0, step.supervised)
-        weights = self.method.weigh_targets(encoded, lambda: self.target_losses(states, step.targets))
+        losses = functools.partial(self.target_losses, states, step.targets)
+        weights = self.method.weigh_targets(encoded, losses, step.supervised)
         return {"recommendation": self.recommendation(states, step.targets, weights), **encoded.losses}, encoded
 
     def recommendation(self, states: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:

@@ -82,6 +82,27 @@ class Base(Method):
         super().__init__()
 
 
+class Running(Base):
+    """Without fault: scales embeddings by their mean square in the steps before."""
+
+    square: Tensor
+
+    def __init__(self, inputs: MethodInputs, options: MethodOptions) -> None:
+        super().__init__(inputs, options)
+        self.register_buffer("square", torch.ones(()))
+
+    def forward(self, *parts: Any) -> Encoded:
+        table, batch = parts[0], parts[2]
+        encoded = self.denoise(*parts[:3], parts[4])
+        inside = table(batch.items).detach()[batch.valid]
+        self.square += 0.1 * (inside.square().mean() - self.square)
+        return encoded
+
+    def denoise(self, table: nn.Module, backbone: nn.Module, batch: Batch, noise: torch.Generator) -> Encoded:
+        scaled = table(batch.items) / self.square.sqrt()
+        return Encoded(backbone(scaled, batch.lengths, batch.users))
+
+
 class Peeking(Base):
     """Its mask in training is the next item's."""
 
@@ -140,7 +161,7 @@ class Forgetful(Base):
         super().__init__(inputs, options)
         self.steps = 0
 
-    def weigh_targets(self, encoded: Encoded, losses: Callable[[], Tensor]) -> Tensor:
+    def weigh_targets(self, encoded: Encoded, losses: Callable[[], Tensor], supervised: Tensor) -> Tensor:
         self.steps += 1
         return 1.0 + torch.arange(len(losses())) * self.steps
 

@@ -16,7 +16,7 @@ LOSSES = torch.tensor([1.0, 5.0, 2.0, 4.0, 3.0, 0.5, 0.1, 6.0, 0.2, 0.3])
 def weights(**options: object) -> tuple[list[torch.Tensor], Encoded]:
     """Weights of the same targets in four steps."""
     method, encoded = ADT(inputs_of(), ADTOptions(**options)), Encoded(torch.zeros(1))  # type: ignore[arg-type]
-    return [method.weigh_targets(encoded, lambda: LOSSES) for _ in range(4)], encoded
+    return [method.weigh_targets(encoded, lambda: LOSSES, torch.arange(len(LOSSES))) for _ in range(4)], encoded
 
 
 def test_truncation_leaves_out_a_rising_share_of_the_largest_losses() -> None:

@@ -45,9 +45,10 @@ class First(Method):
     """Trains on a step's first target alone."""
 
     losses: Tensor
+    supervised: Tensor
 
-    def weigh_targets(self, encoded: Encoded, losses: Callable[[], Tensor]) -> Tensor:
-        self.losses = losses()
+    def weigh_targets(self, encoded: Encoded, losses: Callable[[], Tensor], supervised: Tensor) -> Tensor:
+        self.losses, self.supervised = losses(), supervised
         assert not self.losses.requires_grad
         encoded.traced["largest_loss"] = self.losses.max()
         return torch.eye(len(self.losses))[0] * 3
@@ -71,6 +72,13 @@ def test_weights_of_targets_make_a_weighted_mean(settings: dict[str, object]) ->
     expected = torch.autograd.grad(alone, parameters, retain_graph=True)
     torch.testing.assert_close(torch.autograd.grad(losses["recommendation"], parameters), expected)
     assert float(encoded.traced["largest_loss"]) == float(method.losses.max())
+
+
+def test_weights_of_targets_know_the_states_that_predict_them() -> None:
+    method = First()
+    model, step = built(method, "all")
+    losses_of(model, step)
+    assert torch.equal(method.supervised, step.supervised) and len(method.supervised) > len(step.batch.items)
 
 
 class ClozeOptions(MethodOptions):
@@ -156,7 +164,7 @@ class Counting(Method):
         super().__init__()
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))
 
-    def weigh_targets(self, encoded: Encoded, losses: Callable[[], Tensor]) -> Tensor:
+    def weigh_targets(self, encoded: Encoded, losses: Callable[[], Tensor], supervised: Tensor) -> Tensor:
         self.steps += 1
         return torch.arange(len(losses())) % (1 + int(self.steps)) + 0.1
 
