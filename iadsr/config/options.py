@@ -103,8 +103,8 @@ class MethodOptions(ModuleOptions):
             ConfigError: the options contradict each other, the settings or the backbone.
         """
         if self.own_backbone != (backbone == OwnBackboneOptions.name):
-            fault = "brings its own backbone: run it with" if self.own_backbone else "needs a backbone, other than"
-            raise ConfigError(f"method '{label}' {fault} `backbones: [own]`, in an experiment of its own")
+            fault = "brings its own backbone: `backbones` must hold" if self.own_backbone else "needs one other than"
+            raise ConfigError(f"method '{label}' {fault} `{OwnBackboneOptions.name}`")
         options = self.model_dump()
         if options.get("scope") == "auto":
             options["scope"] = scope_under(settings.objective)

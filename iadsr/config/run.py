@@ -33,8 +33,8 @@ from iadsr.config.fields import (
     check_distinct,
 )
 from iadsr.config.grid import Sweep, check_match, read_methods, resolve_method
-from iadsr.config.methods import check_method
-from iadsr.config.options import find_backbone
+from iadsr.config.methods import MethodFile, check_method
+from iadsr.config.options import OwnBackboneOptions, find_backbone
 from iadsr.config.parse import check_known, parse
 from iadsr.config.protocol import budget_pairs, load_protocol, load_tuned, resolve_settings
 from iadsr.config.yaml_files import files_in, load_yaml, merge, read_overrides
@@ -105,7 +105,7 @@ class RunConfig(Strict):
     before LLM2Vec is planned. Not needed with `--use-conda`"""
     protocols: Names = Field(description="names of files in protocols/; a table never mixes two of them")
     backbones: Labels
-    """names of backbones, `package.module:Class`, or `own`, for methods that bring theirs"""
+    """names of backbones, `package.module:Class`, or `own`: with it run the methods that bring theirs, and no other"""
     methods: Labels = Field(description="names of files in methods/, or `package.module:Class`")
     metrics: Outsides = Field(default_factory=list)
     """metrics beside HR@k, NDCG@k and MRR, `package.module:function`: from ranks (users,) of the users' targets to
@@ -243,6 +243,8 @@ class RunConfig(Strict):
             for backbone in part.backbones or self.backbones:
                 settings, options = resolve_settings(protocol, backbone, dataset, self.max_epochs)
                 for label, method in methods.items():
+                    if not _fits(method, backbone, part.backbones or self.backbones):
+                        continue
                     resolved = resolve_method(method, label, protocol, values, backbone, settings, self.encoder)
                     if matched := resolved["method_options"].get("match"):
                         check_match(label, matched, methods, protocol, where)
@@ -259,6 +261,15 @@ class RunConfig(Strict):
                         for seed in part.seeds or self.seeds
                     ]
         return cells
+
+
+def _fits(method: MethodFile, backbone: str, backbones: Sequence[str]) -> bool:
+    """Whether a method runs with a backbone: if it brings its own, with `own`, else with all others.
+
+    One that fits none of `backbones` is not left out in silence: its options refuse them.
+    """
+    fitting = [name for name in backbones if method.model.own_backbone == (name == OwnBackboneOptions.name)]
+    return backbone in fitting or not fitting
 
 
 def distinct(grids: Mapping[str, Sequence[Cell]]) -> list[Cell]:

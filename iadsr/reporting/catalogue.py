@@ -325,6 +325,12 @@ class Catalogue(Maker):
         name, context = _prefixed(experiment, "denoised-target", dataset), self._about(experiment, dataset)
         return self._table("denoised", name, frame, columns, 3, SIDE[:3], context=context)
 
+    def not_run(self, reasons: Mapping[str, str]) -> Table:
+        """Tabulate the methods of the literature that this project does not run, and why."""
+        frame = pd.DataFrame(reasons.items(), columns=[c.METHOD, "reason"])
+        columns = [text("Method", c.METHOD), text("Not run because", "reason")]
+        return self._table("not-run", "not-run", frame, columns, 1)
+
     # further experiments
 
     def methods(self, experiment: Mapping[str, Any], dataset: str, protocol: str, backbones: Sequence[str]) -> Table:

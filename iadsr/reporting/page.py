@@ -81,6 +81,7 @@ def build_report(
     make = Catalogue(results, captions["tables"], captions["defects"])
     draw = Pictures(results, captions["figures"], captions["defects"])
     sections = _main_sections(results, make, draw)
+    sections["results"].append(PageBlock(make.not_run(captions["not-run"]), "Methods that are not run here"))
     provenance = sections.pop("provenance")
     if experiments:
         sections["experiments"] = [

@@ -96,10 +96,12 @@ def test_a_method_with_a_backbone_of_its_own_runs_with_no_other() -> None:
     alone = ["own_package.mine:Alone"]
     (cell,) = run(backbones=["own"], methods=alone).cells(FOLDER)
     assert (cell.backbone, cell.modules["models"]) == ("own", "backbone")
-    with pytest.raises(ConfigError, match="brings its own backbone: run it with"):
+    with pytest.raises(ConfigError, match="brings its own backbone: `backbones` must hold `own`"):
         run(methods=alone).cells(FOLDER)
-    with pytest.raises(ConfigError, match="method 'none' needs a backbone"):
+    with pytest.raises(ConfigError, match="method 'none' needs one other than `own`"):
         run(backbones=["own"], methods=["none"]).cells(FOLDER)
+    both = run(backbones=["gru4rec", "own"], methods=["none", *alone]).cells(FOLDER)
+    assert [(cell.backbone, cell.method) for cell in both] == [("gru4rec", "none"), ("own", "own_package.mine.Alone")]
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,12 @@ def test_tables_have_captions_and_scopes(text: str) -> None:
     assert all(attributes.get("scope") in ("row", "col") for tag, attributes in tags if tag == "th")
 
 
+def test_methods_that_are_not_run_say_why(text: str) -> None:
+    table = text[text.index('id="not-run"') :]
+    for part in ("LLM4DSR", "Not run because", "language model of 7 to 8 billion parameters"):
+        assert part in table[:4000], part
+
+
 def test_figures_speak(text: str) -> None:
     drawn = [attributes for tag, attributes in read(text).tags if tag == "svg"]
     assert len(drawn) > 20
