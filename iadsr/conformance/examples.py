@@ -24,7 +24,7 @@ N_ITEMS, USERS = 40, 24
 
 
 def small_sequences(users: int = USERS, seed: int = 0, longest: int = 29) -> Sequences:
-    """Users who walk along a ring of items, with a few jumps; the first user has the shortest history."""
+    """Generate users who walk along a ring of items, with a few jumps; the first has the shortest history."""
     rng = np.random.default_rng(seed)
     lengths = rng.integers(5, longest + 1, users)
     lengths[0] = 3
@@ -39,12 +39,12 @@ def small_sequences(users: int = USERS, seed: int = 0, longest: int = 29) -> Seq
 
 
 def joined_sequences(sequences: Sequences) -> Sequences:
-    """The sequences with a text of its own for each interaction, as joined names have it."""
+    """Give each interaction a text of its own, as joined names do."""
     return replace(sequences, texts=np.arange(1, len(sequences.items) + 1))
 
 
 def planted_sequences() -> tuple[Sequences, torch.Tensor]:
-    """A small planted dataset, and its items' texts as counts of words, with a zero row for padding."""
+    """Generate a small planted dataset, and its items' texts as counts of words, with a zero row for padding."""
     size = {"users": 120, "items": 96, "clusters": 8, "min_length": 8, "max_length": 20}
     interactions, texts = generate(PlantedSpec(**size, noise_rate=0.2, seed=1))
     items = pd.DataFrame({ITEM: list(texts), TEXT: list(texts.values())})
@@ -63,7 +63,7 @@ def small_cell(
     backbone_options: dict[str, Any] | None = None,
     **changes: Any,
 ) -> Cell:
-    """A cell that trains in a second: for 3 `epochs` unless said."""
+    """Make a cell that trains in a second; `changes` are settings, or `epochs` (3)."""
     settings: dict[str, Any] = {
         "objective": objective,
         "max_length": 8,
@@ -97,14 +97,14 @@ def small_cell(
 
 
 def feed_of(sequences: Sequences, cell: Cell | None = None) -> Feed:
-    """The sequences on the CPU, padded as the cell's networks need."""
+    """Put sequences on the CPU, padded as the cell's networks need."""
     return Feed(sequences, torch.device("cpu"), None if cell is None else left_padding(cell))
 
 
 def inputs_of(
     sequences: Sequences | None = None, dimension: int = 8, width: int | None = None, **changes: Any
 ) -> MethodInputs:
-    """Sizes and training histories of the sequences, with text and the keep rates of an imaginary run."""
+    """Make a method's inputs for the sequences, with random text and the keep rates of an imaginary run."""
     text = torch.randn(N_ITEMS, 6, generator=torch.Generator().manual_seed(7))
     given: dict[str, Any] = {
         "text": torch.cat((torch.zeros(1, 6), text)),

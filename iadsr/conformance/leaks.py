@@ -29,7 +29,7 @@ _ROUNDING = 1e-5  # between passes of other shapes, whose sums are rounded other
 
 
 def target_leak(model: Recommender, cell: Cell, sequences: Sequences, mode: str) -> str | None:
-    """Change each sample's target and everything after it in the flat history, before the training step is made.
+    """Change each sample's target and everything after it in its history, before the training step is made.
 
     Every sample is in the batch, so other rows may hold the target; the sample's own row may not learn of it. Under
     `last` and `prefix` nothing that this row holds may change, nor, among other users' samples, the method's losses.
@@ -109,7 +109,7 @@ def padding_leak(model: Recommender, cell: Cell, sequences: Sequences, mode: str
 
 
 def scores_at_random(model: Recommender, cell: Cell, sequences: Sequences) -> bool:
-    """Whether the states for scoring depend on the method's random stream."""
+    """Say whether the states for scoring depend on the method's random stream."""
     samples = _samples(cell, sequences)
     step = _step(model, cell, sequences, samples, np.arange(len(samples)))
     first, second = (_encode(model, step, "score", seed) for seed in (2, 9))
@@ -122,9 +122,9 @@ def _samples(cell: Cell, sequences: Sequences) -> Samples:
 
 
 def _changes(samples: Samples, sequences: Sequences) -> Iterator[tuple[int, int, Sequences]]:
-    """Every target: its sample, how many inputs come before it, and the data with others from it on.
+    """Yield each target's sample, the number of inputs before it, and the data with all from the target on changed.
 
-    To the end of a history items and texts are others, held-out ones among them.
+    Items and texts change up to the end of the history, held-out ones among them.
     """
     for row in range(len(samples)):
         first = 1 if samples.every_position else int(samples.length[row])
@@ -140,14 +140,14 @@ def _changes(samples: Samples, sequences: Sequences) -> Iterator[tuple[int, int,
 
 
 def _inputs(step: Step, row: int, length: int) -> Tensor:
-    """(B, T) True at the first inputs of a row."""
+    """Mark the first `length` inputs of a row in (B, T)."""
     places = torch.zeros_like(step.batch.valid)
     places[row] = step.batch.valid[row] & (step.batch.valid[row].cumsum(0) <= length)
     return places
 
 
 def _memory(model: Recommender, cell: Cell, sequences: Sequences, samples: Samples) -> Tensor:
-    """(3, slots) the masks that each epoch hands the model, by slot, while nothing is learned."""
+    """Record the masks (3, slots) that each epoch hands the model, by slot, while nothing is learned."""
     state = TrainingState(model, feed_of(sequences, cell), cell)
     state.optimiser = torch.optim.SGD(model.parameters(), lr=0.0)
     handed = torch.zeros(3, samples.slots)
@@ -186,14 +186,14 @@ def _encode(model: Recommender, step: Step, mode: str, seed: int = 2) -> Encoded
 
 
 def _cut(encoded: Encoded, row: int, length: int) -> Encoded:
-    """One row's first places."""
+    """Cut out one row's first places."""
     parts = {name: getattr(encoded, name) for name in ("states", "keep", "score", "gate")}
     cut = {name: None if part is None else part[row : row + 1, :length] for name, part in parts.items()}
     return Encoded(cut.pop("states"), **cut)  # type: ignore[arg-type]
 
 
 def _difference(before: Encoded, after: Encoded, places: Tensor, tolerance: float = _TOLERANCE) -> str | None:
-    """The first of states, mask, score and gate that differs at `places` (B, T)."""
+    """Name the first of states, mask, score and gate that differs at `places` (B, T); None if none does."""
     for name, what in (("states", "the state"), ("keep", "the mask"), ("score", "the score"), ("gate", "the gate")):
         ours, theirs = getattr(before, name), getattr(after, name)
         if ours is None:

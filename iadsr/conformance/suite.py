@@ -50,7 +50,7 @@ class Case:
     options: dict[str, Any] = field(default_factory=dict)
 
     def cell(self, **settings: Any) -> Cell:
-        """A small cell.
+        """Make a small cell of the case.
 
         Raises:
             ConfigError: the method refuses the objective.
@@ -58,24 +58,24 @@ class Case:
         return small_cell(self.backbone, self.kind, self.objective, self.options, **settings)
 
     def model(self, cell: Cell, **inputs: Any) -> Recommender:
-        """A fresh model, in the method's second epoch, so that keep rates of the first count."""
+        """Build a fresh model, in its second epoch, so that the first one's keep rates count."""
         model = build_recommender(cell, inputs_of(**inputs))
         model.method.begin_epoch(2)
         return model
 
     def step(self, model: Recommender, cell: Cell) -> Step:
-        """A training step of 16 samples."""
+        """Make a training step of 16 samples."""
         samples = training_samples(small_sequences(), cell.settings.objective, 8, np.random.default_rng(0))
         return feed_of(small_sequences(), cell).step(samples, np.arange(16), model.method.asks_for)
 
     def train(self, cell: Cell, checkpoint: Path | None = None, **named: Any) -> tuple[Recommender, Outcome]:
-        """Train a fresh model."""
+        """Train a fresh model; `named` goes to `train`, its `inputs` to `inputs_of`."""
         model = build_recommender(cell, inputs_of(**named.pop("inputs", {})))
         return model, train(model, feed_of(small_sequences(), cell), cell, checkpoint, **named)
 
 
 def target_stays_unseen(case: Case) -> str | None:
-    """No state, mask, score, gate or loss may depend on a target before it is predicted."""
+    """Check that no state, mask, score, gate or loss depends on a target before it is predicted."""
     cell, sequences = case.cell(max_length=4), small_sequences(users=4, longest=9)
     if cell.method_options.get("interest_text") == "prefixes":
         sequences = joined_sequences(sequences)
@@ -88,14 +88,14 @@ def target_stays_unseen(case: Case) -> str | None:
 
 
 def padding_stays_unseen(case: Case) -> str | None:
-    """Nothing may depend on padding, its embedding or its amount."""
+    """Check that nothing depends on padding, its embedding or its amount."""
     cell, sequences = case.cell(max_length=4), small_sequences(users=4, longest=9)
     leaks = (padding_leak(case.model(cell), cell, sequences, mode) for mode in ("train", "score"))
     return next((leak for leak in leaks if leak is not None), None)
 
 
 def kept_inputs_are_encoded_in_order(case: Case) -> str | None:
-    """With `remove: pack`, the backbone gets the kept inputs, all of them, in order."""
+    """Check that with `remove: pack` the backbone gets the kept inputs, all of them, in order."""
     if "remove" not in find_method(case.kind, case.kind).model_fields:
         return None
     packed = Case(case.kind, case.backbone, case.objective, {**case.options, "remove": "pack"})
@@ -135,7 +135,7 @@ class Recorder(nn.Module):
 
 
 def switched_off_is_the_backbone(case: Case) -> str | None:
-    """With the options that its class calls `neutral`, training and ranks equal those of `none`, bit for bit."""
+    """Check that with its `neutral` options training and ranks equal those of `none`, bit for bit."""
     neutral = find_method(case.kind, case.kind).neutral
     if neutral is None:
         return None
@@ -163,7 +163,7 @@ def _result(model: Recommender, outcome: Outcome, cell: Cell) -> dict[str, Any]:
 
 
 def gradient_reaches_every_parameter(case: Case) -> str | None:
-    """After one step each parameter has a gradient, unless the method has its own network in the backbone's place."""
+    """Check that one step gives each parameter a gradient; of a method with its own network, the method's alone."""
     cell = case.cell(dropout=0.0)
     model = case.model(cell).train()
     step = case.step(model, cell)
@@ -175,7 +175,7 @@ def gradient_reaches_every_parameter(case: Case) -> str | None:
 
 
 def nothing_kept_is_finite(case: Case) -> str | None:
-    """Losses, gradients and states are finite where every input is dropped, and weights of targets are usable."""
+    """Check that losses, gradients and states are finite where every input is dropped."""
     cell = case.cell(dropout=0.0)
     model = case.model(cell, keep_rates=np.zeros(1), test_keep_rate=0.0).train()
     step = case.step(model, cell)
@@ -197,7 +197,7 @@ class Killed(Exception):
 
 
 def resumed_equals_never_killed(case: Case) -> str | None:
-    """A run that is killed between two epochs and resumed has the curve and the weights of one that never was."""
+    """Check that a run killed between two epochs and resumed has the curve and weights of one that never was."""
     cell = case.cell(epochs=4, average=0.9)
     straight, whole = case.train(cell)
 
@@ -219,7 +219,7 @@ def resumed_equals_never_killed(case: Case) -> str | None:
 
 
 def scores_find_noise(case: Case) -> str | None:
-    """Trained on planted noise, a method's scores tell it from genuine items better than chance.
+    """Check that scores trained on planted noise tell it from genuine items better than chance.
 
     Tried on one backbone and objective; passed by a method without scores.
     """
@@ -270,7 +270,7 @@ def check_method(kind: str, options: dict[str, Any] | None = None) -> Iterator[t
 
 
 def find_kinds(name: str) -> list[str]:
-    """Kinds of method that `name` stands for: a kind, `module:Class`, or every method in a module.
+    """Find the kinds of method that `name` stands for: a kind, `module:Class`, or every method in a module.
 
     Raises:
         ConfigError: there is none.

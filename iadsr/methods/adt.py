@@ -20,7 +20,7 @@ class ADT(Method):
         self.register_buffer("steps", torch.zeros(()))
 
     def weigh_targets(self, encoded: Encoded, losses: Callable[[], Tensor], supervised: Tensor) -> Tensor:
-        """T-CE: 0 for a share of the largest losses, which rises with the steps. R-CE: p(target)^power."""
+        """Weigh targets (M,). T-CE: 0 for a rising share, those of the largest losses. R-CE: p(target)^power."""
         loss = losses()
         if self.options.weights == "reweighted":
             return torch.exp(-self.options.power * loss)

@@ -24,5 +24,5 @@ class ADTOptions(MethodOptions):
 
     @classmethod
     def is_active(cls, name: str, options: Mapping[str, Any]) -> bool:
-        """Each kind of weights has its own option."""
+        """Tell whether an option acts: each kind of weights has its own."""
         return name == {"truncated": "rate", "reweighted": "power"}[options["weights"]]

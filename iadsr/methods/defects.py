@@ -31,7 +31,7 @@ class R2(IADSR):
     """No denoising at test time."""
 
     def denoise(self, table: nn.Module, backbone: nn.Module, batch: Batch, noise: torch.Generator) -> Encoded:
-        """Encode everything."""
+        """Encode every input; gate and score are computed, but drop nothing."""
         embedded: Tensor = table(batch.items)
         states = backbone(embedded, batch.lengths, batch.users)
         gate, score = self.judge(self.interests(backbone, embedded, states, batch), batch)
@@ -50,7 +50,7 @@ class R4(IADSR):
     """One Gumbel sample instead of the difference of two."""
 
     def draw_noise(self, score: Tensor, noise: torch.Generator) -> Tensor:
-        """Draw one."""
+        """Draw one Gumbel sample per score."""
         return gumbel_noise(score, noise)
 
 
@@ -60,7 +60,7 @@ class R5(IADSR):
     asks_for: frozenset[Asked] = frozenset({"history"})
 
     def text_rows(self, batch: Batch) -> dict[str, Tensor]:
-        """Add the mispaired rows."""
+        """Add the rows that `mispair` finds."""
         rows = super().text_rows(batch)
         if isinstance(batch, TrainingBatch):
             paired, judged = mispair(batch)
@@ -74,7 +74,7 @@ class R5(IADSR):
         return texts.short["judged"].view(*batch.items.shape, -1)
 
     def short_partners(self, interests: Interests, batch: Batch, chosen: Tensor) -> tuple[Tensor, Tensor]:
-        """Align each position with another one's text."""
+        """Align the `chosen` (M,) positions with the texts of others."""
         return interests.texts.short["paired"][chosen], interests.texts.rows["paired"][chosen]
 
 
@@ -104,7 +104,7 @@ class R11(IADSR):
     asks_for: frozenset[Asked] = frozenset({"following"})
 
     def text_rows(self, batch: Batch) -> dict[str, Tensor]:
-        """Add the targets' rows."""
+        """Add the targets' text-table rows (B,)."""
         rows = super().text_rows(batch)
         if isinstance(batch, TrainingBatch) and batch.following_texts is not None:
             last = torch.arange(len(batch.lengths), device=batch.lengths.device), batch.lengths - 1
@@ -121,12 +121,15 @@ class R11(IADSR):
 
 
 def mispair(batch: TrainingBatch) -> tuple[Tensor, Tensor]:
-    """Text rows that the release pairs with each input (R5).
+    """Find the text rows that the release pairs with each input (R5).
 
-    It concatenates the texts of every user's *whole* history and the states of the inputs alone, and cuts the texts'
-    beginning off until both are equally long. Texts and states are then aligned index by index (N,). A user is judged
-    by a slice of the cut texts: it begins where the inputs of the users before end and is as long as the whole history;
-    of it the last positions, as many as inputs, count (B, T). Without longer histories, each input gets its own text.
+    It joins the texts of every user's *whole* history, but the states of the inputs alone, and cuts texts off at the
+    beginning until both are equally long. The alignment pairs the two index by index. A user's scores read a slice of
+    the cut texts: it begins where the inputs of the users before end and is as long as the whole history; its last
+    positions, as many as inputs, count. Where no history is longer than the input, each input gets its own text.
+
+    Returns:
+        Rows to align with (N,); rows to judge by (B, T), 0 at padding.
     """
     assert batch.history is not None
     texts, whole, inputs = History(*batch.history)

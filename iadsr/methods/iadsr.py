@@ -27,7 +27,7 @@ class OwnInterests(Protocol):
     """A backbone with interests other than its states: the release's Caser."""
 
     def interests(self, embedded: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
-        """Short (B, T, W) and long (B, 1, W) interests."""
+        """Return the collaborative interests: short (B, T, W) and long (B, 1, W)."""
         ...
 
 
@@ -40,7 +40,7 @@ class Texts(NamedTuple):
 
 
 class Interests(NamedTuple):
-    """Short ones are (B, T, W); long ones too under scope `causal`, else (B, 1, W)."""
+    """The four interests of each position: short (B, T, W); long (B, 1, W), or (B, T, W) under scope `causal`."""
 
     semantic_short: Tensor
     semantic_long: Tensor
@@ -50,7 +50,7 @@ class Interests(NamedTuple):
 
 
 class IADSR(Method):
-    """The method of the paper."""
+    """The method as the paper tells it, with the choices described at the top of this module."""
 
     has_mask = True
     remembers = True
@@ -81,7 +81,7 @@ class IADSR(Method):
     def forward(
         self, table: nn.Module, backbone: nn.Module, batch: TrainingBatch, keep: Tensor, noise: torch.Generator
     ) -> Encoded:
-        """See `Method`. Progressive denoising: the mask of the previous epoch zeroes inputs of this one."""
+        """Encode inputs under the previous epoch's mask (progressive denoising), and draw the next; see `Method`."""
         embedded: Tensor = table(batch.items)
         incoming = self.incoming_mask(keep, batch, noise)
         entering = embedded * incoming.unsqueeze(-1)
@@ -100,7 +100,7 @@ class IADSR(Method):
         return Encoded(states, losses, mask.detach(), gate.expand_as(score), score.detach(), mask, traced)
 
     def denoise(self, table: nn.Module, backbone: nn.Module, batch: Batch, noise: torch.Generator) -> Encoded:
-        """See `Method`. Drops inputs past the gate with a negative score, and encodes the others again."""
+        """Drop inputs past the gate with a negative score, and encode the others again; see `Method`."""
         embedded: Tensor = table(batch.items)
         states = backbone(embedded, batch.lengths, batch.users)
         gate, score = self.judge(self.interests(backbone, embedded, states, batch), batch)
@@ -119,14 +119,14 @@ class IADSR(Method):
         return self.sample(*self.judge(self.interests(backbone, embedded, states, batch), batch), noise)
 
     def encode(self, backbone: nn.Module, entering: Tensor, keep: Tensor, batch: Batch) -> Tensor:
-        """(B, T, W) states of embeddings (B, T, D) that are zeroed where `keep` is 0."""
+        """Encode embeddings (B, T, D), already zeroed where `keep` (B, T) is 0, as states (B, T, W)."""
         states: Tensor = backbone(entering, batch.lengths, batch.users)
         return states
 
     # Section 3.3: interests
 
     def interests(self, backbone: nn.Module, embedded: Tensor, states: Tensor, batch: Batch) -> Interests:
-        """The four interests of each position. Padding enters them only where the network encodes it."""
+        """Compute the four interests of each position. Padding enters them only where the network encodes it."""
         near, far = self.collaborative(backbone, embedded, states, batch)
         texts = self.project_texts(batch)
         return Interests(self.semantic_short(texts, batch), self.semantic_long(texts, batch), near, far, texts)
@@ -134,26 +134,26 @@ class IADSR(Method):
     def collaborative(
         self, backbone: nn.Module, embedded: Tensor, states: Tensor, batch: Batch
     ) -> tuple[Tensor, Tensor]:
-        """Short and long collaborative interests: the states, and their maximum."""
+        """Return the short and long collaborative interests: the states, and their maximum over the input."""
         if isinstance(backbone, OwnInterests):
             return backbone.interests(embedded, states)
         encoded = torch.arange(states.shape[1], device=states.device) < batch.lengths.unsqueeze(1)
         return states, max_over(states, encoded, self.causal)
 
     def semantic_short(self, texts: Texts, batch: Batch) -> Tensor:
-        """Short semantic interest: the text of the position."""
+        """Return the short semantic interest (B, T, W): each position's own text."""
         return texts.short["inputs"].view(*batch.items.shape, -1)
 
     def semantic_long(self, texts: Texts, batch: Batch) -> Tensor:
-        """Long semantic interest: the texts of the input, pooled."""
+        """Pool the input's texts to the long semantic interest."""
         return self.pool_texts(texts.long["inputs"].view(*batch.items.shape, -1), batch.valid)
 
     def pool_texts(self, texts: Tensor, inside: Tensor) -> Tensor:
-        """Mean of texts (B, T, W) over the positions `inside` (B, T)."""
+        """Average texts (B, T, W) over the positions `inside` (B, T); shapes as in `mean_over`."""
         return mean_over(texts, inside, self.causal)
 
     def text_rows(self, batch: Batch) -> dict[str, Tensor]:
-        """Text-table rows (M,) to project, by use."""
+        """List the text-table rows (M,) to project, by use; see `Texts`."""
         return {"inputs": batch.text_rows.flatten()}
 
     def project_texts(self, batch: Batch) -> Texts:
@@ -168,17 +168,17 @@ class IADSR(Method):
         return Texts(rows, short, long)
 
     def split_projection(self, projected: Tensor) -> tuple[Tensor, Tensor]:
-        """Projections for short and for long interests."""
+        """Split projections (M, 2 W) into those for short and for long interests, (M, W) each."""
         short, long = projected.chunk(2, dim=-1)
         return short, long
 
     # Section 3.3.2: alignment
 
     def align(self, interests: Interests, batch: Batch, noise: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """InfoNCE from collaborative to semantic interests, short and long, over rows drawn from the valid positions.
+        """Compute InfoNCE from collaborative to semantic interests, over rows drawn from the valid positions.
 
         Returns:
-            The sum of both terms; and mean cosines of matched and of unmatched short pairs.
+            The sum of the short and the long term; mean cosines of matched and of unmatched short pairs.
         """
         chosen = torch.arange(len(batch.inside), device=batch.inside.device)
         if len(chosen) > self.alignment_rows:
@@ -192,12 +192,12 @@ class IADSR(Method):
         return loss, _cosines(collaborative, semantic)
 
     def short_partners(self, interests: Interests, batch: Batch, chosen: Tensor) -> tuple[Tensor, Tensor]:
-        """(M, W) short semantic interests aligned with the `chosen` (M,) of the valid positions; their text rows."""
+        """Select the short semantic interests (M, W) of the `chosen` (M,) valid positions, and their text rows (M,)."""
         places = batch.inside[chosen]
         return interests.semantic_short.flatten(0, 1)[places], interests.texts.rows["inputs"][places]
 
     def long_pairs(self, interests: Interests, batch: Batch, chosen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Long interests of each sequence, collaborative and semantic (B, W), and its user (B,)."""
+        """Select each sequence's long interests, collaborative and semantic (B, W), and its user (B,)."""
         far, far_semantic = (
             last_states(long, batch.lengths.clamp(max=long.shape[1]))
             for long in (interests.collaborative_long, interests.semantic_long)
@@ -207,7 +207,7 @@ class IADSR(Method):
     # Section 3.4: noise detection
 
     def judge(self, interests: Interests, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Gate, (B, T) or (B, 1) bool, and score, (B, T): the sum of three cosines less a threshold."""
+        """Compute the gate, bool (B, T) or (B, 1), and the score (B, T): the sum of three cosines less a threshold."""
         short, long, short_semantic, long_semantic = (
             F.normalize(part, dim=-1)
             for part in (
@@ -223,51 +223,51 @@ class IADSR(Method):
         return gate, score - self.threshold(score, batch.valid)
 
     def passes(self, agreement: Tensor) -> Tensor:
-        """Gate: whether the long interests agree."""
+        """Open the gate where the long interests agree: their cosine exceeds theta."""
         return agreement > self.theta
 
     def threshold(self, score: Tensor, valid: Tensor) -> Tensor:
-        """(B, T), (B, 1) or (): what a score must reach."""
+        """Return what a score must reach: (B, T), (B, 1) or ()."""
         return score.new_zeros(())
 
     def sample(self, gate: Tensor, score: Tensor, noise: torch.Generator) -> Tensor:
-        """(B, T) mask of a training step: a Gumbel-sigmoid sample past the gate, 1 elsewhere."""
+        """Draw a training step's mask (B, T): a Gumbel-sigmoid sample past the gate, 1 elsewhere."""
         soft = soft_sample(score, self.draw_noise(score, noise), self.temperature)
         return torch.where(gate, self.discretise(soft), torch.ones_like(soft))
 
     def draw_noise(self, score: Tensor, noise: torch.Generator) -> Tensor:
-        """Noise added to a score: the difference of two Gumbel samples."""
+        """Draw the noise that is added to each score: the difference of two Gumbel samples."""
         return logistic_noise(score, noise)
 
     def discretise(self, soft: Tensor) -> Tensor:
-        """0/1 values with the gradient of `soft`."""
+        """Round to 0 and 1, with the gradient of `soft`."""
         return harden(soft)
 
     def incoming_mask(self, keep: Tensor, batch: Batch, noise: torch.Generator) -> Tensor:
-        """(B, T) mask on this epoch's inputs."""
+        """Return the mask (B, T) on this epoch's inputs: `keep`, that of the previous epoch."""
         return keep
 
     def outgoing_mask(self, sampled: Tensor, batch: Batch, noise: torch.Generator) -> Tensor:
-        """(B, T) mask that enters the reconstruction and the next epoch."""
+        """Return the mask (B, T) that enters the reconstruction and the next epoch."""
         return sampled
 
     def scoring_mask(self, gate: Tensor, score: Tensor, batch: Batch, noise: torch.Generator) -> Tensor:
-        """(B, T) mask at test time: below 1 only past the gate."""
+        """Decide the mask (B, T) at test time: below 1 only past the gate."""
         likely = self.expected_mask(score)
         return torch.where(gate & batch.valid, likely, torch.ones_like(likely))
 
     def expected_mask(self, score: Tensor) -> Tensor:
-        """(B, T) mask without sampling."""
+        """Decide the mask (B, T) from scores without sampling."""
         return (score >= 0).to(score.dtype)
 
     # Section 3.5: reconstruction
 
     def reconstruct(self, kept: Tensor, embedded: Tensor, inside: Tensor) -> Tensor:
-        """Error of decoded masked states against embeddings, averaged within a row, then over rows.
+        """Average the error of decoded states against embeddings within each row, then over rows.
 
         Args:
-            kept: (B, T, W).
-            embedded: (B, T, D).
+            kept: (B, T, W) masked states.
+            embedded: (B, T, D) what they should decode to.
             inside: (B, T) which positions count.
         """
         error = self.reconstruction_error(self.decode(kept), embedded, inside)
@@ -276,16 +276,16 @@ class IADSR(Method):
         return self.average_rows(total, positions > 0)
 
     def reconstruction_error(self, decoded: Tensor, embedded: Tensor, inside: Tensor) -> Tensor:
-        """(B, T) squared error, 0 where not `inside`."""
+        """Compute the squared error (B, T), a mean over D; 0 where not `inside`."""
         return (decoded - embedded).square().mean(-1) * inside
 
     def average_rows(self, total: Tensor, counted: Tensor) -> Tensor:
-        """Mean of a sum over the rows that count (B,)."""
+        """Divide the sum over all rows by the number of those that count, `counted` (B,)."""
         return total / counted.sum().clamp(min=1)
 
 
 def mean_over(x: Tensor, inside: Tensor, causal: bool) -> Tensor:
-    """Mean of x (B, T, W) over the positions `inside` (B, T): (B, 1, W); causal: over those up to each, (B, T, W)."""
+    """Average x (B, T, W) over the positions `inside` (B, T): (B, 1, W); causal: over those up to each, (B, T, W)."""
     summed, count = x * inside.unsqueeze(-1), inside.unsqueeze(-1)
     if causal:
         return summed.cumsum(1) / count.cumsum(1).clamp(min=1)
@@ -293,13 +293,13 @@ def mean_over(x: Tensor, inside: Tensor, causal: bool) -> Tensor:
 
 
 def max_over(x: Tensor, inside: Tensor, causal: bool) -> Tensor:
-    """Maximum, with the arguments and shapes of `mean_over`."""
+    """Take the maximum, with the arguments and shapes of `mean_over`."""
     reachable = x.masked_fill(~inside.unsqueeze(-1), _NEVER)
     return reachable.cummax(1).values if causal else reachable.amax(1, keepdim=True)
 
 
 def project_rows(project: nn.Module, text: Tensor, rows: Tensor, waits: bool) -> Tensor:
-    """Projections of (…) rows of the text table, each distinct row projected once.
+    """Project (…) rows of the text table, each distinct row once.
 
     Args:
         waits: finding the distinct rows would make the host wait for the device. Then the whole table is projected, or
@@ -315,7 +315,7 @@ def project_rows(project: nn.Module, text: Tensor, rows: Tensor, waits: bool) ->
 
 
 def _cosines(left: Tensor, right: Tensor) -> dict[str, Tensor]:
-    """Mean cosine of matching rows, and of all other pairs of rows."""
+    """Average the cosines of matching rows, and of all other pairs of rows."""
     left, right = F.normalize(left.detach(), dim=-1), F.normalize(right.detach(), dim=-1)
     rows = len(left)
     matched = (left * right).sum(-1).mean()

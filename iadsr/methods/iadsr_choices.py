@@ -22,14 +22,14 @@ _RECENT = 5  # items in a window
 
 
 class SoftMask(IADSR):
-    """`mask: soft`: the samples behind the 0/1 values."""
+    """`mask: soft`: the samples between 0 and 1, not rounded."""
 
     def discretise(self, soft: Tensor) -> Tensor:
-        """Leave them as they are."""
+        """Return the samples as they are."""
         return soft
 
     def expected_mask(self, score: Tensor) -> Tensor:
-        """(B, T) mask without noise."""
+        """Compute the mask (B, T) without noise: a sigmoid of the scores."""
         return torch.sigmoid(score / self.temperature)
 
 
@@ -53,7 +53,7 @@ class NoMask(IADSR):
     def forward(
         self, table: nn.Module, backbone: nn.Module, batch: TrainingBatch, keep: Tensor, noise: torch.Generator
     ) -> Encoded:
-        """See `Method`."""
+        """Train on the losses alone; no mask is reported."""
         return replace(super().forward(table, backbone, batch, keep, noise), keep=None, gate=None, mask=None)
 
     def denoise(self, table: nn.Module, backbone: nn.Module, batch: Batch, noise: torch.Generator) -> Encoded:
@@ -99,7 +99,7 @@ class RandomMask(IADSR):
     def forward(
         self, table: nn.Module, backbone: nn.Module, batch: TrainingBatch, keep: Tensor, noise: torch.Generator
     ) -> Encoded:
-        """See `Method`. No gate and no score decided this mask, and no gradient reaches it."""
+        """Train under a drawn mask: no gate and no score decided it, and no gradient reaches it."""
         return replace(super().forward(table, backbone, batch, keep, noise), gate=None, score=None, mask=None)
 
     def denoise(self, table: nn.Module, backbone: nn.Module, batch: Batch, noise: torch.Generator) -> Encoded:
@@ -125,7 +125,7 @@ class ChanceMask(nn.Module):
         self.register_buffer("rate", torch.ones((), dtype=torch.float64))  # share kept in the previous epoch
 
     def begin_epoch(self, epoch: int) -> None:
-        """Set the rate of an epoch."""
+        """Set the rate of an epoch: the copied one, or the share kept in the previous epoch."""
         if self.copied is None:
             self.rate.copy_(torch.where(self.seen[1] > 0, self.seen[0] / self.seen[1].clamp(min=1), self.rate))
         else:
@@ -133,16 +133,16 @@ class ChanceMask(nn.Module):
         self.seen.zero_()
 
     def count(self, mask: Tensor, valid: Tensor) -> None:
-        """Count a mask (B, T) that the method would have used."""
+        """Count how much the method's own mask (B, T) would have kept, for the next epoch's rate."""
         inside = valid.double()
         self.seen += torch.stack(((mask.detach().double() * inside).sum(), inside.sum()))
 
     def draw(self, valid: Tensor, noise: torch.Generator) -> Tensor:
-        """(B, T) 1 or 0 for training; padding stays."""
+        """Draw a training mask (B, T) of 1 and 0; padding gets 1."""
         return bernoulli(self.rate, valid, noise)
 
     def draw_for_scoring(self, wanted: Tensor, valid: Tensor, noise: torch.Generator, causal: bool) -> Tensor:
-        """(B, T) 1 or 0 at the copied rate, else at the rate of `wanted` (B, T) in the row; causal: so far."""
+        """Draw a mask (B, T) at the copied rate, else at the row's rate in `wanted` (B, T); causal: its rate so far."""
         if self.copied is not None:
             return bernoulli(torch.as_tensor(self.copied[1], device=valid.device), valid, noise)
         kept, seen = wanted * valid, valid.to(wanted.dtype)
@@ -174,7 +174,7 @@ class WithoutText(IADSR):
         return Interests(near, far, near, far, Texts({}, {}, {}))
 
     def judge(self, interests: Interests, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Open gate (B, 1), and score (B, T)."""
+        """Return an open gate (B, 1), and the score (B, T)."""
         short, long = (
             F.normalize(part, dim=-1) for part in (interests.collaborative_short, interests.collaborative_long)
         )
@@ -186,7 +186,7 @@ class MeanThreshold(IADSR):
     """`threshold: mean`: a score must reach the mean of its input; causal: of the positions so far."""
 
     def threshold(self, score: Tensor, valid: Tensor) -> Tensor:
-        """(B, 1), or (B, T) if causal."""
+        """Average the scores: (B, 1), or (B, T) if causal."""
         summed = score * valid
         if self.causal:
             return summed.cumsum(1) / valid.cumsum(1).clamp(min=1)
@@ -204,7 +204,7 @@ class QuantileThreshold(IADSR):
         self.quantile = options.quantile
 
     def threshold(self, score: Tensor, valid: Tensor) -> Tensor:
-        """(B, 1), or (B, T) if causal."""
+        """Take the quantile of the scores: (B, 1), or (B, T) if causal."""
         hidden = score.masked_fill(~valid, torch.nan)
         if not self.causal:
             return torch.nanquantile(hidden, self.quantile, dim=1, keepdim=True, interpolation="lower")
@@ -222,7 +222,7 @@ class LearnedThreshold(IADSR):
         self.bias = nn.Parameter(torch.zeros(()))
 
     def threshold(self, score: Tensor, valid: Tensor) -> Tensor:
-        """()."""
+        """Return the bias, ()."""
         return self.bias
 
 
@@ -230,7 +230,7 @@ class RecentTexts(IADSR):
     """`short: window`: the short semantic interest is the mean of recent texts."""
 
     def semantic_short(self, texts: Texts, batch: Batch) -> Tensor:
-        """(B, T, W)."""
+        """Average each position's recent texts: (B, T, W)."""
         short = super().semantic_short(texts, batch)
         return recent_mean(short * batch.valid.unsqueeze(-1), batch.valid)
 
@@ -239,7 +239,7 @@ class LargestTexts(IADSR):
     """`long: max`: the long semantic interest is the maximum of the texts."""
 
     def pool_texts(self, texts: Tensor, inside: Tensor) -> Tensor:
-        """(B, 1, W), or (B, T, W) if causal."""
+        """Take the maximum of the texts: (B, 1, W), or (B, T, W) if causal."""
         return max_over(texts, inside, self.causal)
 
 
@@ -247,7 +247,7 @@ class JoinedTexts(IADSR):
     """`interest_text: prefixes`: a position's text holds all names up to it, so the last one is the long interest."""
 
     def pool_texts(self, texts: Tensor, inside: Tensor) -> Tensor:
-        """(B, 1, W), or (B, T, W) if causal."""
+        """Take the last valid text, (B, 1, W), or each position's own if causal, (B, T, W)."""
         if self.causal:
             return texts
         steps = torch.arange(1, inside.shape[1] + 1, device=inside.device)
@@ -260,7 +260,7 @@ class SharedProjection(IADSR):
     projections = 1
 
     def split_projection(self, projected: Tensor) -> tuple[Tensor, Tensor]:
-        """See `IADSR`."""
+        """Use the projections (M, W) twice."""
         return projected, projected
 
 
@@ -268,7 +268,7 @@ class LongRowsByPosition(IADSR):
     """`long_rows: position`: under scope `causal`, the long interests of every drawn position are aligned."""
 
     def long_pairs(self, interests: Interests, batch: Batch, chosen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """See `IADSR`."""
+        """Select the long interests (M, W) of the `chosen` (M,) positions, and their users (M,)."""
         if not self.causal:
             return super().long_pairs(interests, batch, chosen)
         places = batch.inside[chosen]
@@ -286,7 +286,7 @@ class RelativeError(IADSR):
     """
 
     def reconstruction_error(self, decoded: Tensor, embedded: Tensor, inside: Tensor) -> Tensor:
-        """(B, T)."""
+        """Divide the squared error (B, T) by the embeddings' mean square."""
         return super().reconstruction_error(decoded, embedded, inside) / mean_square(embedded, inside)
 
 
@@ -309,7 +309,7 @@ CHOICES: dict[tuple[str, Any], type[IADSR]] = {
 
 
 def build(inputs: MethodInputs, options: IADSROptions) -> IADSR:
-    """IADSR with the options' choices, over their defects, over the paper's method."""
+    """Build IADSR with the options' choices and defects, where both override a step with the choice's."""
     chosen = [part for (name, value), part in CHOICES.items() if getattr(options, name) == value]
     parts = [*chosen, *(DEFECTS[name] for name in options.defects)]
     asked = frozenset(name for part in parts for name in part.asks_for)
@@ -319,14 +319,14 @@ def build(inputs: MethodInputs, options: IADSROptions) -> IADSR:
 
 @torch.no_grad()
 def mean_square(embedded: Tensor, inside: Tensor) -> Tensor:
-    """() mean square of (B, T, D) embeddings over the (B, T) positions that count; above 0."""
+    """Average the squares of embeddings (B, T, D) over the positions `inside` (B, T): (), above 0."""
     weight = inside.unsqueeze(-1).to(embedded.dtype)
     total = (embedded.square() * weight).sum()
     return (total / (weight.sum() * embedded.shape[-1]).clamp(min=1)).clamp(min=1e-12)
 
 
 def recent_mean(x: Tensor, valid: Tensor) -> Tensor:
-    """(B, T, W) zero where not valid: the mean of each position's `_RECENT` latest valid ones, itself among them."""
+    """Average each position's `_RECENT` latest valid rows, itself among them; x (B, T, W) is zero where not valid."""
     count = valid.unsqueeze(-1).cumsum(1).to(x.dtype)
     summed = x.cumsum(1)
     past = F.pad(summed, (0, 0, _RECENT, 0))[:, : x.shape[1]]

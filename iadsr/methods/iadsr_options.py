@@ -108,7 +108,7 @@ class IADSROptions(MethodOptions):
 
     @classmethod
     def is_active(cls, name: str, options: Mapping[str, Any]) -> bool:
-        """A mask's options need a mask that reads scores, the alignment's a text and a weight."""
+        """Tell whether an option acts: the mask's need one that reads scores, the alignment's a text and a weight."""
         if name == "quantile" and options["threshold"] != "quantile":
             return False
         if name in ("temperature", "threshold", "quantile"):
@@ -156,7 +156,7 @@ class IADSROptions(MethodOptions):
         return options, settings.model_copy(update=changes)
 
     def _own_defects(self, backbone: str) -> set[str]:
-        """Defects of the variant with a backbone."""
+        """List the defects that the variant has with a backbone."""
         if self.variant == "paper":
             return set()
         further = [name for name, free in (("R6", backbone == "gru4rec"), ("R7", backbone != "caser")) if not free]

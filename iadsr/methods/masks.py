@@ -16,12 +16,12 @@ _EPS = 1e-10  # the release's guard against log(0)
 
 
 def logistic_noise(like: Tensor, generator: torch.Generator) -> Tensor:
-    """Standard logistic samples (the difference of two Gumbel samples), shaped as `like`."""
+    """Draw standard logistic samples (the difference of two Gumbel samples), shaped as `like`."""
     return torch.logit(_uniform(like, generator), eps=1e-6)
 
 
 def gumbel_noise(like: Tensor, generator: torch.Generator) -> Tensor:
-    """Standard Gumbel samples, shaped as `like`: the release's noise (R4).
+    """Draw standard Gumbel samples, shaped as `like`: the release's noise (R4).
 
     P(keep | score s) is then 1 - exp(-exp(s)), which is 0.63 at s = 0, and not sigmoid(s).
     """
@@ -29,18 +29,18 @@ def gumbel_noise(like: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def bernoulli(rate: Tensor | float, valid: Tensor, noise: torch.Generator) -> Tensor:
-    """(B, T) 1 with probability `rate`, else 0. Padding stays: the released networks encode it like an input."""
+    """Draw a mask (B, T): 1 with probability `rate`, else 0. Padding gets 1: the released networks encode it."""
     drawn = torch.rand(valid.shape, generator=noise, device=valid.device) < rate
     return (drawn | ~valid).to(torch.get_default_dtype())
 
 
 def soft_sample(score: Tensor, noise: Tensor, temperature: float) -> Tensor:
-    """Concrete sample between 0 and 1 from logits and as many noise samples."""
+    """Sample the Concrete distribution, between 0 and 1, from logits and as many noise samples."""
     return torch.sigmoid((score + noise) / temperature)
 
 
 def harden(soft: Tensor) -> Tensor:
-    """0/1 values with the gradient of `soft` (straight-through).
+    """Round to 0 and 1, with the gradient of `soft` (straight-through).
 
     With logistic noise, 1 has probability sigmoid(score) at any temperature.
     """
@@ -49,7 +49,7 @@ def harden(soft: Tensor) -> Tensor:
 
 
 def previous_rate(rates: npt.NDArray[np.float64], epoch: int) -> float:
-    """Keep rate for an epoch's inputs: that of a matched run's previous epoch, or of its last one; 1 in epoch 1."""
+    """Look up an epoch's keep rate: that of the matched run's previous epoch, or of its last one; 1 in epoch 1."""
     return 1.0 if epoch == 1 else float(rates[min(epoch - 2, len(rates) - 1)])
 
 
@@ -58,7 +58,7 @@ def _uniform(like: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def info_nce(left: Tensor, right: Tensor, temperature: float, same: Tensor | None = None) -> Tensor:
-    """InfoNCE with in-batch negatives, from `left` to `right`; row i of one matches row i of the other.
+    """Compute InfoNCE with in-batch negatives, from `left` to `right`; row i of one matches row i of the other.
 
     Args:
         left, right: (N, D), not normalised.
@@ -71,7 +71,7 @@ def info_nce(left: Tensor, right: Tensor, temperature: float, same: Tensor | Non
 
 
 def encode_kept(backbone: nn.Module, embedded: Tensor, keep: Tensor, batch: Batch, remove: Remove) -> Tensor:
-    """States of inputs some of which are dropped.
+    """Encode inputs some of which are dropped.
 
     `zero` multiplies embeddings by `keep`: a dropped input keeps its place in time. `pack` takes dropped inputs out and
     moves the kept ones up, in order; the state at t is then that of the last kept input up to t, and where there is
@@ -92,7 +92,7 @@ def encode_kept(backbone: nn.Module, embedded: Tensor, keep: Tensor, batch: Batc
 
 
 def encode_packed(backbone: nn.Module, embedded: Tensor, keep: Tensor, batch: Batch) -> Tensor:
-    """`encode_kept` with `pack`. Equal to the plain backbone, bit for bit, where nothing is dropped."""
+    """Encode as `encode_kept` with `pack`. Equals the plain backbone, bit for bit, where nothing is dropped."""
     kept = (keep > 0.5) & batch.valid
     packed, counts = pack(embedded, kept)
     states = unpack(backbone(packed, counts.clamp(min=1), batch.users), kept)
@@ -114,6 +114,6 @@ def pack(x: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def unpack(states: Tensor, kept: Tensor) -> Tensor:
-    """(B, T, W) at each position the packed state of the last kept position up to it; undefined where there is none."""
+    """Give each position the packed state (B, T, W) of the last kept one up to it; undefined where there is none."""
     last = (kept.cumsum(1) - 1).clamp(min=0)
     return states.gather(1, last.unsqueeze(-1).expand(-1, -1, states.shape[-1]))

@@ -11,7 +11,7 @@ from iadsr.methods.random_drop_options import RandomDropOptions
 
 
 class MatchedDrop(Method):
-    """Drops inputs at the matched run's keep rates, one epoch late as there."""
+    """Drops inputs at the matched run's keep rates, each an epoch later, as that run uses its masks."""
 
     def __init__(self, inputs: MethodInputs, options: RandomDropOptions) -> None:
         super().__init__()
@@ -22,21 +22,21 @@ class MatchedDrop(Method):
         self.rate = 1.0
 
     def choose(self, rate: float, batch: Batch, noise: torch.Generator) -> Tensor:
-        """(B, T) mask, 1 or 0, at a keep rate; 1 at padding."""
+        """Choose a mask (B, T) of 1 and 0 at a keep rate; 1 at padding."""
         raise NotImplementedError
 
     def begin_epoch(self, epoch: int) -> None:
-        """See `Method`."""
+        """Set the keep rate of an epoch."""
         self.rate = previous_rate(self.rates, epoch)
 
     def forward(
         self, table: nn.Module, backbone: nn.Module, batch: TrainingBatch, keep: Tensor, noise: torch.Generator
     ) -> Encoded:
-        """See `Method`."""
+        """Encode what is kept at the epoch's rate; see `Method`."""
         return self._drop(table, backbone, batch, self.rate, noise)
 
     def denoise(self, table: nn.Module, backbone: nn.Module, batch: Batch, noise: torch.Generator) -> Encoded:
-        """See `Method`. At a keep rate of 1 nothing is dropped."""
+        """Encode what is kept at the matched run's rate at test time; see `Method`."""
         return self._drop(table, backbone, batch, self.test_rate, noise)
 
     def _drop(

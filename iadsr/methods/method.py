@@ -54,7 +54,7 @@ class Batch:
         return self.items if self.texts is None else self.texts
 
     def select(self, rows: Tensor) -> Batch:
-        """Inputs of some rows (B,), without texts."""
+        """Select the rows where `rows` (B,) is True, without texts."""
         valid = self.valid[rows]
         return Batch(
             self.items[rows], self.lengths[rows], valid, valid.flatten().nonzero().squeeze(1), self.users[rows]
@@ -165,12 +165,12 @@ class Method(nn.Module):
     asks_for: frozenset[Asked] = frozenset()  # fields of `TrainingBatch` (`noisy`: of `Batch`) to fill
 
     def begin_epoch(self, epoch: int) -> None:
-        """Called before each training epoch, counted from 1, and at the end with the epoch of the best weights."""
+        """Prepare for an epoch: called before each, counted from 1, and at the end with that of the best weights."""
 
     def forward(
         self, table: nn.Module, backbone: nn.Module, batch: TrainingBatch, keep: Tensor, noise: torch.Generator
     ) -> Encoded:
-        """One training step's states and auxiliary losses.
+        """Compute a training step's states and auxiliary losses.
 
         Args:
             table: item indices to embeddings.
@@ -182,11 +182,11 @@ class Method(nn.Module):
         return Encoded(backbone(table(batch.items), batch.lengths, batch.users))
 
     def denoise(self, table: nn.Module, backbone: nn.Module, batch: Batch, noise: torch.Generator) -> Encoded:
-        """States for scoring: no target, no auxiliary loss, no sampling that a method can do without."""
+        """Encode inputs for scoring: no target, no auxiliary loss, no sampling that a method can do without."""
         return Encoded(backbone(table(batch.items), batch.lengths, batch.users))
 
     def weigh_targets(self, encoded: Encoded, losses: Callable[[], Tensor], supervised: Tensor) -> Tensor | None:
-        """Weights (M,) >= 0 of a training step's targets in the recommendation loss; None: equal ones.
+        """Weigh a training step's targets in the recommendation loss: (M,) >= 0, or None for equal weights.
 
         Args:
             encoded: the result of `forward`, to which figures may be added in `traced`.
@@ -196,5 +196,5 @@ class Method(nn.Module):
         return None
 
     def sample_mask(self, table: nn.Module, backbone: nn.Module, batch: Batch, noise: torch.Generator) -> Tensor:
-        """Draw (B, T) masks as in training, for inputs of any stage."""
+        """Draw a mask (B, T) as in training, for inputs of any stage; needs `has_mask`."""
         raise NotImplementedError

@@ -7,5 +7,5 @@ from iadsr.methods.none_options import NoneOptions
 
 
 def build(inputs: MethodInputs, options: NoneOptions) -> Method:
-    """The base class is this method."""
+    """Build the base class, which is this method."""
     return Method()

@@ -10,7 +10,7 @@ from iadsr.methods.popularity_drop_options import PopularityDropOptions
 
 
 class PopularityDrop(MatchedDrop):
-    """Keeps an item if rarer ones make up the share of training inputs that is to be dropped."""
+    """Drops the rarest items until they make up the share of training inputs that is to be dropped."""
 
     share: Tensor
 
@@ -24,5 +24,5 @@ class PopularityDrop(MatchedDrop):
         self.register_buffer("share", torch.as_tensor(share), persistent=False)
 
     def choose(self, rate: float, batch: Batch, noise: torch.Generator) -> Tensor:
-        """See `MatchedDrop`."""
+        """Drop the rarest items at a keep rate; see `MatchedDrop`."""
         return ((self.share[batch.items] >= 1 - rate) | ~batch.valid).to(torch.get_default_dtype())

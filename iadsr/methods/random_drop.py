@@ -14,8 +14,8 @@ from iadsr.methods.method import Batch
 
 
 class RandomDrop(MatchedDrop):
-    """Bernoulli masks."""
+    """Drops each input by chance, independently of the others."""
 
     def choose(self, rate: float, batch: Batch, noise: torch.Generator) -> Tensor:
-        """See `MatchedDrop`."""
+        """Draw a Bernoulli mask; see `MatchedDrop`."""
         return bernoulli(rate, batch.valid, noise)

@@ -18,7 +18,7 @@ class Backbone(Protocol):
     """A causal sequence encoder."""
 
     def __call__(self, embedded: Tensor, lengths: Tensor, users: Tensor) -> Tensor:
-        """States from item embeddings.
+        """Encode item embeddings as states.
 
         Args:
             embedded: (B, T, D) item embeddings, padded on the right.
@@ -44,7 +44,7 @@ def build_backbone(
 
 
 def no_backbone(**_: Any) -> nn.Module:
-    """The backbone `own`, for methods that bring theirs and call none."""
+    """Make the backbone `own`, an identity: for methods that bring their own network and call none."""
     return nn.Identity()
 
 
@@ -67,7 +67,7 @@ class ItemTable(nn.Module):
             self.embedding.weight[0].zero_()
 
     def forward(self, items: Tensor) -> Tensor:
-        """(…) item indices to (…, D) embeddings."""
+        """Embed item indices (…) as (…, D)."""
         embedded: Tensor = self.embedding(items)
         return embedded
 
@@ -78,5 +78,5 @@ class ItemTable(nn.Module):
 
 
 def last_states(states: Tensor, lengths: Tensor) -> Tensor:
-    """(B, T, D) states at each row's last valid position: (B, D)."""
+    """Select from states (B, T, D) that at each row's last valid position: (B, D)."""
     return states[torch.arange(len(states), device=states.device), lengths - 1]

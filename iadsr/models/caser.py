@@ -47,7 +47,7 @@ class Caser(nn.Module):
         return states
 
     def _rows(self, padded: Tensor) -> Tensor:
-        """(B, T, F * window) horizontal filters, pooled over their places in each position's window.
+        """Apply the horizontal filters, pooled over their places in each position's window: (B, T, F * window).
 
         The filters' rows of all heights meet the items in one product, and a filter of height h then sums h of its
         shifted columns: faster than a convolution for each height.
@@ -63,7 +63,7 @@ class Caser(nn.Module):
         return F.relu(torch.cat(pooled, dim=-1) + torch.cat(biases))
 
     def _columns(self, padded: Tensor) -> Tensor:
-        """(V, B, T, D) vertical filters: weighted sums of each window's items."""
+        """Apply the vertical filters, weighted sums of each window's items: (V, B, T, D)."""
         batch, longer, width = padded.shape
         time = longer - self.window + 1
         window = torch.stack([padded[:, place : place + time] for place in range(self.window)])
@@ -72,7 +72,7 @@ class Caser(nn.Module):
 
 
 def _sliding_max(x: Tensor, width: int) -> Tensor:
-    """(B, T, F) to (B, T - width + 1, F): the maximum of `width` neighbours, in about log2(width) steps."""
+    """Take the maximum of `width` neighbours, (B, T, F) to (B, T - width + 1, F), in about log2(width) steps."""
     covered = 1
     while covered < width:
         step = min(covered, width - covered)
@@ -83,5 +83,5 @@ def _sliding_max(x: Tensor, width: int) -> Tensor:
 
 
 def build(n_users: int, dimension: int, max_length: int, dropout: float, **options: Any) -> Caser:
-    """The window, not `max_length`, limits what a position sees; `options`: see `CaserOptions`."""
+    """Build a Caser: its window, not `max_length`, limits what a position sees; `options`: see `CaserOptions`."""
     return Caser(n_users, dimension, dropout, **options)

@@ -28,5 +28,5 @@ class GRU4Rec(nn.Module):
 
 
 def build(n_users: int, dimension: int, max_length: int, dropout: float, hidden: int, layers: int) -> GRU4Rec:
-    """A GRU needs neither users nor a limit on the length."""
+    """Build a GRU4Rec, which needs neither users nor a limit on the length."""
     return GRU4Rec(dimension, dropout, hidden, layers)

@@ -13,7 +13,7 @@ _TORCH = nn.LinearCrossEntropyOptions(batch_chunk_size=_ROWS)
 
 
 class _Blocked(torch.autograd.Function):
-    """On a CPU: block by block, gradients along with the loss, as torch's `linear_cross_entropy` does.
+    """The loss on a CPU, block by block and with its gradients, as in torch's `linear_cross_entropy`.
 
     With MovieLens-100K's items torch's takes 1.29 times its matrix products' time, this one 1.18: exponentials are not
     normalised in place, and targets cost no pass over a block.
@@ -28,7 +28,7 @@ class _Blocked(torch.autograd.Function):
         excluded: Tensor | None,
         weights: Tensor | None,
     ) -> Tensor:
-        """Sum of log-sum-exps less the targets' scores; see `softmax_loss`."""
+        """Average log-sum-exps less the targets' scores; see `softmax_loss`."""
         wanted, weighted = candidates[targets], states
         if weights is not None:
             weights = weights.unsqueeze(1)
@@ -56,7 +56,7 @@ class _Blocked(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
-        """Scale what the forward pass computed."""
+        """Scale the gradients that the forward pass computed."""
         to_states, to_candidates = ctx.saved_tensors
         scale = gradients[0] / len(to_states)
         return to_states * scale, to_candidates * scale, None, None, None
@@ -69,7 +69,7 @@ def softmax_loss(
     excluded: Tensor | None = None,
     weights: Tensor | None = None,
 ) -> Tensor:
-    """Mean cross-entropy of inner products with every candidate: all items, or a batch's own for a contrastive loss.
+    """Compute the mean cross-entropy of inner products with all candidates: items, or a contrastive loss's own rows.
 
     Args:
         states: (M, D).
@@ -89,7 +89,7 @@ def softmax_loss(
 
 
 def weighted_loss(scores: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
-    """Mean cross-entropy of scores (M, V), with weights as in `softmax_loss`."""
+    """Compute the mean cross-entropy of scores (M, V), with weights as in `softmax_loss`."""
     if weights is None:
         return F.cross_entropy(scores, targets)
     return (F.cross_entropy(scores, targets, reduction="none") * weights).mean()

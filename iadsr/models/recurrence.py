@@ -16,15 +16,13 @@ class _Layer(torch.autograd.Function):
     is one matrix product and five elementwise operations forward, one and three backward, and a weight's gradient is
     one product over all steps. The equations and weights are those of `torch.nn.GRU`.
 
-    (N, 3 H) gates of the packed inputs, the hidden weights and how many rows each step has to (N, H) states; the first
-    hidden state is zero.
-
-    Gates stand in torch's order: reset r, update z, new n.
+    It maps gates (N, 3 H) of the packed inputs to states (N, H), given the hidden weights and the number of rows in
+    each step; the first hidden state is zero. Gates stand in torch's order: reset r, update z, new n.
     """
 
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, weight: Tensor, bias: Tensor, counts: list[int]) -> Tensor:
-        """r, z = sigmoid(inputs + weight h + bias), n = tanh(inputs + r (weight h + bias)), h' = (1 - z) n + z h."""
+        """Compute r, z = sigmoid(in + weight h + bias), n = tanh(in + r (weight h + bias)), h' = (1 - z) n + z h."""
         places, width = inputs.shape[0], weight.shape[1]
         states = inputs.new_empty(places, width)
         recurrent = torch.empty_like(inputs)
@@ -48,7 +46,7 @@ class _Layer(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        """Everything but the recurrence itself is computed for all steps at once."""
+        """Compute all but the recurrence itself for all steps at once."""
         weight, states, recurrent, reset_update, new = ctx.saved_tensors
         counts: list[int] = ctx.counts
         (outer,) = gradients
@@ -80,7 +78,7 @@ class _Layer(torch.autograd.Function):
 
 
 def _before(states: Tensor, counts: list[int]) -> list[Tensor]:
-    """Each step's views of the states before it, of the rows that it still has."""
+    """View the states before each step, of the rows that it still has."""
     steps = states.split_with_sizes(counts)
     return [states.new_zeros(counts[0], states.shape[1])] + [
         earlier[:count] for earlier, count in zip(steps[:-1], counts[1:], strict=True)
@@ -88,7 +86,7 @@ def _before(states: Tensor, counts: list[int]) -> list[Tensor]:
 
 
 def pack(lengths: Tensor, time: int) -> tuple[Tensor, list[int]]:
-    """Where the valid positions of (B, T) stand, step by step and in each step the longest rows first.
+    """Locate the valid positions of (B, T), step by step and in each step the longest rows first.
 
     Args:
         lengths: (B,) at least 1, at most `time`.
@@ -103,7 +101,7 @@ def pack(lengths: Tensor, time: int) -> tuple[Tensor, list[int]]:
 
 
 def run_gru(gru: nn.GRU, x: Tensor, lengths: Tensor, between: nn.Module) -> Tensor:
-    """States of a batch-first GRU's last layer.
+    """Run a batch-first GRU.
 
     Args:
         x: (B, T, D), padded on the right.
@@ -111,7 +109,7 @@ def run_gru(gru: nn.GRU, x: Tensor, lengths: Tensor, between: nn.Module) -> Tens
         between: what happens between layers on a CPU; elsewhere the GRU's own dropout does.
 
     Returns:
-        (B, T, H).
+        (B, T, H) states of the last layer.
     """
     if x.device.type != "cpu":
         states: Tensor = gru(x)[0]

@@ -28,7 +28,7 @@ class ReleasedTable(nn.Module):
         self.output = nn.Linear(hidden, n_items + 1)
 
     def forward(self, items: Tensor) -> Tensor:
-        """(…) item indices to (…, D) embeddings."""
+        """Embed item indices (…) as (…, D)."""
         embedded: Tensor = self.embedding(items)
         return embedded
 
@@ -39,7 +39,7 @@ class ReleasedTable(nn.Module):
 
     @property
     def bias(self) -> Tensor:
-        """(V,)."""
+        """(V,) added to the candidates' scores."""
         return self.output.bias[self.first :]
 
 
@@ -52,7 +52,7 @@ class ReleasedGRU4Rec(nn.Module):
         self.between = nn.Identity()
 
     def forward(self, embedded: Tensor, lengths: Tensor, users: Tensor) -> Tensor:
-        """(B, T, D) to (B, T, H)."""
+        """Encode embeddings (B, T, D) as states (B, T, H)."""
         return run_gru(self.gru, embedded, lengths, self.between)
 
 
@@ -71,7 +71,7 @@ class ReleasedSASRec(nn.Module):
         self.project = nn.Linear(dimension, hidden)
 
     def forward(self, embedded: Tensor, lengths: Tensor, users: Tensor) -> Tensor:
-        """(B, T, D) to (B, T, H)."""
+        """Encode embeddings (B, T, D) as states (B, T, H)."""
         x = self.dropout(self.norm(embedded + self.positions.weight))
         states: Tensor = self.project(self.encoder(x))
         return states
@@ -96,7 +96,7 @@ class ReleasedCaser(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, embedded: Tensor, lengths: Tensor, users: Tensor) -> Tensor:
-        """(B, T, D) to (B, T, H)."""
+        """Encode embeddings (B, T, D) as states (B, T, H)."""
         x = embedded.transpose(1, 2)  # (B, D, T)
         columns = self.vertical(x).transpose(1, 2).flatten(1)  # filter by filter, as released
         rows = [F.relu(convolve(x)).amax(-1) for convolve in self.horizontal]
@@ -106,14 +106,14 @@ class ReleasedCaser(nn.Module):
         return F.pad(state.unsqueeze(1), (0, 0, embedded.shape[1] - 1, 0))
 
     def interests(self, embedded: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
-        """Short (B, T, H) and long (B, 1, H) interests."""
+        """Return the short (B, T, H) and long (B, 1, H) interests."""
         return self.short(embedded), states[:, -1:]
 
 
 def build(
     name: str, n_users: int, dimension: int, max_length: int, dropout: float, options: dict[str, Any]
 ) -> nn.Module:
-    """The release's backbone called `name`, with fresh parameters and the release's first weights."""
+    """Build the release's backbone called `name`, with fresh parameters."""
     if name == "gru4rec":
         return ReleasedGRU4Rec(dimension, **options)
     if name == "caser":
@@ -122,7 +122,7 @@ def build(
 
 
 def initialise_sasrec(model: nn.Module) -> None:
-    """The release's first weights of SASRec, of everything around the backbone too."""
+    """Give SASRec, and all modules around it, the release's first weights."""
     for module in model.modules():
         if isinstance(module, (nn.Linear, nn.Embedding)):
             nn.init.normal_(module.weight, std=_STD)

@@ -43,7 +43,7 @@ class Block(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, T, D) to (B, T, D); position t attends to positions <= t."""
+        """Update (B, T, D); position t attends to positions <= t."""
         if self.norm == "pre":
             x = x + self.dropout(self.attend(self.attention_norm(x)))
             updated: Tensor = x + self.dropout(self.network(self.network_norm(x)))
@@ -53,7 +53,7 @@ class Block(nn.Module):
         return updated
 
     def attend(self, x: Tensor) -> Tensor:
-        """(B, T, D) to (B, T, D): causal multi-head attention."""
+        """Apply causal multi-head attention to (B, T, D)."""
         batch, time, width = x.shape
         qkv = self.qkv(x).view(batch, time, 3, self.heads, width // self.heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)
@@ -96,5 +96,5 @@ class SASRec(nn.Module):
 
 
 def build(n_users: int, dimension: int, max_length: int, dropout: float, layers: int, **options: Any) -> SASRec:
-    """Positions limit the length; `options`: see `SASRecOptions`."""
+    """Build a SASRec for inputs of at most `max_length` positions; `options`: see `SASRecOptions`."""
     return SASRec(dimension, max_length, dropout, layers, **options)

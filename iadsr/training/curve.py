@@ -43,14 +43,14 @@ class Epoch:
     figures: dict[str, float]
 
     def flat(self) -> dict[str, float | None]:
-        """The row in curve.csv."""
+        """Return the row of curve.csv, by column."""
         return {"epoch": self.epoch, "loss": self.loss, "validation": self.validation, "seconds": self.seconds} | (
             self.figures
         )
 
 
 def make_row(number: int, means: Mapping[str, float], validation: float | None, seconds: float) -> Epoch:
-    """The row of an epoch from the means of `Totals`.
+    """Make an epoch's row from the means of `Totals`.
 
     Raises:
         Diverged: the validation score is not finite.
@@ -64,7 +64,7 @@ def make_row(number: int, means: Mapping[str, float], validation: float | None, 
 
 
 def curve_table(curve: Sequence[Epoch]) -> pd.DataFrame:
-    """curve.csv, with a column for every figure of any epoch, in order of appearance."""
+    """Make curve.csv: a row per epoch, a column for every figure of any epoch, in order of appearance."""
     fixed = Epoch(0, 0.0, None, 0.0, {}).flat()
     names = dict.fromkeys(name for row in (fixed, *(epoch.flat() for epoch in curve)) for name in row)
     return pd.DataFrame([row.flat() for row in curve], columns=list(names))
@@ -83,7 +83,7 @@ class Totals:
         self.counts[name] = self.counts.get(name, 0.0) + count
 
     def means(self) -> dict[str, float]:
-        """Mean of everything added, by name; of `mask_gradient` the mean square."""
+        """Divide each sum by its count, by name; of `mask_gradient`, squares were added."""
         return {name: float(total) / self.counts[name] for name, total in self.sums.items()}
 
 
@@ -100,7 +100,7 @@ def check_names(losses: Iterable[str], traced: Iterable[str]) -> None:
 
 
 def gradient_norms(model: Recommender, losses: Mapping[str, Tensor], mask: Tensor | None) -> dict[str, Tensor]:
-    """Norms of each weighted loss's gradient with respect to each part of a model, `gradient_<loss>_<part>`.
+    """Measure the norm of each weighted loss's gradient in each part of a model, `gradient_<loss>_<part>`.
 
     Parts: `mask`, where there is one with a gradient; `table` and `backbone`; every child of the method by its name,
     such as `project`. The norm is 0 where a loss does not reach a part.

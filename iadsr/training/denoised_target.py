@@ -23,10 +23,11 @@ _BLOCK = 256
 
 
 def denoised_target(model: Recommender, feed: Feed, cell: Cell, noise: torch.Generator) -> dict[str, float] | None:
-    """HR and NDCG of each user's last kept item, and the share of users with another target.
+    """Rank each user's last kept item, predicted from the kept ones before it.
 
     Returns:
-        None without a mask, and where items were injected: one of them could be the last that is kept.
+        Mean `HR@5` and `NDCG@5`, and `changed`, the share of users with another target; None without a mask, and where
+        items were injected: one of them could be the last that is kept.
     """
     if not model.method.has_mask or feed.sequences.injected is not None:
         return None

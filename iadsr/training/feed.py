@@ -34,7 +34,7 @@ class Step:
 
 
 def left_padding(cell: Cell) -> int | None:
-    """Length to which inputs of the released networks are padded on the left; None: on the right, as needed."""
+    """Return the length to which released networks' inputs are padded on the left; None: on the right, as needed."""
     return cell.settings.max_length if cell.settings.networks == "released" else None
 
 
@@ -56,7 +56,7 @@ class Feed:
         self.noise = None if sequences.noise is None else torch.as_tensor(sequences.noise, device=device)
 
     def gather(self, samples: Samples, chosen: Ints, asks_for: frozenset[Asked] = frozenset()) -> tuple[Batch, Tensor]:
-        """Inputs of the chosen samples, and the (B, T) indices of these among all interactions, 0 at padding."""
+        """Gather the inputs of the chosen samples, and their indices (B, T) among all interactions, 0 at padding."""
         length, left = samples.length[chosen], self.left
         time = int(length.max()) if left is None else left
         before = np.zeros_like(length) if left is None else left - length
@@ -79,7 +79,7 @@ class Feed:
         return Batch(self.items[positions] * valid, lengths, valid, inside, users, texts, noisy), positions
 
     def step(self, samples: Samples, chosen: Ints, asks_for: frozenset[Asked] = frozenset()) -> Step:
-        """Inputs, mask slots and targets of the chosen samples, and the parts of the data that a method `asks_for`."""
+        """Make a training step of the chosen samples, with the parts of the data that a method `asks_for`."""
         batch, positions = self.gather(samples, chosen, asks_for)
         length, time = samples.length[chosen], batch.items.shape[1]
         supervised = batch.inside

@@ -20,7 +20,7 @@ FINISHED = (c.DONE, c.UNTRAINED, c.DIVERGED)  # with the same inputs and code th
 
 
 def find_finished(folder: Path, store: Path, identity: str) -> bool:
-    """Whether `folder`, or else `store`, holds a finished run of `identity`; `folder` then has it, as new files."""
+    """Say whether `folder` or `store` holds a finished run of `identity`; `folder` then has its files, as new ones."""
     if not _holds(folder, identity):
         if not _holds(store, identity):
             return False
@@ -42,7 +42,7 @@ def _holds(folder: Path, identity: str) -> bool:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """Digests of a run's files, which its record holds."""
+    """Digest the files of a run, by name, for its record."""
     return {name: file_digest(folder / name) for name in FILES if name != c.RECORD}
 
 

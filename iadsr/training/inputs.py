@@ -43,7 +43,7 @@ class TrainingData:
 
 
 def input_files(cell: Cell, root: Path) -> dict[str, Path]:
-    """Every file that a cell reads, by name.
+    """List the files that a cell reads, by name.
 
     Raises:
         DataError: one is missing.
@@ -74,7 +74,7 @@ def load_data(cell: Cell, files: dict[str, Path], device: torch.device, with_tes
 
     Raises:
         DataError: a file is damaged, or was made from others.
-        Unmatched: see there.
+        Unmatched: the run whose keep rates it copies has none.
     """
     settings = cell.settings
     sequences, text = shuffle_ties(load_sequences(files["sequences"]), settings.tie_break), None
@@ -100,7 +100,7 @@ def load_data(cell: Cell, files: dict[str, Path], device: torch.device, with_tes
 
 
 def _load_text(cell: Cell, files: dict[str, Path], sequences: Sequences) -> tuple[Sequences, Vectors]:
-    """Vectors of the cell's texts, one row per item, or per joined names; the sequences then hold the row of each.
+    """Load the vectors of the cell's texts, a row per item, or per joined names: the sequences then hold their rows.
 
     Raises:
         DataError: the vectors are damaged, or of another encoder, other item names or other texts.
@@ -118,7 +118,11 @@ def _load_text(cell: Cell, files: dict[str, Path], sequences: Sequences) -> tupl
 
 
 def _matched_rates(cell: Cell, files: dict[str, Path]) -> tuple[npt.NDArray[np.float64], float]:
-    """Training keep rates by epoch of the matched run, and its keep rate at test time."""
+    """Read the matched run's training keep rates, by epoch, and its keep rate at test time.
+
+    Raises:
+        Unmatched: it has none, or learned nothing.
+    """
     record = read_json(files["matched_record"], {"status": str, "mask": dict | None, "reason": str | None})
     check_unchanged(files["matched_curve"], record)
     curve = read_numbers(files["matched_curve"], ["epoch"])

@@ -87,7 +87,7 @@ def train_alone(model: Recommender, feed: Feed, cell: Cell, checkpoint: Path | N
     """Train the model's table and backbone without its method, as `none` would be: the first of two stages.
 
     Returns:
-        Seconds.
+        The seconds that it took.
 
     Raises:
         Diverged: there is nothing for a second stage to start from.
@@ -164,5 +164,5 @@ def _progress(cell: Cell, row: Epoch, epochs: int, outcome: Outcome) -> str:
 
 
 def evaluation_noise(cell: Cell, device: torch.device) -> torch.Generator:
-    """A random stream for one scoring, so that scoring never shifts training."""
+    """Seed a random stream for one scoring, so that scoring never shifts training."""
     return torch.Generator(device).manual_seed(derive(cell.seed, "evaluation"))

@@ -50,17 +50,17 @@ class MaskStatistics:
         return None if self.flags is None else float(self.noise[2]) / self.inputs
 
     def state(self) -> dict[str, Tensor]:
-        """Sums by attribute, for a checkpoint."""
+        """Return the sums by attribute, for a checkpoint."""
         return {"kept": self.kept, "seen": self.seen, "noise": self.noise}
 
     def precision_and_recall(self) -> tuple[float | None, float | None]:
-        """Share of what was dropped that is noise, and of noise that was dropped; None where there is none of it."""
+        """Return the share of dropped inputs that is noise, and of noise that was dropped; None of nothing."""
         hit, dropped, noisy = self.noise.tolist()
         known = self.flags is not None
         return (hit / dropped if known and dropped else None), (hit / noisy if known and noisy else None)
 
     def by_group(self, train_counts: npt.NDArray[np.int64]) -> dict[str, dict[str, float | int | None]]:
-        """Share kept and number of inputs, of cold items and by popularity decile of the inputs.
+        """Compute the share kept and the number of inputs, of cold items and by popularity decile of the inputs.
 
         Args:
             train_counts: (n_items + 1,) training interactions of each item.
@@ -77,7 +77,7 @@ class MaskStatistics:
 
 
 def input_deciles(train_counts: npt.NDArray[np.int64], inputs: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-    """The decile (1 least popular .. 10) of each item's inputs, 0 for an item without any.
+    """Assign each item's inputs to a decile (1 least popular .. 10); 0 for an item without any.
 
     As for targets: inputs are ordered by their item's training count, and equal counts share their mean position.
     """
@@ -89,12 +89,12 @@ def input_deciles(train_counts: npt.NDArray[np.int64], inputs: npt.NDArray[np.fl
 
 
 def mask_names() -> list[str]:
-    """The names of `mask_figures`, at test time and in training."""
+    """List the names of `mask_figures`, at test time and in training."""
     return [f"{prefix}{name}" for prefix in ("", "train_") for name in ("drop_precision", "drop_recall", "noise_share")]
 
 
 def mask_figures(masks: MaskStatistics, prefix: str = "") -> dict[str, float | None]:
-    """`drop_precision`, `drop_recall` and `noise_share` for a record, their names led by `prefix`."""
+    """Return `drop_precision`, `drop_recall` and `noise_share` for a record, their names led by `prefix`."""
     precision, recall = masks.precision_and_recall()
     figures = {"drop_precision": precision, "drop_recall": recall, "noise_share": masks.noise_share}
     return {f"{prefix}{name}": value for name, value in figures.items()}

@@ -22,7 +22,7 @@ class AdamW(torch.optim.AdamW):
 
 
 def make_optimiser(model: nn.Module, settings: Settings) -> AdamW:
-    """AdamW, or Adam, where weight decay is part of the gradient."""
+    """Make AdamW, or Adam, where weight decay is part of the gradient."""
     optimiser = AdamW(model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
     for group in optimiser.param_groups:
         group["decoupled_weight_decay"] = settings.optimiser == "adamw"
@@ -36,7 +36,7 @@ def scale_rate(optimiser: torch.optim.Optimizer, factor: float) -> None:
 
 
 def average_of(model: Recommender) -> Recommender:
-    """A copy of the model to hold an average. Shares buffers outside `state_dict`, such as text: they are constants."""
+    """Copy a model, to hold an average. Buffers outside `state_dict`, such as text, are constants and shared."""
     state = model.state_dict()
     constants = {id(buffer): buffer for name, buffer in model.named_buffers() if name not in state}
     return copy.deepcopy(model, constants)

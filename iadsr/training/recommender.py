@@ -40,7 +40,11 @@ class Recommender(nn.Module):
         self.bounded, self.in_batch = bounded, in_batch
 
     def forward(self, step: Step, keep: Tensor, noise: torch.Generator) -> tuple[dict[str, Tensor], Encoded]:
-        """Loss terms of a training step, `recommendation` first; their sum is what is minimised."""
+        """Compute the losses of a training step, `recommendation` first; training minimises their sum.
+
+        Raises:
+            ValueError: the method returns neither or both of states and its own recommendation loss.
+        """
         encoded = self.method(self.table, self.backbone, step.batch, keep, noise)
         if ("recommendation" in encoded.losses) != (encoded.states is None):
             raise ValueError("a method returns either states or its own loss 'recommendation'")
@@ -52,7 +56,7 @@ class Recommender(nn.Module):
         return {"recommendation": self.recommendation(states, step.targets, weights), **encoded.losses}, encoded
 
     def recommendation(self, states: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
-        """Mean cross-entropy of (M, W) states, weighted by `weights` (M,) if given."""
+        """Compute the mean cross-entropy of states (M, W), weighted by `weights` (M,) if given."""
         candidates, bias, right = self._candidates(targets)
         if weights is not None:
             weights = weights / weights.mean()
@@ -62,7 +66,7 @@ class Recommender(nn.Module):
 
     @torch.no_grad()
     def target_losses(self, states: Tensor, targets: Tensor) -> Tensor:
-        """Cross-entropy of each of (M, W) states."""
+        """Compute the cross-entropy of each of the states (M, W): (M,), without gradient."""
         candidates, bias, right = self._candidates(targets)
         parts = zip(torch.split(states, _ROWS), torch.split(right, _ROWS), strict=True)
         return torch.cat(
@@ -73,7 +77,7 @@ class Recommender(nn.Module):
         )
 
     def _candidates(self, targets: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Vectors and bias of all candidates, or of the batch's targets as released; the targets' (M,) rows in them.
+        """Return vectors and bias of all candidates, or as released of the batch's targets; the targets' (M,) rows.
 
         In a batch, a target that occurs twice counts once as the right answer and once as a wrong one.
         """
@@ -88,24 +92,24 @@ class Recommender(nn.Module):
         return rows if self.in_batch else len(self.table.candidates)
 
     def represent(self, batch: Batch, noise: torch.Generator) -> tuple[Tensor, Encoded]:
-        """(B, W) vectors that score the item after each row's last input, with what the method decided."""
+        """Compute the vectors (B, W) that score the item after each row's last input, with what the method decided."""
         encoded = self.method.denoise(self.table, self.backbone, batch, noise)
         assert encoded.states is not None, "a method returns states for scoring"
         return last_states(encoded.states, batch.lengths), encoded
 
     def scores(self, vectors: Tensor) -> Tensor:
-        """(B, V) scores of every candidate; column i is item i + `table.first`."""
+        """Score all candidates: (B, V), column i for item i + `table.first`."""
         return self._bound(F.linear(vectors, self.table.candidates, self.table.bias))
 
     def _bound(self, scores: Tensor) -> Tensor:
-        """R8: a tanh around every score, under which no softmax becomes sharp and large scores tie."""
+        """Bound scores by tanh (R8), under which no softmax becomes sharp and large scores tie."""
         return scores.tanh() if self.bounded else scores
 
 
 def build_recommender(cell: Cell, inputs: MethodInputs) -> Recommender:
-    """A fresh model. Table and backbone get the same first weights whatever the method is.
+    """Build a fresh model. Table and backbone get the same first weights whatever the method is.
 
-    That makes a comparison of methods a comparison of methods, and a method with its gate closed exactly `none`.
+    So methods differ in nothing else, and a method that is switched off equals `none` exactly.
     """
     settings, options = cell.settings, cell.backbone_options
     table: ItemTable | ReleasedTable
@@ -132,7 +136,7 @@ def build_recommender(cell: Cell, inputs: MethodInputs) -> Recommender:
 
 
 def build_method(cell: Cell, inputs: MethodInputs) -> Method:
-    """The cell's method, with fresh parameters."""
+    """Build the cell's method, with fresh parameters."""
     options = find_method(cell.kind, cell.address)
     module, _, name = options.implementation.partition(":")
     method: Method = getattr(importlib.import_module(module), name)(inputs, options(**cell.method_options))
@@ -140,5 +144,5 @@ def build_method(cell: Cell, inputs: MethodInputs) -> Method:
 
 
 def state_width(cell: Cell) -> int:
-    """Width of the cell's states: that of its embeddings, or of the release's hidden layers."""
+    """Return the width of the cell's states: that of its embeddings, or of the release's hidden layers."""
     return int(cell.backbone_options["hidden"]) if cell.settings.networks == "released" else cell.settings.dimension

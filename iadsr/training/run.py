@@ -190,7 +190,7 @@ def _train_and_score(
 
 
 def _summary(error: BaseException) -> str:
-    """Type, message and place of an error: where our code, or a module of the user's, last was."""
+    """Name an error's type, message and place: the last line of our code or of a module of the user's."""
     frames = traceback.extract_tb(error.__traceback__)
     libraries = (sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"))
     own = [frame for frame in frames if not frame.filename.startswith(libraries)]
@@ -200,7 +200,7 @@ def _summary(error: BaseException) -> str:
 
 
 def _no_ranks() -> pd.DataFrame:
-    """ranks.parquet without users."""
+    """Make ranks.parquet without users."""
     names = [c.USER, c.TARGET, c.TARGET_TRAIN_COUNT, c.HISTORY_LENGTH]
     for ranking in c.RANKINGS:
         names += [c.rank_column(ranking), c.ties_column(ranking), c.top_column(ranking)]
@@ -229,7 +229,7 @@ def _device_name(device: torch.device) -> str:
 
 
 def _mask_record(outcome: Outcome, test: dict[str, Any]) -> dict[str, Any] | None:
-    """Mask statistics at the best epoch and at test time, None for a method without a mask or a score."""
+    """Return mask statistics at the best epoch and at test time; None for a method without a mask or a score."""
     best = next((row for row in outcome.curve if row.epoch == outcome.best_epoch), None)
     if best is None or ("keep_rate" not in best.figures and test.get("noise_auc") is None):
         return None

@@ -11,10 +11,10 @@ from iadsr.sequences.split import Sequences
 
 
 def epochs_of(settings: Settings, sequences: Sequences) -> int:
-    """The budget of steps in whole epochs, rounded up, at least one and at most `max_epochs`.
+    """Convert the budget of steps to whole epochs, rounded up, at least one and at most `max_epochs`.
 
-    Under objective `all` the number of windows varies between epochs. That of one fixed draw counts, so that every
-    seed trains equally long.
+    Under objective `all` the number of windows varies between epochs. One fixed draw counts, so that every seed
+    trains equally long.
     """
     samples = training_samples(sequences, settings.objective, settings.max_length, generator(0, "budget"))
     in_epoch = max(1, math.ceil(len(samples) / settings.batch_size))
@@ -23,13 +23,13 @@ def epochs_of(settings: Settings, sequences: Sequences) -> int:
 
 
 def validated_epochs(epochs: int, validations: int) -> frozenset[int]:
-    """At most `validations` of the epochs 1..`epochs`, evenly spaced; the last is always among them."""
+    """Choose at most `validations` of the epochs 1..`epochs`, evenly spaced; the last is always among them."""
     count = min(epochs, validations)
     return frozenset(math.ceil(epochs * number / count) for number in range(1, count + 1))
 
 
 def rate_factor(settings: Settings, progress: float) -> float:
-    """Factor of the learning rate after a share `progress` of all steps: linear warm-up, then annealing."""
+    """Compute the learning rate's factor after a share `progress` of all steps: linear warm-up, then annealing."""
     if progress < settings.warmup:
         return progress / settings.warmup
     rest = (progress - settings.warmup) / (1 - settings.warmup)

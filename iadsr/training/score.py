@@ -64,7 +64,7 @@ def place_targets(scores: Tensor, targets: Tensor, rows: Tensor, seen: Tensor) -
 
 
 def ndcg(rank: Tensor, k: int) -> Tensor:
-    """NDCG@k of one relevant item at `rank`."""
+    """Compute NDCG@k of one relevant item at each `rank`."""
     return torch.where(rank <= k, 1 / torch.log2(rank + 1), torch.zeros_like(rank))
 
 
@@ -83,7 +83,7 @@ class Scorer:
         self.seen_users, self.seen = (torch.as_tensor(array, device=device) for array in (users, seen))
 
     def validation(self, model: Recommender, ranking: str, noise: torch.Generator) -> float:
-        """Mean NDCG@10 over users under one ranking rule. Returns NaN if any user vector is not finite."""
+        """Average NDCG@10 over users under one ranking rule; NaN if any user vector is not finite."""
         total = 0.0
         for chosen, vectors, _ in self._encoded(model, noise):
             if not bool(vectors.isfinite().all()):
@@ -160,7 +160,7 @@ class Scorer:
 
 
 def _history(sequences: Sequences, begin: Ints, end: Ints, target_positions: Ints) -> tuple[Ints, Ints]:
-    """(H,) users and items of all histories, sorted by user, without repeated pairs and without the users' targets."""
+    """List users and items (H,) of all histories, sorted by user, without repeated pairs and the users' targets."""
     positions = ranges(begin, end - begin)
     users = np.repeat(np.arange(len(begin)), end - begin)
     items = sequences.items[positions].astype(np.int64)
@@ -171,13 +171,13 @@ def _history(sequences: Sequences, begin: Ints, end: Ints, target_positions: Int
 
 
 def _top(scores: Tensor, first: int) -> npt.NDArray[np.generic]:
-    """(B, K) item indices of the best candidates, best first; `first` is the item in column 0."""
+    """Select the items (B, K) of the best candidates, best first; `first` is the item in column 0."""
     best = scores.topk(min(c.TOP_K, scores.shape[1]), dim=1).indices
     return (best + first).int().cpu().numpy()
 
 
 def noise_auc(score: npt.NDArray[np.float64], noisy: npt.NDArray[np.bool_]) -> float | None:
-    """Probability that a noise item scores below a genuine one, ties half; None if either kind is absent."""
+    """Estimate the probability that noise scores below a genuine input, ties half; None if either kind is absent."""
     negatives = int(noisy.sum())
     positives = len(noisy) - negatives
     if not negatives or not positives:

@@ -1,6 +1,6 @@
 """The state of a training run: what the next epoch depends on, and what training leaves behind.
 
-It saves and restores itself, keyed by the run's identity, so that a killed run continues as if it had never been.
+It saves and restores itself, keyed by the run's identity: a killed run ends as one that was never killed.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class TrainingState:
             self.masks = torch.ones(slots, device=self.feed.device)
 
     def previous_masks(self, step: Step) -> Tensor:
-        """(B, T) masks of the previous epoch on a step's inputs, 1 at padding and for a method that remembers none."""
+        """Look up the previous epoch's masks (B, T) of a step's inputs; 1 at padding, or if none are remembered."""
         assert self.masks is not None
         if not self.model.method.remembers:
             return self.masks[:1].expand(step.slots.shape)
@@ -156,7 +156,7 @@ class TrainingState:
         return True
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that a checkpoint holds."""
+        """Return everything that a checkpoint holds."""
         outcome, device = self.outcome, self.feed.device
         generators = {"noise": self.noise.get_state(), "cpu": torch.get_rng_state()}
         if device.type == "cuda":
@@ -193,21 +193,21 @@ class TrainingState:
 
 
 def checkpoint_path(root: Path, identity: str, device: torch.device) -> Path:
-    """Path of a run's checkpoint: outside declared outputs, which a workflow deletes on failure.
+    """Name a run's checkpoint: outside declared outputs, which a workflow deletes on failure.
 
-    One for each kind of device: the state of its random stream means nothing to another.
+    There is one per kind of device: the state of its random stream means nothing to another.
     """
     return root / "scratch" / f"{identity}-{device.type}.pt"
 
 
 def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write atomically: a kill leaves the previous checkpoint or the new one."""
+    """Write a checkpoint atomically: a kill leaves the previous one or the new one."""
     with atomic_path(path) as temporary, temporary.open("wb") as stream:  # given a path, torch hides a full disk
         torch.save(state | _maker(path), stream)
 
 
 def _load(path: Path, device: torch.device, names: Iterable[str]) -> dict[str, Any]:
-    """The checkpoint at `path`. Raises ValueError, or whatever torch does, if it is not one of this run."""
+    """Read the checkpoint at `path`. Raises ValueError, or whatever torch does, if it is not one of this run."""
     with zipfile.ZipFile(path) as archive:  # torch does not check the checksums that it writes
         if (entry := archive.testzip()) is not None:
             raise ValueError(f"the checksum of {entry} is wrong")
@@ -222,5 +222,5 @@ def _load(path: Path, device: torch.device, names: Iterable[str]) -> dict[str, A
 
 
 def _maker(path: Path) -> dict[str, str]:
-    """Entries by which a checkpoint of this run and this torch is told from any other."""
+    """Return the entries that tell a checkpoint of this run and this torch from any other."""
     return {"file": path.name, "torch": str(torch.__version__)}

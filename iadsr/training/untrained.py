@@ -11,7 +11,7 @@ FEWEST = 5  # with fewer validated epochs, as in a quick trial, the kept one say
 
 
 def why_untrained(outcome: Outcome) -> str | None:
-    """Why a finished run learned nothing, as one sentence; None if it learned something.
+    """Say in one sentence why a finished run learned nothing; None if it learned something.
 
     The loss is compared with that of equal scores: ln(candidates), where candidates are all items, or with the in-batch
     loss a step's own targets. With scores bounded by tanh the loss can fall at most 2 below that.
