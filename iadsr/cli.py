@@ -112,7 +112,7 @@ def prefixes(
 
 @app.command()
 def sequences(dataset: DatasetOption, config: ConfigOption = DEFAULT) -> None:
-    """Sort interactions into one sequence a user."""
+    """Sort interactions into one sequence per user."""
     from iadsr.core.files import reading
     from iadsr.formats.tables import read_catalogue, read_parquet
     from iadsr.sequences.split import build_sequences, save_sequences
@@ -272,7 +272,7 @@ def write_reference(
 
 
 def _to_embed(run: RunConfig, dataset: str, name: str) -> tuple[str, EncoderSpec, list[str], Texts]:
-    """The name of an embeddings file, its encoder, the catalogue's item names, and what is read in their place.
+    """Find an embeddings file's name, its encoder, the catalogue's item names, and the variant of them that is read.
 
     Raises:
         ConfigError: no method of the run reads it.
@@ -297,7 +297,7 @@ def _addresses(cells: list[Cell]) -> list[tuple[str, str, str, str, int]]:
 
 
 def _experiment(name: str, experiment: Experiment) -> dict[str, object]:
-    """What the report shows of an experiment."""
+    """Describe an experiment for the report."""
     return {
         "name": name,
         **experiment.model_dump(include={"title", "question", "view", "baseline"}),
@@ -307,7 +307,7 @@ def _experiment(name: str, experiment: Experiment) -> dict[str, object]:
 
 
 def _settings(run: RunConfig, cells: list[Cell], main: list[Cell]) -> dict[str, object]:
-    """What the report shows of the configuration: the run, and each protocol's settings by dataset and backbone."""
+    """Describe the configuration for the report: the run, and each protocol's settings by dataset and backbone."""
     with_tuned = {(cell.protocol, cell.dataset, cell.backbone) for cell in cells if cell.tuned}
     protocols = {}
     for name in dict.fromkeys(cell.protocol for cell in cells):
@@ -342,7 +342,7 @@ def _settings(run: RunConfig, cells: list[Cell], main: list[Cell]) -> dict[str, 
 
 
 def _tuned(cell: Cell) -> dict[str, object]:
-    """What the report shows of a cell's tuned values: those of its set that it really has."""
+    """Describe a cell's tuned values for the report: those of its set that it really has."""
     chosen = load_tuned(CONFIG_FOLDER, cell.dataset, load_protocol(CONFIG_FOLDER, cell.protocol))
     has = {**cell.settings.model_dump(), **cell.method_options}
     values = {name: value for name, value in chosen[f"{cell.backbone}/{cell.tuned}"].items() if has.get(name) == value}
@@ -358,7 +358,7 @@ def _own_environment() -> None:
 
 
 def main() -> None:
-    """Entry point: an expected error is one clear message and exit code 1."""
+    """Run the command line; an expected error is one clear message and exit code 1."""
     _own_environment()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:

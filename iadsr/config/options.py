@@ -86,7 +86,7 @@ class MethodOptions(ModuleOptions):
 
     @classmethod
     def is_active(cls, name: str, options: Mapping[str, Any]) -> bool:
-        """Whether the searched option `name` has any effect beside the other options: otherwise it is not tuned."""
+        """Tell whether the searched option `name` acts beside the other options; otherwise it is not tuned."""
         return True
 
     def settle(self, settings: Settings, backbone: str, label: str) -> tuple[dict[str, Any], Settings]:

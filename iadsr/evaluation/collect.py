@@ -1,4 +1,4 @@
-"""All runs' files in, five tables out: metrics, runs, curves, keep and inputs.parquet."""
+"""Collects the files of all runs into five tables: metrics, runs, curves, keep and inputs.parquet."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def collect(directories: Iterable[str | Path], catalogue_sizes: Mapping[str, int
 
 
 def metric_rows(run: Run, items: int) -> pd.DataFrame:
-    """Return a run's metrics under every ranking rule: columns ranking, group, metric, value, users."""
+    """Compute a run's metrics under every ranking rule: columns ranking, group, metric, value, users."""
     ranks = read_ranks(run)
     if not run.done:
         ranks = ranks.iloc[:0]
@@ -125,7 +125,7 @@ def read_curve(run: Run) -> pd.DataFrame:
 
 
 def keep_rows(run: Run) -> pd.DataFrame:
-    """Return what the mask kept by the inputs' popularity: columns stage, group, keep, inputs; no row without a mask.
+    """Tabulate keep rates by the inputs' popularity: columns stage, group, keep, inputs; no row without a mask.
 
     A group without inputs has keep NaN and inputs 0.
 
@@ -146,7 +146,7 @@ def keep_rows(run: Run) -> pd.DataFrame:
 
 
 def input_rows(run: Run) -> pd.DataFrame:
-    """Return what a run read and the source code that it could import: columns name, digest."""
+    """List the digests of what a run read, and of the source code that it could import: columns name, digest."""
     with reading(run.directory / c.RECORD):
         digests = {"source code": run.record["source_digest"], **run.record["inputs"]}
         check_types(digests, dict.fromkeys(digests, str))
@@ -154,14 +154,14 @@ def input_rows(run: Run) -> pd.DataFrame:
 
 
 def run_table(runs: Sequence[Run]) -> pd.DataFrame:
-    """Return one row per run: its address and what its record says of time, memory, provenance and the mask."""
+    """Tabulate runs, one per row: its address and what its record says of time, memory, provenance and the mask."""
     table = pd.DataFrame([run_row(run) for run in runs])
     whole = dict.fromkeys(_WHOLE_NUMBERS, "Int64")
     return table.astype({**whole, **dict.fromkeys(_NUMBERS, "float64"), "dirty": "boolean"})
 
 
 def run_row(run: Run) -> dict[str, Any]:
-    """Return one row of runs.parquet.
+    """Make a run's row of runs.parquet.
 
     Raises:
         DataError: the record lacks a field.
@@ -197,7 +197,7 @@ def run_row(run: Run) -> dict[str, Any]:
 
 
 def _encoder_columns(record: Mapping[str, Any]) -> dict[str, str | None]:
-    """Return what identifies the encoder, and those of its options that differ from the defaults."""
+    """Name what identifies the encoder, and those of its options that differ from the defaults."""
     identity = record.get("encoder_identity")
     if identity is None:
         return dict.fromkeys((*ENCODER_COLUMNS, "encoder_options"))
@@ -208,12 +208,12 @@ def _encoder_columns(record: Mapping[str, Any]) -> dict[str, str | None]:
 
 
 def encoder_name(encoder: Mapping[str, Any] | None, texts: str = "names") -> str | None:
-    """Return the name of a cell's embeddings; None for a method that reads no text."""
+    """Name a cell's embeddings; None for a method that reads no text."""
     return None if encoder is None else embeddings_name(encoder, texts)
 
 
 def _stack(runs: Sequence[Run], tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Return the runs' tables below each other, each row led by its run's address."""
+    """Stack the runs' tables, each row led by its run's address."""
     table = pd.concat(tables, ignore_index=True)
     rows = [len(part) for part in tables]
     for position, name in enumerate(c.ADDRESS):

@@ -1,4 +1,4 @@
-"""Ranking metrics of one relevant item a user, from that item's rank.
+"""Ranking metrics of one relevant item per user, from that item's rank.
 
 Ranks start at 1. A tied target has its expected rank under a random order of the tied items
 (1 + better + tied / 2), so a rank may end in .5; a metric is taken at that rank.
@@ -75,7 +75,7 @@ def per_user(ranks: pd.DataFrame, ranking: str) -> pd.DataFrame:
 
 
 def popularity_decile(counts: ArrayLike) -> NDArray[np.int64]:
-    """Return the decile (1 least popular .. 10) of each target by its training count. Shape (users,).
+    """Assign each target to a decile (1 least popular .. 10) by its training count. Shape (users,).
 
     Targets are ordered by count and equal counts share their mean position m in 1..n; the decile is
     floor(10 (m - 1/2) / n) + 1. Equal counts therefore never part, and a decile may be small or empty.
@@ -87,14 +87,14 @@ def popularity_decile(counts: ArrayLike) -> NDArray[np.int64]:
 
 
 def group_members(ranks: pd.DataFrame) -> Bools:
-    """Return which users (columns) are in which of `GROUPS` (rows). Shape (12, users)."""
+    """Mark which users (columns) are in which of `GROUPS` (rows). Shape (12, users)."""
     counts = ranks[c.TARGET_TRAIN_COUNT].to_numpy()
     deciles = popularity_decile(counts) == np.arange(1, DECILES + 1)[:, None]
     return np.vstack([np.ones(len(ranks), np.bool_), counts <= c.COLD_LIMIT, deciles])
 
 
 def coverage(top: pd.Series, items: int, depth: int = COVERAGE_DEPTH) -> float:
-    """Return share of a catalogue of `items` in anybody's first `depth` of `top` (lists of indices 1..items).
+    """Compute the share of a catalogue of `items` in anybody's first `depth` of `top` (lists of indices 1..items).
 
     NaN without users. Index 0 pads short lists.
 
@@ -110,13 +110,13 @@ def coverage(top: pd.Series, items: int, depth: int = COVERAGE_DEPTH) -> float:
 
 
 def tied_share(ranks: pd.DataFrame, ranking: str) -> float:
-    """Return share of users whose target ties with another candidate; NaN without users."""
+    """Compute the share of users whose target ties with another candidate; NaN without users."""
     ties = ranks[c.ties_column(ranking)].to_numpy()
     return float(np.mean(ties > 0)) if ties.size else float("nan")
 
 
 def summarise(ranks: pd.DataFrame, ranking: str, items: int) -> pd.DataFrame:
-    """Return every metric of every group under one ranking rule: columns group, metric, value, users.
+    """Average every metric over every group under one ranking rule: columns group, metric, value, users.
 
     An empty group has value NaN and 0 users; without any user every row is such a row.
     """

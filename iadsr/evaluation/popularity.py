@@ -1,4 +1,4 @@
-"""What the most popular items alone would reach: the mark below which nothing was learned of a user's sequence."""
+"""Most-popular baseline: test metrics when items are ranked by training count."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ POPULARITY_FILE = "popularity.parquet"
 
 
 def popularity_ranks(sequences: Sequences) -> pd.DataFrame:
-    """Return where each user's test target stands if everybody is shown the items with most training interactions.
+    """Rank each user's test target among all items, ordered by their number of training interactions.
 
     Returns:
         The rank columns of ranks.parquet, under both rules, a row per user. Equally popular items are in random order.

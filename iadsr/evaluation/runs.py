@@ -1,4 +1,4 @@
-"""Reading what a run left behind, with checks that a metric or a test may rely on."""
+"""Reads the files of a run, with checks that a metric or a test may rely on."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RANK_COLUMNS = (
 
 
 class Address(NamedTuple):
-    """Which run it is, in path order."""
+    """The address of a run: its path below the results folder, part by part."""
 
     dataset: str
     protocol: str
@@ -63,7 +63,7 @@ class Run:
 
 
 def run_file(directory: Path, name: str) -> Path:
-    """Return the path of a run's file.
+    """Find a run's file.
 
     Raises:
         DataError: it is missing, with the way to make it.
@@ -115,7 +115,7 @@ def read_runs(directories: Iterable[str | Path]) -> list[Run]:
 
 
 def read_ranks(run: Run, wanted: Sequence[str] = RANK_COLUMNS) -> pd.DataFrame:
-    """Return a run's ranks, one row per user, the columns `wanted` (which must have `user`).
+    """Read a run's ranks, one row per user, the columns `wanted` (which must have `user`).
 
     Raises:
         DataError: the file is missing, was changed since, or lacks a column, a finished run has no user, a user occurs

@@ -359,7 +359,7 @@ class Catalogue(Maker):
         return self._table("methods", name, frame, columns, heads, [c.BACKBONE], len(columns) - heads - 1, **what)
 
     def _accuracy(self, experiment: Mapping[str, Any], metrics: Sequence[str], /, **where: Any) -> pd.DataFrame:
-        """Return sides with their metrics and, as `<metric> vs baseline ...`, what came of their tests."""
+        """Join sides with their metrics and, as `<metric> vs baseline ...`, their tests."""
         values = self.results.select("metrics", **where, headline=True, group="all", metric=list(metrics))
         rows = self.results.select("comparisons", **where, headline=True, kind="method", metric=list(TEST_METRICS))
         rows = rows[rows["baseline_method"] == experiment["baseline"]]
@@ -420,7 +420,7 @@ class Catalogue(Maker):
         return self._table("spread", name, frame, columns, 3, [c.METRIC, c.BACKBONE], context=context)
 
     def budget(self, experiment: Mapping[str, Any], dataset: str, protocol: str) -> Table:
-        """Tabulate Validation NDCG@10 and kept epoch at both budgets."""
+        """Tabulate validation NDCG@10 and kept epoch at both budgets."""
         where = {c.EXPERIMENT: experiment["name"], c.DATASET: dataset, c.PROTOCOL: protocol}
         frame = self.results.select("budgets", **where)
         frame = frame.rename(columns=lambda name: name.replace("_mean", " mean").replace("_sd", " sd"))
@@ -473,7 +473,7 @@ class Catalogue(Maker):
     # the data, the settings, the runs
 
     def datasets(self, names: Sequence[str], name: str = "datasets") -> Table:
-        """Tabulate what each dataset is, one column per dataset."""
+        """Tabulate size and source of each dataset, one column per dataset."""
         facts = {dataset: _dataset_facts(self.results.summaries[dataset]) for dataset in names}
         frame = pd.DataFrame(facts).rename_axis("property").reset_index()
         columns = [text("Property", "property"), *(text(dataset, dataset) for dataset in names)]
@@ -573,7 +573,7 @@ class Catalogue(Maker):
 
 
 def _prefixed(experiment: str, *parts: str) -> str:
-    """Return a table's name; those of further experiments begin with theirs."""
+    """Name a table; the name of a further experiment comes first."""
     return f.slug(*(() if experiment == c.MAIN else ("experiment", experiment)), *parts)
 
 

@@ -36,7 +36,7 @@ _POINT = re.compile(r"(?P<method>[^=]+)-(?P<option>\w+)=(?P<value>.+)")
 
 
 def label(name: str) -> str:
-    """Return a reader's name for a backbone, method, swept setting or ranking rule; unknown names stay as they are."""
+    """Name a backbone, method, swept setting or ranking rule for a reader; unknown names stay as they are."""
     point = _POINT.fullmatch(name)
     if point is None:
         return _known(name)
@@ -45,7 +45,7 @@ def label(name: str) -> str:
 
 
 def short_labels(names: Sequence[str]) -> dict[str, str]:
-    """Return names for a figure: of a swept setting the setting alone, unless two would then be called alike."""
+    """Name methods in a figure, a swept one by its setting alone, unless two would then be called alike."""
     points = {name: _POINT.fullmatch(name) for name in names}
     short = {name: _setting(p["option"], p["value"]) if p else label(name) for name, p in points.items()}
     called = list(short.values())
@@ -53,13 +53,13 @@ def short_labels(names: Sequence[str]) -> dict[str, str]:
 
 
 def defect_in(name: str) -> str:
-    """Return the defect of the release that a swept method has or lacks; empty for everything else."""
+    """Find the defect of the release that a swept method has or lacks; empty for any other method."""
     point = _POINT.fullmatch(name)
     return point["value"] if point and point["option"] in ("defects", "repaired") else ""
 
 
 def _known(name: str) -> str:
-    """Return the reader's name, if it has one; the methods that are IADSR with other settings are called so."""
+    """Name a method for a reader; `iadsr_<variant>` without a name of its own becomes `IADSR, <variant>`."""
     variant = name.removeprefix("iadsr_")
     return _LABELS.get(name) or (name if variant == name else f"IADSR, {variant.replace('_', ' ')}")
 
@@ -72,12 +72,12 @@ def _setting(option: str, value: str) -> str:
 
 
 def slug(*parts: str) -> str:
-    """Return a file and anchor name made of `parts`."""
+    """Join `parts` to a name for files and anchors."""
     return re.sub(r"[^a-z0-9]+", "-", "-".join(filter(None, parts)).lower()).strip("-")
 
 
 def is_number(value: object) -> bool:
-    """Write whether `value` is a finite number."""
+    """Tell whether `value` is a finite number."""
     try:
         return math.isfinite(float(value))  # type: ignore[arg-type]
     except (TypeError, ValueError):

@@ -33,7 +33,7 @@ _FILTERS = ("label", "fixed", "signed", "percent", "share", "interval", "percent
 
 @dataclass(frozen=True)
 class PageBlock:
-    """A table, a figure or neither: under a heading (with an `anchor`: of a part), folded, after what is `said`."""
+    """A table, a figure or neither, under a heading (with an `anchor`, a part's) and sentences, perhaps folded."""
 
     item: Table | Figure | None = None
     heading: str = ""
@@ -124,7 +124,7 @@ def _environment(templates: Path) -> jinja2.Environment:
 
 
 def _main_sections(results: Results, make: Catalogue, draw: Pictures) -> dict[str, list[PageBlock]]:
-    """Return the sections of the main experiment by name, in order."""
+    """Make the blocks of the main experiment's sections, by name, in order."""
     datasets = results.values(c.DATASET, experiment=c.MAIN)
     protocols = results.values(c.PROTOCOL, experiment=c.MAIN)
     places = {
@@ -190,7 +190,7 @@ def _overall(results: Results, make: Catalogue, place: tuple[str, str], heading:
 def _experiment(
     results: Results, make: Catalogue, draw: Pictures, experiment: Mapping[str, Any], said: Markup
 ) -> Iterator[PageBlock]:
-    """Yield what is said of an experiment, its view; folded, how its protocols differ and its masks behaved."""
+    """Yield an experiment's sentences and view and, folded, how its protocols differ and its masks behaved."""
     name = str(experiment["name"])
     yield PageBlock(None, str(experiment["title"]), anchor=slug("experiment", name), said=said)
     protocols, datasets = (results.values(column, experiment=name) for column in (c.PROTOCOL, c.DATASET))
@@ -241,7 +241,7 @@ def _view(
 
 
 def _numbered(sections: Mapping[str, Sequence[PageBlock]]) -> dict[str, list[PageBlock]]:
-    """Return the sections without blocks that have nothing to show; every panel's ids are made unique on the page."""
+    """Drop blocks that have nothing to show, and make every panel's ids unique on the page."""
     number, numbered = itertools.count(1), {}
     for name, blocks in sections.items():
         shown = [block for block in blocks if block.item or block.anchor]

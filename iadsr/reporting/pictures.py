@@ -164,7 +164,7 @@ class Pictures(Maker):
         return self._figure("popularity", f"Cold and popular targets: {dataset}", panels)
 
     def kept(self, experiment: str, dataset: str) -> Figure | None:
-        """Draw share kept by popularity of the input item, in training above and at test below; None without a mask."""
+        """Draw the share kept by popularity of the input item, training above test; None without a mask."""
         rows = self.results.select("keep", experiment=experiment, dataset=dataset)
         if rows.empty:
             return None
@@ -185,7 +185,7 @@ class Pictures(Maker):
         )
 
     def validation(self, dataset: str) -> Figure:
-        """Draw Validation NDCG@10 by epoch."""
+        """Draw validation NDCG@10 by epoch."""
         rows = self.results.select("curves", experiment=c.MAIN, dataset=dataset, quantity="validation")
         panels = self._curves(
             c.MAIN, dataset, [("Validation NDCG@10", rows.assign(series=rows[c.METHOD].map(label)), "zero")]
@@ -202,7 +202,7 @@ class Pictures(Maker):
         return self._figure("losses", f"Loss parts: {dataset}", panels)
 
     def masks(self, dataset: str) -> Figure:
-        """Keep rate and share of sequences past the gate by epoch."""
+        """Draw keep rate and share of sequences past the gate by epoch."""
         rows = self.results.select("curves", experiment=c.MAIN, dataset=dataset, quantity=list(MASKS))
         names = rows[c.METHOD].map(label) + ": " + rows["quantity"].map(MASKS)
         panels = self._curves(c.MAIN, dataset, [("Share", rows.assign(series=names), "share")])
@@ -299,7 +299,7 @@ class Pictures(Maker):
 
 
 def _bars(rows: pd.DataFrame, heading: pd.Series, name: pd.Series) -> pd.DataFrame:
-    """Return comparisons as bars of a forest: relative gains."""
+    """Convert comparisons to bars of a forest: their relative gains."""
     shown = {"value": "relative_gain", "low": "gain_low", "high": "gain_high", "note": "outcome"}
     return rows.drop(columns=["note"], errors="ignore").assign(
         heading=heading, name=name, **{column: rows[source] for column, source in shown.items()}
@@ -307,7 +307,7 @@ def _bars(rows: pd.DataFrame, heading: pd.Series, name: pd.Series) -> pd.DataFra
 
 
 def _swept(rows: pd.DataFrame, x: Mapping[str, float]) -> pd.DataFrame:
-    """Return the rows of swept methods by value, with the ends of the interval of their difference laid around zero."""
+    """Sort the rows of swept methods by value, and lay the intervals of their differences around zero."""
     rows = rows[rows[c.METHOD].isin(list(x))]
     rows = rows.assign(x=rows[c.METHOD].map(x), series=rows[c.BACKBONE].map(label))
     if "ci_low" in rows:

@@ -63,13 +63,13 @@ class Results:
         return frame.assign(_order=order, _later=later).sort_values(["_order", "_later"], kind="stable")[list(frame)]
 
     def beside(self, sides: pd.DataFrame, *values: pd.DataFrame, keys: Sequence[str] = SIDE) -> pd.DataFrame:
-        """Return `sides` with further columns, by `keys`."""
+        """Join further columns to `sides`, by `keys`."""
         for table in values:
             sides = sides.merge(table, on=list(keys), how="left")
         return sides
 
     def context(self, experiment: str, dataset: str, protocols: Sequence[str], ranking: str = "") -> str:
-        """Return what made a table's or figure's numbers, for its caption."""
+        """Say for a caption what made the numbers: dataset, protocols, objective, encoder, seeds, ranking rule."""
         cells = self.select("cells", experiment=experiment, dataset=dataset, protocol=list(protocols))
         seeds = sorted(set(cells[c.SEED]))
         objectives = list(dict.fromkeys(cells["objective"].dropna().astype(str)))
@@ -84,7 +84,7 @@ class Results:
         return "; ".join(parts) + "."
 
     def encoders(self, experiment: str, dataset: str) -> str:
-        """Return `minilm (model, revision r, max_length 8)` for every encoder that the runs on `dataset` used."""
+        """Describe each encoder that the runs on `dataset` used, as `minilm (model, revision r, max_length 8)`."""
         texts = []
         for row in self.select("encoders", experiment=experiment, dataset=dataset).to_dict("records"):
             revision = f"revision {row['encoder_revision']}" if row["encoder_revision"] else ""
@@ -103,7 +103,7 @@ class Results:
         return self.tables["cells"].drop_duplicates(list(c.ADDRESS))
 
     def shuffles_ties(self, experiment: str) -> bool:
-        """Return whether an experiment's protocols differ in the order of tied interactions."""
+        """Tell whether an experiment's protocols differ in the order of tied interactions."""
         facts = [protocol_facts(self.settings, name) for name in self.values(c.PROTOCOL, experiment=experiment)]
         return any(one.get("tie_break", "0") != "0" for one in facts)
 
@@ -144,7 +144,7 @@ def _summary(root: Path, dataset: str, settings: Mapping[str, Any]) -> Mapping[s
 
 
 def protocol_facts(settings: Mapping[str, Any], protocol: str) -> dict[str, str]:
-    """Return setting -> value in words; where `cells` (dataset/backbone) differ, each value with its cells."""
+    """Describe a protocol's settings; where its `cells` (dataset/backbone) differ, each value with its cells."""
     described = settings["protocols"].get(protocol, {})
     facts = {str(key): plain(value) for key, value in described.items() if key != "cells"}
     cells = described.get("cells", {})

@@ -53,7 +53,7 @@ class Samples:
 
 
 def training_samples(sequences: Sequences, objective: Objective, max_length: int, rng: np.random.Generator) -> Samples:
-    """Samples of one epoch, without validation and test targets.
+    """Make one epoch's samples, without validation and test targets.
 
     `last`: one target per user, as released. `prefix`: one sample per target. `all`: windows of at most `max_length`
     inputs, cut at random positions in each epoch, that supervise every target exactly once.
@@ -82,7 +82,7 @@ def training_samples(sequences: Sequences, objective: Objective, max_length: int
 
 
 def evaluation_samples(sequences: Sequences, stage: Stage, max_length: int) -> Samples:
-    """One sample per user, in user order: the most recent items before the stage's target."""
+    """Make one sample per user, in user order: the most recent items before the stage's target."""
     ends = sequences.target_positions(stage)
     first = sequences.offsets[:-1]
     start = np.maximum(first, ends - max_length)
@@ -90,28 +90,28 @@ def evaluation_samples(sequences: Sequences, stage: Stage, max_length: int) -> S
 
 
 def whole_samples(sequences: Sequences, max_length: int) -> Samples:
-    """One sample per user, in user order: the most recent items, held-out ones included. Not for training."""
+    """Make one sample per user, in user order: the most recent items, held-out ones included. Not for training."""
     first, ends = sequences.offsets[:-1], sequences.offsets[1:]
     start = np.maximum(first, ends - max_length)
     return Samples(start, ends - start, start, len(sequences.items), np.arange(len(ends)), first, every_position=False)
 
 
 def training_histories(sequences: Sequences) -> tuple[npt.NDArray[np.int32], Ints]:
-    """Each user's items before the two held-out ones, one user after another, and (U + 1,) offsets in them."""
+    """Collect users' items before the two held-out ones, one user after another, and the offsets (U + 1,) of users."""
     begin = sequences.offsets[:-1]
     count = sequences.target_positions("validation") - begin
     return sequences.items[ranges(begin, count)], np.concatenate(([0], np.cumsum(count)))
 
 
 def history_bounds(sequences: Sequences, stage: Stage) -> tuple[Ints, Ints]:
-    """(U,) begin and end of each user's whole history before the stage's target."""
+    """Return begin and end (U,) of each user's whole history before the stage's target."""
     return sequences.offsets[:-1], sequences.target_positions(stage)
 
 
 def batches(
     samples: Samples, batch_size: int, rng: np.random.Generator | None, by_length: bool = True
 ) -> Iterator[Ints]:
-    """Index arrays of at most `batch_size` samples, each sample once.
+    """Yield index arrays of at most `batch_size` samples, each sample once.
 
     Without a generator, in order. With a generator, shuffled; with `by_length` the samples are then sorted by length in
     chunks of 50 batches, so that a batch holds little padding, and the batches are shuffled.
@@ -132,7 +132,7 @@ def batches(
 
 
 def ranges(begin: Ints, count: Ints) -> Ints:
-    """Concatenation of `begin[u] + arange(count[u])`."""
+    """Concatenate `begin[u] + arange(count[u])` over u."""
     before = np.concatenate(([0], np.cumsum(count)[:-1]))
     return np.repeat(begin - before, count) + np.arange(count.sum())
 

@@ -37,7 +37,7 @@ def hierarchical_bootstrap(
     level: float = LEVEL,
     seed: int | list[int] = 0,
 ) -> Intervals:
-    """Return intervals of mean(method) - mean(baseline) and of that difference over mean(baseline).
+    """Compute intervals of mean(method) - mean(baseline) and of that difference over mean(baseline).
 
     `method` and `baseline`: (seeds, users), or (metrics, seeds, users) to use the same resamples for several
     metrics. With one seed only users are resampled. The interval of the gain is NaN where a resampled
@@ -62,7 +62,7 @@ def hierarchical_bootstrap(
 
 
 def _resampled_means(values: Floats, resamples: int, rng: np.random.Generator) -> Floats:
-    """Return resampled means over seeds and users of `values` (rows, seeds, users). Shape (resamples, rows)."""
+    """Resample means over seeds and users of `values` (rows, seeds, users). Shape (resamples, rows)."""
     rows, seeds, users = values.shape
     flat = values.reshape(rows * seeds, users).T
     means = np.empty((resamples, rows))
@@ -76,7 +76,7 @@ def _resampled_means(values: Floats, resamples: int, rng: np.random.Generator) -
 
 
 def _weights(resamples: int, units: int, rng: np.random.Generator) -> Floats:
-    """Return how often each of `units` is drawn in `units` draws, as a share. Shape (resamples, units).
+    """Draw `units` units with replacement, and count each one's share. Shape (resamples, units).
 
     Counting uniform draws gives the same law as `Generator.multinomial`, several times faster for many units.
     """

@@ -77,7 +77,7 @@ class Side(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """What is compared with what."""
+    """A side and its baseline; the module's docstring says what each `kind` is."""
 
     kind: str
     side: Side
@@ -90,7 +90,7 @@ def tested() -> list[tuple[str, str]]:
 
 
 def read_scores(run: Run) -> Scores:
-    """Return the per-user metrics of a run.
+    """Compute the per-user metrics of a run.
 
     Raises:
         DataError: its ranks are missing or damaged.
@@ -101,7 +101,7 @@ def read_scores(run: Run) -> Scores:
 
 
 def scores_of(address: Address, ranks: pd.DataFrame, reason: str | None = None, digest: str | None = None) -> Scores:
-    """Return the per-user metrics of a table of ranks (user, target, rank_*)."""
+    """Compute the per-user metrics of a table of ranks (user, target, rank_*)."""
     ranks = ranks.sort_values(c.USER)
     values = np.hstack([per_user(ranks, ranking).to_numpy() for ranking in c.RANKINGS]).T
     users = ranks[c.USER].to_numpy(dtype=object)
@@ -141,7 +141,7 @@ def compare_all(
     flips: int = paired.RESAMPLES,
     resamples: int = bootstrap.RESAMPLES,
 ) -> pd.DataFrame:
-    """Return all planned comparisons under every ranking rule and metric, one row each, columns `COLUMNS`.
+    """Make every planned comparison under every ranking rule and metric, one row each, columns `COLUMNS`.
 
     Experiments follow in the order given. Seeds are matched by number. A comparison without a seed that finished on
     both sides has NaN for numbers and the reason in `status`; one that lost some of its seeds begins its status with
@@ -200,7 +200,7 @@ def _decided(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _lost_word(status: str) -> str:
-    """Return what became of the run that a comparison lacks; of several, the first one named."""
+    """Find what became of the run that a comparison lacks; of several, the first one named."""
     return min((word for word in c.LOST if word in status), key=status.index, default=MISSING)
 
 
@@ -227,7 +227,7 @@ def same_tests(
 
 
 def _fingerprint(side: Side, by_side: Mapping[Side, Mapping[int, Scores]]) -> tuple[Any, ...] | None:
-    """Return what tells a method's runs from others: each backbone's, by seed; None if none is finished."""
+    """Identify a method's runs by the digests of their ranks, by backbone and seed; None if none is finished."""
     backbones = sorted({other.backbone for other in by_side}) if side.backbone == c.ALL_BACKBONES else [side.backbone]
     runs = {backbone: by_side.get(side._replace(backbone=backbone), {}) for backbone in backbones}
     if all(run.reason or run.digest is None for own in runs.values() for run in own.values()):
@@ -253,7 +253,7 @@ def _adjusted(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _members(comparison: Comparison, by_side: Mapping[Side, Mapping[int, Scores]]) -> frozenset[Address]:
-    """Return every run on either side of a comparison, of all backbones where it averages over them."""
+    """List every run on either side of a comparison, of all backbones where it averages over them."""
     sides = set(comparison[1:])
     pooled = comparison.kind == BACKBONES
     return frozenset(
@@ -265,7 +265,7 @@ def _members(comparison: Comparison, by_side: Mapping[Side, Mapping[int, Scores]
 
 
 def _by_side(scores: Iterable[Scores]) -> dict[Side, dict[int, Scores]]:
-    """Return each method's runs, by seed."""
+    """Group runs by side and seed."""
     by_side: dict[Side, dict[int, Scores]] = {}
     for run in scores:
         by_side.setdefault(Side(*run.address[:4]), {})[run.address.seed] = run
@@ -310,7 +310,7 @@ def _compare(
 
 
 def _rounded(value: float) -> float:
-    """Return an end of an interval that is zero but for rounding is zero."""
+    """Return an interval's end, as 0 where it differs from 0 by rounding alone."""
     return 0.0 if abs(value) < _ROUNDING else float(value)
 
 
@@ -349,7 +349,7 @@ def _average(
 
 
 def _mean_scores(scores: Sequence[Scores], side: Side) -> Scores:
-    """Return the mean of the same users' metrics under several backbones, with one seed."""
+    """Average the same users' metrics over several backbones, with one seed."""
     first = scores[0]
     for other in scores[1:]:
         _check_joined(first, other)
@@ -358,7 +358,7 @@ def _mean_scores(scores: Sequence[Scores], side: Side) -> Scores:
 
 
 def _numbers(method: Floats, baseline: Floats, flips: int, stream: list[int]) -> dict[str, Any]:
-    """Return estimates and test of one metric; `method` and `baseline` are (seeds, users)."""
+    """Estimate and test one metric's difference; `method` and `baseline` are (seeds, users)."""
     by_seed = method - baseline
     difference = by_seed.mean(axis=0)
     difference[np.abs(difference) < _ROUNDING] = 0.0
@@ -380,7 +380,7 @@ def _numbers(method: Floats, baseline: Floats, flips: int, stream: list[int]) ->
 
 
 def _head(experiment: str, comparison: Comparison, ranking: str, metric: str) -> dict[str, str]:
-    """Return the columns that say what a row compares, and its family."""
+    """Fill in the columns that say what a row compares, and its family."""
     kind, side, baseline = comparison
     within = [side.dataset] if kind == PROTOCOL else [side.dataset, side.protocol]
     return {

@@ -23,7 +23,7 @@ CLEARLY = 2.0  # a gain counts as larger than a spread from so many standard dev
 
 
 def rung_factors(grid: Grid, cells: pd.DataFrame, metrics: pd.DataFrame) -> pd.DataFrame:
-    """Return what each rung of a ladder does to the baseline: its value over that on the rung before, on common seeds.
+    """Measure what each rung of a ladder does to the baseline: its value over that on the rung before, on common seeds.
 
     One row per dataset, protocol, backbone and metric: `rung` (from 1) and `factor`; none of a ladder of one rung.
     """
@@ -40,7 +40,7 @@ def rung_factors(grid: Grid, cells: pd.DataFrame, metrics: pd.DataFrame) -> pd.D
 
 
 def spreads(grid: Grid, cells: pd.DataFrame, metrics: pd.DataFrame) -> pd.DataFrame:
-    """Return the spread of each method, and of its difference to the baseline, over protocols that differ by chance.
+    """Measure the spread of each method, and of its difference to the baseline, over protocols that differ by chance.
 
     One row per dataset, backbone, method, `minus` ("" or the baseline) and metric: mean, sd, min and max of the
     protocols' means over seeds, `seed_sd` (within a protocol, pooled), and `protocols`, how many there are.
@@ -78,7 +78,7 @@ def clear_gains(spread: pd.DataFrame, gains: pd.DataFrame, main_sd: pd.DataFrame
 
 
 def budget_changes(grid: Grid, cells: pd.DataFrame) -> pd.DataFrame:
-    """Return validation NDCG@10 under a protocol and under the one with a larger budget, on the seeds done under both.
+    """Compare validation NDCG@10 under a protocol and under one with a larger budget, on the seeds done under both.
 
     One row per dataset, pair of protocols (`protocol`, `larger`), backbone and method: mean, sd, kept epoch and epochs
     of both (`usual_*`, `larger_*`), relative `change` of the mean, its sd, lowest and highest over seeds, `enough`

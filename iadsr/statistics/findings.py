@@ -30,7 +30,7 @@ Rows = list[dict[str, Any]]
 
 
 def rows_of(table: pd.DataFrame) -> Rows:
-    """Return a table's rows; what is not a finite number is None."""
+    """Convert a table to rows; a number that is not finite becomes None."""
     return [{str(key): _plain(value) for key, value in row.items()} for row in table.to_dict("records")]
 
 
@@ -41,7 +41,7 @@ def _plain(value: Any) -> Any:
 
 
 def tallies(comparisons: pd.DataFrame, floors: Rows) -> Rows:
-    """Return how many comparisons under the headline rule end how, per experiment, place, metric and baseline.
+    """Count the outcomes of comparisons under the headline rule, per experiment, place, metric and baseline.
 
     Those of a backbone that, by `release_floors`, has learned too little for an answer are not among them.
     `again` counts those with the very same runs as another one, which are in no other count; `reaching` intervals whose
@@ -72,7 +72,7 @@ def tallies(comparisons: pd.DataFrame, floors: Rows) -> Rows:
 
 
 def protocol_effects(comparisons: pd.DataFrame) -> Rows:
-    """Return what another protocol does without a denoiser, beside the mean size of IADSR's own difference (NDCG@10).
+    """Measure what another protocol does without a denoiser, beside the mean size of IADSR's own difference (NDCG@10).
 
     Both under one ranking rule. One row per dataset and pair of protocols: least and largest ratio over backbones.
     """
@@ -91,7 +91,7 @@ def protocol_effects(comparisons: pd.DataFrame) -> Rows:
 
 
 def above_popular(metrics: pd.DataFrame) -> Rows:
-    """Return how many backbones stand above the most popular items in NDCG@10, per dataset, protocol and method."""
+    """Count the backbones above the most-popular baseline in NDCG@10, per dataset, protocol and method."""
     own = metrics[metrics["headline"] & (metrics[c.METRIC] == REFERENCE_METRIC) & (metrics[c.GROUP] == "all")]
     own = own[own["mean"].notna() & own["popular"].notna() & (own[c.METHOD] != MOST_POPULAR)]
     own = own.assign(above=own["mean"] > own["popular"])
@@ -101,7 +101,7 @@ def above_popular(metrics: pd.DataFrame) -> Rows:
 
 
 def release_floors(grids: Sequence[Grid], metrics: pd.DataFrame) -> Rows:
-    """Return whether the release's networks learned enough for an answer: its baseline above the most popular items.
+    """Tell whether the release's networks learned enough for an answer: its baseline above the most popular items.
 
     Below them, training with in-batch negatives has taught nothing that a denoiser could help with.
     """
@@ -125,7 +125,7 @@ def release_floors(grids: Sequence[Grid], metrics: pd.DataFrame) -> Rows:
 
 
 def mask_learning(cells: pd.DataFrame) -> Rows:
-    """Return the AUC of IADSR's mask where noise is known, before training and at the kept epoch, mean over seeds."""
+    """Average the AUC of IADSR's mask over seeds, where noise is known, before training and at the kept epoch."""
     own = cells[(cells["status"] == c.DONE) & (cells[c.METHOD] == TESTED)].dropna(subset=["noise_auc", "untrained_auc"])
     own = own.astype({"noise_auc": "float64", "untrained_auc": "float64"})
     own = own.assign(raised=own["noise_auc"] > own["untrained_auc"])
@@ -148,7 +148,7 @@ def noise_finders(detections: pd.DataFrame) -> Rows:
 
 
 def ladder_ends(grid: Grid, metrics: pd.DataFrame) -> Rows:
-    """Return how far the baseline goes up a ladder, and each method's largest and last difference to it on one rung."""
+    """Measure how far the baseline goes up a ladder, and each method's largest and last difference to it on a rung."""
     own = metrics[(metrics[c.EXPERIMENT] == grid.name) & metrics["headline"] & (metrics[c.GROUP] == "all")]
     own = own[own[c.METRIC].isin([REFERENCE_METRIC, "HR@5"]) & own["mean"].notna() & (own[c.METHOD] != MOST_POPULAR)]
     own = own.assign(rung=own[c.PROTOCOL].map({name: rung for rung, name in enumerate(grid.protocols, start=1)}))
@@ -175,7 +175,7 @@ def ladder_ends(grid: Grid, metrics: pd.DataFrame) -> Rows:
 
 
 def main_gains(comparisons: pd.DataFrame, metrics: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return IADSR minus none in the main experiment under the headline rule, and the deviations over seeds of both."""
+    """Select IADSR minus none in the main experiment under the headline rule, and the deviations over seeds of both."""
     own = comparisons[(comparisons[c.EXPERIMENT] == c.MAIN) & comparisons["headline"]]
     own = own[(own["kind"] == METHOD) & (own[c.METHOD] == TESTED) & (own["baseline_method"] == "none")]
     names = [*BLOCK, c.METRIC, "difference"]
@@ -186,7 +186,7 @@ def main_gains(comparisons: pd.DataFrame, metrics: pd.DataFrame) -> tuple[pd.Dat
 def warnings(
     cells: pd.DataFrame, comparisons: pd.DataFrame, budgets: pd.DataFrame, facts: Mapping[str, Mapping[str, Any]]
 ) -> Rows:
-    """Return what a reader should know before believing a number, by `code`; empty when nothing is amiss.
+    """Collect what a reader should know before believing a number, by `code`; empty when nothing is amiss.
 
     Args:
         cells: expected runs of every experiment.
@@ -242,7 +242,7 @@ def warnings(
 
 
 def _keep_rates(cells: pd.DataFrame) -> Rows:
-    """Return controls that should drop as much as IADSR and do not."""
+    """Find the controls that should drop as much as IADSR and do not."""
     done = cells[cells["status"] == c.DONE]
     rates = done.groupby(SIDE, sort=False)["train_keep_rate"].mean().dropna().reset_index(name="rate")
     other = rates.loc[rates[c.METHOD] == TESTED, [*BLOCK, "rate"]]

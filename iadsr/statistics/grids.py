@@ -49,11 +49,11 @@ class Grid(NamedTuple):
         return self.rankings[self.protocols[-1] if self.view == "ladder" else protocol]
 
     def mark_headline(self, table: pd.DataFrame) -> pd.Series:
-        """Return whether each row of a table with protocol and ranking is under the headline rule."""
+        """Mark the rows of a table with protocol and ranking that are under the headline rule."""
         return table[c.RANKING] == table[c.PROTOCOL].map({name: self.headline(name) for name in self.protocols})
 
     def pairs(self, methods: Iterable[str]) -> list[tuple[str, str]]:
-        """Return the (method, baseline) pairs among `methods`, wildcards filled in, each once, in the order of both."""
+        """List the (method, baseline) pairs among `methods`, wildcards filled in, each once, in the order of both."""
         known = list(dict.fromkeys(methods))
         found = [
             (method, baseline)

@@ -16,7 +16,7 @@ _SIGNS = 1.0 - 2.0 * np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis
 
 
 def paired_test(difference: ArrayLike, *, resamples: int = RESAMPLES, seed: int | list[int] = 0) -> float:
-    """Return two-sided p value of the mean of `difference` (users,) under random flips of each user's sign.
+    """Compute the two-sided p value of the mean of `difference` (users,) under random flips of each user's sign.
 
     p = (1 + flips at least as far from 0 as observed) / (1 + resamples), which is valid at any `resamples`
     (Phipson & Smyth 2010). Users without a difference cannot change any flip's sum and are left out; when
@@ -37,7 +37,7 @@ def paired_test(difference: ArrayLike, *, resamples: int = RESAMPLES, seed: int 
 
 
 def _flipped_sums(values: Floats, resamples: int, rng: np.random.Generator) -> Floats:
-    """Return `resamples` sums of `values` with independent fair signs. Shape (resamples,).
+    """Draw `resamples` sums of `values` with independent fair signs. Shape (resamples,).
 
     Eight users at a time: their 256 possible signed sums are tabled once and a random byte picks one, which
     costs one look-up where a matrix product costs eight multiplications and the unpacking of bits.
@@ -55,14 +55,14 @@ def _flipped_sums(values: Floats, resamples: int, rng: np.random.Generator) -> F
 
 
 def _random_bytes(shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Return uniform bytes, cut from 64-bit words: several times faster than `Generator.bytes`."""
+    """Draw uniform bytes, cut from 64-bit words: several times faster than `Generator.bytes`."""
     count = shape[0] * shape[1]
     words = rng.integers(0, 1 << 64, size=-(-count // 8), dtype=np.uint64)
     return words.view(np.uint8)[:count].reshape(shape)
 
 
 def effect_size(difference: ArrayLike) -> float:
-    """Return Cohen's dz: mean over standard deviation (n - 1) of the users' differences.
+    """Compute Cohen's dz: mean over standard deviation (n - 1) of the users' differences.
 
     0 when nobody differs; NaN when it is undefined (fewer than two users, or one same difference for all).
     """
@@ -75,7 +75,7 @@ def effect_size(difference: ArrayLike) -> float:
 
 
 def holm(p_values: ArrayLike) -> Floats:
-    """Return Holm's step-down adjusted p values (Holm 1979), in the order given. Shape of `p_values` (tests,).
+    """Adjust p values (tests,) by Holm's step-down method (Holm 1979), in the order given.
 
     NaN (a test that could not be made) stays NaN and does not count in the family.
     """

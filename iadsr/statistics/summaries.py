@@ -39,19 +39,19 @@ def expected_cells(grid: Grid, runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def done_rows(table: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of a table that belong to expected runs that are done."""
+    """Select the rows of a table that belong to expected runs that are done."""
     done: pd.DataFrame = table.merge(cells.loc[cells["status"] == c.DONE, ADDRESS], on=ADDRESS)
     return done
 
 
 def finite_rows(values: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows whose `value` is a finite number."""
+    """Select the rows whose `value` is a finite number."""
     finite: pd.DataFrame = values[np.isfinite(pd.to_numeric(values[c.VALUE]))]
     return finite
 
 
 def headline_values(grid: Grid, cells: pd.DataFrame, metrics: pd.DataFrame) -> pd.DataFrame:
-    """Return metrics of all users under each protocol's headline rule, by seed."""
+    """Select the metrics over all users under each protocol's headline rule, by seed."""
     own = done_rows(metrics[metrics[c.GROUP] == "all"], cells)
     return finite_rows(own[grid.mark_headline(own)])
 
@@ -81,19 +81,19 @@ def note_of(cells: pd.DataFrame) -> str:
 
 
 def summarise(values: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
-    """Return mean, standard deviation and number of the finite `value`s of each group of `keys`."""
+    """Compute mean, standard deviation and number of the finite `value`s of each group of `keys`."""
     grouped = finite_rows(values).groupby(list(keys), sort=False)[c.VALUE]
     return grouped.agg(["mean", "std", "count"]).rename(columns={"std": "sd", "count": "seeds"}).reset_index()
 
 
 def beside_baseline(table: pd.DataFrame, baseline: str, on: Sequence[str], values: Sequence[str]) -> pd.DataFrame:
-    """Return the rows of every method but `baseline`, joined `on` with the baseline's `values`, as `<value>_base`."""
+    """Join the rows of every method but `baseline` `on` the baseline's `values`, as `<value>_base`."""
     mine = table[c.METHOD] == baseline
     return table[~mine].merge(table.loc[mine, [*on, *values]], on=list(on), suffixes=("", "_base"))
 
 
 def gains_over(values: pd.DataFrame, baseline: str, keys: Sequence[str]) -> pd.DataFrame:
-    """Return `gain` of every method over `baseline`: ratio of means, less 1, over the seeds that both have.
+    """Compute the `gain` of every method over `baseline`: ratio of means, less 1, over the seeds that both have.
 
     Args:
         values: one row per seed and group of `keys`, which include the method; column `value`.
@@ -104,12 +104,12 @@ def gains_over(values: pd.DataFrame, baseline: str, keys: Sequence[str]) -> pd.D
 
 
 def _ratio(value: pd.Series, baseline: pd.Series) -> pd.Series:
-    """Return `value` over `baseline`, less 1; NaN over 0."""
+    """Divide `value` by `baseline`, less 1; NaN over 0."""
     return value / baseline.where(baseline != 0) - 1
 
 
 def metric_summaries(grid: Grid, cells: pd.DataFrame, metrics: pd.DataFrame, popularity: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per side, ranking rule, group of users and metric, and what the most popular items reach.
+    """Summarise metrics, one row per side, ranking rule, group of users and metric, with the most-popular baseline's.
 
     Columns: `mean`, `sd`, `seeds`, `users`, `gain` over the experiment's baseline, `headline`, `best` (highest mean of
     a backbone), `popular` (mean of the most-popular baseline, for all users).
@@ -134,7 +134,7 @@ def metric_summaries(grid: Grid, cells: pd.DataFrame, metrics: pd.DataFrame, pop
 
 
 def run_summaries(cells: pd.DataFrame, curves: pd.DataFrame, figures: Sequence[str], baseline: str) -> pd.DataFrame:
-    """Return one row per side and `quantity`: costs, mask statistics, and all that was logged at the kept epoch.
+    """Summarise runs, one row per side and `quantity`: costs, mask statistics, all that was logged at the kept epoch.
 
     Args:
         figures: columns of the runs to summarise beside `COSTS`.
@@ -158,7 +158,7 @@ def run_summaries(cells: pd.DataFrame, curves: pd.DataFrame, figures: Sequence[s
 
 
 def keep_summaries(cells: pd.DataFrame, keep: pd.DataFrame) -> pd.DataFrame:
-    """Return how much the masks kept by popularity of the input item: one row per side, stage and group.
+    """Summarise how much the masks kept by popularity of the input item: one row per side, stage and group.
 
     Group `KEEP_GAP` is the share kept of cold inputs minus that of the most popular tenth, seed by seed;
     `below` counts the seeds in which it is below zero.

@@ -1,4 +1,4 @@
-"""The stage: evaluation's tables and the runs' ranks in, tidy tables and findings out."""
+"""Writes the stage's tidy tables and findings, from evaluation's tables and the runs' ranks."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def derive(
     comparisons: pd.DataFrame,
     facts: Mapping[str, Mapping[str, Any]],
 ) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
-    """Return everything but the comparisons: tables by the names of `formats.statistics.STATISTICS`, and the findings.
+    """Make all but the comparisons: tables by the names of `formats.statistics.STATISTICS`, and the findings.
 
     Args:
         evaluated: evaluation's tables by name.
@@ -111,12 +111,12 @@ def derive(
 
 
 def _stacked(name: str, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Return the experiments' tables below each other; without any, a table of its columns."""
+    """Stack the experiments' tables; without any, make an empty one with its columns."""
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(STATISTICS[name]))
 
 
 def provenance(cells: pd.DataFrame, inputs: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Return distinct environments, digests and encoders, each with the number of `runs` that it made or served.
+    """Count the `runs` of each distinct environment, input digest and encoder.
 
     Environments are given for the main experiment and for all further runs (`part` main, others), digests for the main
     experiment, encoders for each experiment.
@@ -141,5 +141,5 @@ def provenance(cells: pd.DataFrame, inputs: pd.DataFrame) -> dict[str, pd.DataFr
 
 
 def counted(table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
-    """Return the distinct rows of `keys`, with their number `runs`."""
+    """Count the distinct rows of `keys`, as `runs`."""
     return table.groupby(list(keys), sort=False, dropna=False).size().rename("runs").reset_index()

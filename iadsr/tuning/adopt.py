@@ -57,7 +57,7 @@ def adopt_searches(run: RunConfig, folder: Path, trials: int | None = None) -> l
 def merge_trials(
     old: Iterable[pd.DataFrame], new: Iterable[pd.DataFrame], trials: int | None, where: str
 ) -> pd.DataFrame:
-    """Return one table, sorted by cell and trial, in which a new search replaces the cell's old rows.
+    """Merge tables into one, sorted by cell and trial, in which a new search replaces the cell's old rows.
 
     Raises:
         ConfigError: unequal numbers of trials, or fewer than `trials`.
@@ -79,7 +79,7 @@ def merge_trials(
 
 
 def tuned_text(table: pd.DataFrame) -> str:
-    """Return the file of tuned values that follows from a table of trials."""
+    """Write out the file of tuned values that follows from a table of trials."""
     encoders = ", ".join(sorted({name for name in table["encoder"] if name}))
     header = (
         f"# Written by `iadsr adopt`, not by hand: for each backbone and method the best of {table['trial'].nunique()} "

@@ -46,7 +46,7 @@ Observe = Callable[[int, float], None]
 
 @dataclass
 class Result:
-    """What came of a trial.
+    """The result of a trial.
 
     Attributes:
         state: complete, pruned, diverged or failed.
@@ -121,7 +121,7 @@ def run_search(run: RunConfig, folder: Path, cell: Cell, trials: int) -> pd.Data
 
 
 def open_study(path: Path, identity: str) -> optuna.Study:
-    """Return the study of `identity` in a journal, a new one if the journal has none.
+    """Open the study of `identity` in a journal, a new one if the journal has none.
 
     Raises:
         DataError: the journal is damaged.
@@ -144,12 +144,12 @@ def _cut_off_tail(path: Path) -> None:
 
 
 def finished(study: optuna.Study) -> list[Result]:
-    """Return results in the order of the trials."""
+    """List the results of finished trials, in their order."""
     return [Result(**trial.user_attrs["result"]) for trial in study.get_trials(states=_FINISHED)]
 
 
 def chosen_settings(path: Path) -> dict[str, Any]:
-    """Return the settings that a search of `none` chose; empty if not one of its trials was whole."""
+    """Read the settings that a search of `none` chose; empty if not one of its trials was whole."""
     return next(iter(choose_values(read_trials(path)).values()), {})
 
 
@@ -224,7 +224,7 @@ def train_once(cell: Cell, data: TrainingData, observe: Observe) -> tuple[str, f
 
 
 def trials_table(name: str, encoder: str | None, results: list[Result]) -> pd.DataFrame:
-    """Return one row per trial: what came of it, then every value that was tried."""
+    """Tabulate trials, one per row: its result, then every value that was tried."""
     start = {"cell": name, "encoder": encoder or ""}
     return pd.DataFrame([{**start, "trial": number, **_flat(result)} for number, result in enumerate(results)])
 
@@ -236,6 +236,6 @@ def _flat(result: Result) -> dict[str, Any]:
 
 
 def _tried(run: RunConfig, folder: Path, cell: Cell, values: dict[str, Any]) -> Cell:
-    """Return the cell with some values, resolved as a file of tuned values would be."""
+    """Resolve the cell with some values, as a file of tuned values would be."""
     cells = run.searches(folder, {f"{cell.backbone}/{cell.method}": values})
     return next(other for other in cells if other.address == cell.address)

@@ -19,7 +19,7 @@ from iadsr.config.settings import Settings
 
 @dataclass(frozen=True)
 class Space:
-    """What a search varies.
+    """The settings and options that a search varies, and their ranges.
 
     Attributes:
         ranges: settings that the protocol lets vary, then the method's options that its own file leaves open.
@@ -32,7 +32,7 @@ class Space:
     start: Mapping[str, Any]
 
     def draw(self, trial: optuna.Trial) -> dict[str, Any]:
-        """Return a trial's values; numbers have three digits, as in the file of tuned values."""
+        """Draw a trial's values; numbers have three digits, as in the file of tuned values."""
         return self._collect(lambda name, search: _suggest(trial, name, search))
 
     def own(self) -> dict[str, Any]:
@@ -40,7 +40,7 @@ class Space:
         return self._collect(lambda name, _: self.start[name])
 
     def nearest(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return `values` moved into the ranges, for the sampler, without choices that are not searched."""
+        """Move `values` into the ranges, for the sampler, without choices that are not searched."""
         moved = {name: _clip(value, self.ranges[name]) for name, value in values.items()}
         return {name: value for name, value in moved.items() if value is not None}
 
@@ -53,7 +53,7 @@ class Space:
 
 
 def make_space(folder: Path, cell: Cell) -> Space:
-    """Return the search space of a cell; `folder` is `workflow/config`."""
+    """Make the search space of a cell; `folder` is `workflow/config`."""
     method = load_method(folder, cell.method)
     settings = search_ranges(Settings)
     ranges = {name: settings[name] for name in load_protocol(folder, cell.protocol).searched}

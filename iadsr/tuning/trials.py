@@ -1,4 +1,4 @@
-"""The table of a search's trials, trials.csv: reading it, and choosing from it."""
+"""Reads the table of a search's trials, trials.csv, and chooses the best values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FIXED = ("cell", "encoder", "trial", "state", "validation", "best_epoch", "secon
 
 
 def read_trials(path: Path) -> pd.DataFrame:
-    """Return a table of trials, every entry as text, "" where there is none.
+    """Read a table of trials, every entry as text, "" where there is none.
 
     Raises:
         DataError: the file is damaged.
@@ -33,7 +33,7 @@ def read_trials(path: Path) -> pd.DataFrame:
 
 
 def choose_values(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """Return by cell, the values of its best whole trial, the first of equals; a cell without one is left out."""
+    """Choose by cell the values of its best whole trial, the first of equals; a cell without one is left out."""
     chosen = {}
     for cell, rows in table[table["state"] == COMPLETE].groupby("cell"):
         best = rows.iloc[int(rows["validation"].astype(float).to_numpy().argmax())].to_dict()
