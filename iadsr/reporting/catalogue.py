@@ -36,8 +36,8 @@ MASKS = {
 COSTS = {
     "epochs": ("Epochs", 0),
     "best_epoch": ("Kept epoch", 1),
-    "seconds_epoch": ("Seconds an epoch", 2),
-    "seconds_total": ("Seconds a run", 1),
+    "seconds_epoch": ("Seconds per epoch", 2),
+    "seconds_total": ("Seconds per run", 1),
     "times_baseline": ("Times the baseline", 2),
 }
 PARTS = ("mask", "project", "decode", "backbone", "table")
@@ -67,7 +67,7 @@ class Catalogue(Maker):
         span: int = 0,
         **what: str,
     ) -> Table:
-        caption = self.captions[kind].format_map({"context": "", **what}).strip()
+        caption = self.caption(kind, **what)
         return Table(f.slug(name), caption, frame.reset_index(drop=True), columns, heads, opens, span)
 
     def _seeds(self) -> Column:
@@ -210,8 +210,8 @@ class Catalogue(Maker):
         ]
         ranking = self.results.headline(c.MAIN, protocol)
         context = self.results.context(c.MAIN, dataset, [protocol], ranking)
-        name, what = f"popularity-{dataset}-{protocol}", {"context": context, "cold": str(c.COLD_LIMIT)}
-        return self._table("groups", name, frame.assign(ranking=ranking), columns, 2, [c.BACKBONE], len(wanted), **what)
+        name, frame = f"popularity-{dataset}-{protocol}", frame.assign(ranking=ranking)
+        return self._table("groups", name, frame, columns, 2, [c.BACKBONE], len(wanted), context=context)
 
     # of any experiment
 
@@ -283,7 +283,7 @@ class Catalogue(Maker):
             number("Cold inputs", "cold inputs", f.integer),
         ]
         name, context = _prefixed(experiment, "kept", dataset), self._about(experiment, dataset)
-        return self._table("kept", name, frame, columns, 3, SIDE, 7, context=context, cold=str(c.COLD_LIMIT))
+        return self._table("kept", name, frame, columns, 3, SIDE, 7, context=context)
 
     def tails(self, experiment: str, dataset: str) -> Table | None:
         """Tabulate HR@5 up while HR@20 goes down against the baseline; None if nothing stands beside it."""

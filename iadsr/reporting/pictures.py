@@ -34,7 +34,7 @@ class Pictures(Maker):
     """Makes the figures of one page."""
 
     def _figure(self, kind: str, title: str, panels: Sequence[Panel], *notes: str) -> Figure:
-        return Figure(kind, title, " ".join(filter(None, (self.captions[kind], *notes))), panels)
+        return Figure(kind, title, " ".join(filter(None, (self.caption(kind), *notes))), panels)
 
     def _places(self, experiment: str, dataset: str) -> Iterator[tuple[str, str, str]]:
         """Yield protocol, backbone and panel title of every place of an experiment."""

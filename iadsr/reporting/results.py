@@ -13,7 +13,7 @@ from iadsr.core import columns as c
 from iadsr.core.files import check_types, read_json, reading
 from iadsr.formats.statistics import FINDINGS, STATISTICS
 from iadsr.formats.tables import read_parquet
-from iadsr.reporting.format import label, listed, plain
+from iadsr.reporting.format import label, listed, plain, share
 
 SIDE = [c.DATASET, c.PROTOCOL, c.BACKBONE, c.METHOD]
 _SUMMARY_TYPES = {
@@ -119,6 +119,13 @@ class Maker:
     def __init__(self, results: Results, captions: Mapping[str, str], defects: Mapping[str, str]) -> None:
         self.results, self.captions, self.defects = results, captions, defects
 
+    def caption(self, kind: str, **what: str) -> str:
+        """Fill the places of a caption: `what`, and the numbers by which statistics decides."""
+        found = self.results.findings
+        low, high = (share(found["claim"][end]) for end in ("low", "high"))
+        known = {"level": share(found["level"], 0), "tolerance": share(found["tolerance"], 0), "low": low, "high": high}
+        return self.captions[kind].format_map({"context": "", "cold": str(c.COLD_LIMIT), **known, **what}).strip()
+
 
 def load(root: Path, settings: Mapping[str, Any], experiments: Sequence[Mapping[str, Any]]) -> Results:
     """Read the statistics of a results tree.
@@ -128,7 +135,7 @@ def load(root: Path, settings: Mapping[str, Any], experiments: Sequence[Mapping[
     """
     folder = root / "statistics"
     tables = {name: read_parquet(folder / f"{name}.parquet", columns) for name, columns in STATISTICS.items()}
-    findings = read_json(folder / FINDINGS, {"warnings": list, "tallies": list})
+    findings = read_json(folder / FINDINGS, {"warnings": list, "tallies": list, "level": float, "claim": dict})
     datasets = list(dict.fromkeys(tables["cells"][c.DATASET]))
     return Results(tables, findings, {name: _summary(root, name, settings) for name in datasets}, settings, experiments)
 

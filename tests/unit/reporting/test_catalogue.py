@@ -1,11 +1,13 @@
 """Tables are queries: their frames hold what statistics decided, row by row, and no run vanishes from them."""
 
+import re
 import tomllib
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 
-from iadsr.core.columns import MAIN
+from iadsr.core.columns import COLD_LIMIT, MAIN
 from iadsr.evaluation.metrics import METRICS
 from iadsr.reporting.catalogue import GROUPS, Catalogue
 from iadsr.reporting.results import SIDE, Results
@@ -206,6 +208,21 @@ def test_captions_name_what_made_the_numbers(make: Catalogue) -> None:
         "history kept",
     ):
         assert part in caption
+
+
+@pytest.mark.parametrize("kind", ["tables", "figures"])
+def test_a_caption_has_at_most_25_words_and_no_number_that_code_decides(kind: str) -> None:
+    for name, caption in CAPTIONS[kind].items():
+        assert len(caption.replace("{context}", "").split()) <= 25, name
+        assert not re.search(r"\d\s?%", caption), name
+
+
+def test_captions_take_the_numbers_by_which_statistics_decides(results: Results) -> None:
+    claim = {"low": 0.11, "high": 0.22, "metrics": ["HR@5"]}
+    findings = {**results.findings, "level": 0.8, "tolerance": 0.07, "claim": claim}
+    make = Catalogue(replace(results, findings=findings), {"x": "{level} {tolerance} {low} {high} {cold}"}, {})
+    percents = "80\u202f% 7\u202f% 11.0\u202f% 22.0\u202f%"
+    assert make.caption("x") == f"{percents} {COLD_LIMIT}"
 
 
 def test_settings_by_cell_are_summarised(make: Catalogue) -> None:

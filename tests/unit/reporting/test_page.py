@@ -7,7 +7,12 @@ import pytest
 
 from iadsr.core.errors import DataError
 from iadsr.formats.statistics import STATISTICS
+from iadsr.reporting.format import share
 from iadsr.reporting.page import build_report
+from iadsr.statistics.bootstrap import LEVEL
+from iadsr.statistics.compare import SIGNIFICANCE
+from iadsr.statistics.experiments import TOLERANCE
+from iadsr.statistics.findings import CLAIM_HIGH, CLAIM_LOW
 from iadsr.statistics.grids import Grid
 from tests.unit.reporting.reading import read, section_of
 from tests.unit.reporting.synthetic import SETTINGS, TEMPLATES, experiment_of, grid_of, make_tree
@@ -94,6 +99,13 @@ def test_the_answer_and_the_warnings_come_from_the_tables(text: str, page: Path)
     assert "Runs missing: 1 of the 24 expected" in said
     assert "A mirror&#39;s &lt;copy&gt;." in section_of(text, "answer")
     assert "75.2\u202f%" in section_of(text, "answer")
+
+
+def test_rules_of_wording_name_the_numbers_that_decide(text: str) -> None:
+    rules = re.sub(r"<[^>]+>", "", section_of(text, "definitions")).replace("\n", " ")
+    assert f"p is below {SIGNIFICANCE} and the {share(LEVEL, 0)} interval" in rules
+    assert f"average gains of {share(CLAIM_LOW)} to {share(CLAIM_HIGH)} in HR@5 and NDCG@5" in rules
+    assert f"by more than {share(TOLERANCE, 0)} with the larger budget" in section_of(text, "experiments")
 
 
 def test_text_is_escaped(text: str) -> None:
