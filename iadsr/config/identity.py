@@ -44,7 +44,7 @@ DECISIVE = {"core": ("columns", "seeding")}
 # Modules of these rooms that every choice uses; any other module serves one format of data, one encoder, backbone or
 # method, whose jobs alone an edit repeats.
 SHARED = {
-    "datasets": ("__init__", "download", "filter", "prepare", "raw", "wheel"),
+    "datasets": ("__init__", "digests", "download", "filter", "prepare", "raw", "wheel"),
     "embeddings": ("__init__", "encoder", "prefixes", "store", "texts", "vectors"),
     "models": ("__init__", "backbone", "dropout", "loss", "recurrence"),
     "methods": ("__init__", "method", "masks"),

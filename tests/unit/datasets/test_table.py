@@ -228,6 +228,7 @@ def test_a_bomb_is_refused(tmp_path: Path, name: str) -> None:
 
 
 def test_a_new_dataset_needs_one_yaml_and_no_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("IADSR_MIRROR", raising=False)
     config, mirror = tmp_path / "config", tmp_path / "mirror"
     (config / "datasets").mkdir(parents=True)
     mirror.mkdir()
