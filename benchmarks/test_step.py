@@ -13,12 +13,13 @@ from iadsr.methods.iadsr_options import IADSROptions
 from tests.oracle import slow_losses
 
 SIZES = pytest.mark.parametrize("size", [MOVIELENS, BEAUTY], ids=lambda size: size.dataset)
+BACKBONES = [name for name, model in known_backbones().items() if model.causal]  # “strong” has objective `all`
 RELEASE_BATCH, BEST_BATCH = 32, 512
 EVERY = 10**6  # the loops align every position
 
 
 @pytest.mark.parametrize("side", ["ours", "reference"])
-@pytest.mark.parametrize("backbone", list(known_backbones()))
+@pytest.mark.parametrize("backbone", BACKBONES)
 @SIZES
 def test_step_against_its_products(timed: Time, size: Size, backbone: str, side: str) -> None:
     training = Training(size, cell(size, backbone))
@@ -31,7 +32,7 @@ def test_step_against_its_products(timed: Time, size: Size, backbone: str, side:
 
 
 @pytest.mark.parametrize("side", ["ours", "reference"])
-@pytest.mark.parametrize("backbone", list(known_backbones()))
+@pytest.mark.parametrize("backbone", BACKBONES)
 @pytest.mark.parametrize("protocol", ["paper", "strong"])
 @SIZES
 def test_iadsr_against_its_backbone(timed: Time, size: Size, protocol: str, backbone: str, side: str) -> None:

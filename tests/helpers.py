@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable
+
 from iadsr.config.cell import Cell
+from iadsr.config.options import OwnBackboneOptions, known_backbones
 from iadsr.conformance.examples import (
     N_ITEMS,
     USERS,
@@ -12,8 +16,42 @@ from iadsr.conformance.examples import (
     small_cell,
     small_sequences,
 )
+from iadsr.core.errors import ConfigError
 
-__all__ = ["N_ITEMS", "USERS", "diverging", "feed_of", "inputs_of", "joined_sequences", "small_cell", "small_sequences"]
+__all__ = [
+    "CAUSAL",
+    "N_ITEMS",
+    "OBJECTIVES",
+    "USERS",
+    "accepted",
+    "diverging",
+    "feed_of",
+    "inputs_of",
+    "joined_sequences",
+    "objective_of",
+    "small_cell",
+    "small_sequences",
+]
+OBJECTIVES = ("last", "prefix", "all")
+CAUSAL = [name for name, model in known_backbones().items() if model.causal]
+
+
+def accepted(kinds: Iterable[str], objectives: Iterable[str] = OBJECTIVES) -> list[tuple[str, str, str]]:
+    """Every (backbone, kind of method, objective) that the configuration accepts."""
+    found = []
+    backbones = (*known_backbones(), OwnBackboneOptions.name)
+    for backbone, kind, objective in itertools.product(backbones, kinds, objectives):
+        try:
+            small_cell(backbone, kind, objective)
+        except ConfigError:
+            continue
+        found.append((backbone, kind, objective))
+    return found
+
+
+def objective_of(backbone: str) -> str:
+    """The objective with the most targets that a backbone can have."""
+    return "all" if backbone in CAUSAL else "prefix"
 
 
 def diverging(made: Cell) -> Cell:

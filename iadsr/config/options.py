@@ -51,6 +51,19 @@ class BackboneOptions(ModuleOptions):
             ConfigError: naming `where` and the option.
         """
 
+    @classmethod
+    def check_objective(cls, settings: Settings, where: str) -> None:
+        """Refuse objective `all` for a backbone that is not causal.
+
+        Raises:
+            ConfigError: naming `where` and the backbone.
+        """
+        if not cls.causal and settings.objective == "all":
+            raise ConfigError(
+                f"{where}: this {cls.name} (`networks: {cls.networks}`) sees what follows a position, so it would see "
+                "its target under objective 'all': use 'prefix' or 'last'"
+            )
+
 
 class OwnBackboneOptions(BackboneOptions):
     """No backbone: for methods that bring their own."""

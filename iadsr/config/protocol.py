@@ -129,11 +129,7 @@ def resolve_settings(
     # a protocol that extends another may change its networks: the options of the other networks then fall away
     options = parse(model, {key: merged[key] for key in merged if key in model.model_fields}, where)
     settings = parse(Settings, {key: merged[key] for key in merged if key in Settings.model_fields}, where)
-    if not model.causal and settings.objective == "all":
-        raise ConfigError(
-            f"{where}: this {backbone} (`networks: {model.networks}`) sees what follows a position, so it would see "
-            "its target under objective 'all': use 'prefix' or 'last'"
-        )
+    model.check_objective(settings, where)
     if max_epochs is not None:
         settings = settings.model_copy(update={"max_epochs": min(max_epochs, settings.max_epochs or max_epochs)})
     options.check(settings, where)

@@ -63,7 +63,11 @@ def small_cell(
     backbone_options: dict[str, Any] | None = None,
     **changes: Any,
 ) -> Cell:
-    """Make a cell that trains in a second; `changes` are settings, or `epochs` (3)."""
+    """Make a cell that trains in a second; `changes` are settings, or `epochs` (3).
+
+    Raises:
+        ConfigError: method, backbone and objective do not go together.
+    """
     settings: dict[str, Any] = {
         "objective": objective,
         "max_length": 8,
@@ -80,6 +84,8 @@ def small_cell(
     }
     given = Settings.model_validate(settings)
     options, own = find_method(kind, kind)(**(method_options or {})).settle(given, backbone, kind)
+    model = find_backbone(backbone, own.networks, kind)
+    model.check_objective(own, kind)
     for name in CELL_OPTIONS:
         options.pop(name, None)
     return Cell(
@@ -90,7 +96,7 @@ def small_cell(
         seed=0,
         kind=kind,
         settings=own,
-        backbone_options=find_backbone(backbone, own.networks, kind)(**(backbone_options or {})).model_dump(),
+        backbone_options=model(**(backbone_options or {})).model_dump(),
         method_options=options,
         encoder=None,
     )

@@ -15,6 +15,7 @@ _LABELS = {
     "gru4rec": "GRU4Rec",
     "sasrec": "SASRec",
     "caser": "Caser",
+    "fmlp": "FMLP-Rec",
     "iadsr": "IADSR",
     "iadsr_released": "IADSR as released",
     "iadsr_tfidf": "IADSR, TF-IDF of the texts",

@@ -159,6 +159,7 @@ OPTIONS: dict[str, dict[str, dict[str, Case]]] = {
             "attention_dropout": Case(0.5, ("loss",), ("parameters",)),
         },
         "caser": {"window": SIZE, "horizontal": SIZE, "vertical": SIZE, "user_embedding": Case(True, ("parameters",))},
+        "fmlp": {"layers": SIZE, "inner": SIZE},
     },
     "released": {
         "gru4rec": {"hidden": SIZE, "layers": SIZE},

@@ -6,11 +6,12 @@ import pytest
 from typer.testing import CliRunner
 
 from iadsr.cli import app
-from iadsr.config.options import known_methods
+from iadsr.config.options import find_method, known_methods
 from iadsr.conformance import suite
 from iadsr.conformance.suite import CHECKS, Case, find_kinds
 from iadsr.core.errors import ConfigError
 from iadsr.methods.method import Method
+from tests.helpers import accepted
 from tests.unit.conformance import mutants
 from tests.unit.conformance.mutants import FAULTS
 
@@ -19,6 +20,11 @@ OPTIONS: dict[str, list[dict[str, object]]] = {
     "iadsr": [{}, {"mask": "soft"}, {"mask": "random"}, {"threshold": "learned"}],
     "adt": [{"ramp": 1}, {"weights": "reweighted"}],
 }
+ACCEPTED = accepted(known_methods())
+CASES = {
+    False: (("sasrec", "last"), ("gru4rec", "all"), ("gru4rec", "last"), ("fmlp", "prefix")),
+    True: (("own", "last"), ("own", "prefix")),
+}
 
 
 @pytest.mark.parametrize("check", CHECKS)
@@ -26,7 +32,9 @@ OPTIONS: dict[str, list[dict[str, object]]] = {
     ("kind", "options"), [(kind, options) for kind in known_methods() for options in OPTIONS.get(kind, [{}])], ids=str
 )
 def test_our_methods_pass(kind: str, options: dict[str, object], check: str) -> None:
-    for backbone, objective in (("sasrec", "last"), ("gru4rec", "all"), ("gru4rec", "last")):
+    for backbone, objective in CASES[find_method(kind, kind).own_backbone]:
+        if (backbone, kind, objective) not in ACCEPTED:
+            continue
         if options.get("mask") == "random" and check == "a gradient reaches every parameter":
             continue  # no gradient reaches the text projection through a mask of chance: IADSR's losses do alone
         if options.get("weights") == "reweighted" and check == "switched off, it is the backbone":
