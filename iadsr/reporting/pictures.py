@@ -67,7 +67,7 @@ class Pictures(Maker):
             "answer",
             f"Gain of IADSR: {dataset}",
             panels,
-            self.results.context(c.MAIN, dataset, self._protocols(c.MAIN, dataset)),
+            self._context(c.MAIN, dataset),
         )
 
     def effects(self, dataset: str) -> Figure:
@@ -82,8 +82,8 @@ class Pictures(Maker):
         for (protocol, base), block in protocols.groupby([c.PROTOCOL, "baseline_protocol"], sort=False):
             bars = _bars(block, block[c.RANKING].map(label), block[c.BACKBONE].map(label))
             panels.append(forest(f"No denoiser: {protocol} vs {base}", bars, "Relative difference"))
-        context = self.results.context(c.MAIN, dataset, self._protocols(c.MAIN, dataset))
-        return self._figure("effects", f"Protocol effect beside method effect: {dataset}", panels, context)
+        title = f"Protocol effect beside method effect: {dataset}"
+        return self._figure("effects", title, panels, self._context(c.MAIN, dataset))
 
     def gains(self, experiment: Mapping[str, Any], dataset: str, protocol: str) -> Figure:
         """Draw the relative gain of every method over the baseline, by backbone, one panel per metric."""
@@ -100,43 +100,44 @@ class Pictures(Maker):
     def spread(self, experiment: Mapping[str, Any], dataset: str) -> Figure:
         """Draw least, mean and most over protocols that differ by chance, one panel per metric."""
         rows = self.results.select("spreads", experiment=experiment["name"], dataset=dataset, minus="")
-        rows = rows[rows[c.METRIC].isin(TEST_METRICS)].rename(columns={"mean": "value", "min": "low", "max": "high"})
-        rows = rows.assign(heading=rows[c.BACKBONE].map(label), name=rows[c.METHOD].map(label), note="no value")
+        rows = _ranges(rows[rows[c.METRIC].isin(TEST_METRICS)], "mean", "min", "max", "no value")
         panels = [
             forest(str(metric), block, f"{metric}, mean over seeds", form=lambda x: f"{x:.3g}")
             for metric, block in rows.groupby(c.METRIC, sort=False)
         ]
-        context = self.results.context(experiment["name"], dataset, self._protocols(experiment["name"], dataset))
+        context = self._context(experiment["name"], dataset)
         return self._figure("spread", f"Spread over protocols: {dataset}", panels, context)
 
     def budget(self, experiment: Mapping[str, Any], dataset: str) -> Figure:
         """Draw what a larger budget changes, one panel per pair of protocols; the range over seeds as a line."""
         rows = self.results.select("budgets", experiment=experiment["name"], dataset=dataset)
-        rows = rows.rename(columns={"change": "value", "change_low": "low", "change_high": "high"})
-        rows = rows.assign(heading=rows[c.BACKBONE].map(label), name=rows[c.METHOD].map(label), note="no seed")
+        rows = _ranges(rows, "change", "change_low", "change_high", "no seed")
         tolerance = self.results.findings["tolerance"]
         band = Band(tolerance, math.inf, "budget too small")
         panels = [
             forest(f"{usual} to {larger}", block, "Change of validation NDCG@10", extent_of(block, 2 * tolerance), band)
             for (usual, larger), block in rows.groupby([c.PROTOCOL, "larger"], sort=False)
         ]
-        context = self.results.context(experiment["name"], dataset, self._protocols(experiment["name"], dataset))
+        context = self._context(experiment["name"], dataset)
         return self._figure("budget", f"What a larger budget changes: {dataset}", panels, context)
 
     def detection(self, experiment: Mapping[str, Any], dataset: str) -> Figure:
         """Draw how well each method tells known noise from genuine inputs, one panel per protocol and backbone."""
         rows = self.results.select("detections", experiment=experiment["name"], dataset=dataset)
-        rows = rows.rename(columns={"auc": "value", "auc_low": "low", "auc_high": "high"})
-        rows = rows.assign(heading=rows[c.BACKBONE].map(label), name=rows[c.METHOD].map(label), note="no seed")
+        rows = _ranges(rows, "auc", "auc_low", "auc_high", "no seed")
         panels = [
             forest(str(protocol), block, "AUC", (-0.02, 1.02), form=lambda x: f"{x:.2f}", origin=0.5)
             for protocol, block in rows.groupby(c.PROTOCOL, sort=False)
         ]
-        context = self.results.context(experiment["name"], dataset, self._protocols(experiment["name"], dataset))
+        context = self._context(experiment["name"], dataset)
         return self._figure("detection", f"Which method finds the noise: {dataset}", panels, context)
 
     def _protocols(self, experiment: str, dataset: str) -> list[str]:
         return self.results.values(c.PROTOCOL, experiment=experiment, dataset=dataset)
+
+    def _context(self, experiment: str, dataset: str) -> str:
+        """Say what made the numbers of a figure of all protocols of an experiment on a dataset."""
+        return self.results.context(experiment, dataset, self._protocols(experiment, dataset))
 
     def _forests(self, rows: pd.DataFrame, keys: Sequence[str], xlabel: str, band: Band | None = None) -> list[Panel]:
         """Draw one forest per group of `keys`, on one scale if that squeezes none."""
@@ -270,7 +271,7 @@ class Pictures(Maker):
             backbones = [label(name) for name in self.results.values(c.BACKBONE, experiment=experiment["name"])]
             names = [name + part for part in ("", ": none", *PARTS.values()) for name in backbones]
             panels.append(lines(f"{dataset}, {protocol}", axes, option.capitalize(), names, ticks, log))
-        context = self.results.context(experiment["name"], dataset, self._protocols(experiment["name"], dataset))
+        context = self._context(experiment["name"], dataset)
         return self._figure("sweep", f"HR@5 by {option}: {dataset}", panels, context)
 
     def ladder(self, experiment: Mapping[str, Any], dataset: str) -> Figure:
@@ -304,6 +305,12 @@ def _bars(rows: pd.DataFrame, heading: pd.Series, name: pd.Series) -> pd.DataFra
     return rows.drop(columns=["note"], errors="ignore").assign(
         heading=heading, name=name, **{column: rows[source] for column, source in shown.items()}
     )
+
+
+def _ranges(rows: pd.DataFrame, value: str, low: str, high: str, note: str) -> pd.DataFrame:
+    """Convert rows to bars of a forest, from three of their columns; `note` stands where there is no value."""
+    rows = rows.rename(columns={value: "value", low: "low", high: "high"})
+    return rows.assign(heading=rows[c.BACKBONE].map(label), name=rows[c.METHOD].map(label), note=note)
 
 
 def _swept(rows: pd.DataFrame, x: Mapping[str, float]) -> pd.DataFrame:
