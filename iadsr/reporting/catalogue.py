@@ -173,7 +173,7 @@ class Catalogue(Maker):
             return " / ".join(f.integer(row[part]) for part in ("wins", "ties", "losses"))
 
         def outcome(row: Row) -> str:
-            return OUTCOMES[row["outcome"]] + ("; test and interval disagree" if row["disagree"] else "")
+            return OUTCOMES[row["outcome"]]
 
         columns = [
             Column("Comparison", compared, numeric=False),
@@ -185,11 +185,14 @@ class Catalogue(Maker):
             Column("Gain", lambda r: f.percent(r["relative_gain"]), lambda r: f.percent_interval(r[LOW], r[HIGH])),
             number("p", "p", f.p_value),
             number("Holm p", "p_holm", f.p_value),
+            number("Detectable", "detectable", f.percent),
             number("Effect dz", "effect", lambda value: f.signed(value, 3)),
             Column("Wins / ties / losses", counts),
             number("Sd over seeds", "seed_sd"),
             number("Seeds", "seeds", f.integer),
-            Column("Outcome", outcome, lambda r: r["status"][4:], numeric=False, tone="outcome"),
+            Column(
+                "Outcome", lambda r: OUTCOMES[r["outcome"]], lambda r: r["status"][4:], numeric=False, tone="outcome"
+            ),
         ]
         return self._table(kind, name, frame, columns, 3, ["baseline_method", c.METHOD, c.METRIC], context=context)
 

@@ -15,7 +15,7 @@ from iadsr.reporting import format as f
 
 Row = Mapping[str, Any]
 Text = Callable[[Row], str]
-OUTCOMES = {"gain": "gain", "loss": "loss", "none": "n.s."}
+OUTCOMES = {"gain": "gain", "loss": "loss", "equal": "equal", "none": "n.s.", "underpowered": "n.s., underpowered"}
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,13 @@ and metric, and for kinds `method` and `backbones` of one protocol: all backbone
 with the very same runs (points of a sweep between which nothing changes) count once against a baseline: `same_as` names
 the first of them, in the order given, for every other one, which takes over its adjusted p value.
 
-`outcome` is a gain or a loss if the Holm-adjusted p is below 0.05 and the 95 % interval of the difference lies on that
-side of zero (the test speaks of users alone, the interval of users and seeds); else `none`. A comparison that could not
-be made has the status of the run that it lacks: untrained, diverged, failed or missing.
+`outcome` is a gain or a loss if the Holm-adjusted p is below 0.05. Else it is `equal` if the gain is shown to lie
+within +-`crossed.MARGIN`; `underpowered` if even a gain of `SOUGHT` would probably not have been found; or `none`. A
+comparison that could not be made has the status of the run that it lacks: untrained, diverged, failed or missing.
 """
 
 from __future__ import annotations
 
-import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,26 +29,26 @@ from iadsr.core import columns as c
 from iadsr.core.errors import DataError
 from iadsr.evaluation.metrics import METRICS, per_user
 from iadsr.evaluation.runs import Address, Run, read_ranks
-from iadsr.statistics import bootstrap, paired
+from iadsr.statistics import crossed
 from iadsr.statistics.grids import Grid
 
 Floats = NDArray[np.float64]
 
 METHOD, BACKBONES, PROTOCOL = "method", "backbones", "protocol"
 OK = "ok"
-GAIN, LOSS, NONE, MISSING = "gain", "loss", "none", "missing"
+GAIN, LOSS, EQUAL, NONE, UNDERPOWERED, MISSING = "gain", "loss", "equal", "none", "underpowered", "missing"
+DECIDED = (GAIN, LOSS, EQUAL, NONE, UNDERPOWERED)
 SIGNIFICANCE = 0.05
+SOUGHT = 0.246  # the smallest gain that the paper claims on average (arXiv 2510.04239, abstract)
 COLUMNS = (
     "experiment", "kind", "dataset", "backbone", "ranking", "metric",
     "protocol", "method", "baseline_protocol", "baseline_method",
     "mean", "baseline_mean", "difference", "relative_gain", "ci_low", "ci_high", "gain_low", "gain_high",
-    "p", "p_holm", "family", "same_as", "effect", "wins", "ties", "losses", "seed_sd", "users", "seeds", "status",
-    "outcome", "disagree", "headline",
+    "p", "p_holm", "p_equal", "detectable", "family", "same_as", "effect", "wins", "ties", "losses", "seed_sd",
+    "users", "seeds", "status", "outcome", "headline",
 )  # fmt: skip
-_TEXTS = (*COLUMNS[:10], "family", "same_as", "status", "outcome", "disagree", "headline")
+_TEXTS = (*COLUMNS[:10], "family", "same_as", "status", "outcome", "headline")
 _WHOLE_NUMBERS = ("wins", "ties", "losses", "users", "seeds")
-# averaging over seeds leaves rounding where a user's differences cancel; real ones are far larger
-_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -136,10 +135,6 @@ def plan(grid: Grid) -> list[Comparison]:
 def compare_all(
     grids: Sequence[Grid],
     scores: Mapping[Address, Scores],
-    *,
-    seed: int = 0,
-    flips: int = paired.RESAMPLES,
-    resamples: int = bootstrap.RESAMPLES,
 ) -> pd.DataFrame:
     """Make every planned comparison under every ranking rule and metric, one row each, columns `COLUMNS`.
 
@@ -166,15 +161,13 @@ def compare_all(
                 lost = _lost(comparison, runs, baseline_runs)
             key = (comparison, _members(comparison, by_side))
             if key not in known:
-                known[key] = _compare(
-                    comparison, runs, baseline_runs, lost, seed=seed, flips=flips, resamples=resamples
-                )
+                known[key] = _compare(runs, baseline_runs, lost)
             said = {"same_as": same.get(comparison, "")}
             heads = [{**_head(grid.name, comparison, ranking, metric), **said} for ranking, metric in tested()]
             rows.extend({**head, **numbers} for head, numbers in zip(heads, known[key], strict=True))
         table = _typed(pd.DataFrame(rows, columns=list(COLUMNS)))
         table = _decided(_adjusted(table)) if len(table) else table
-        tables.append(table.assign(headline=grid.mark_headline(table)).astype({"disagree": bool, "headline": bool}))
+        tables.append(table.assign(headline=grid.mark_headline(table)).astype({"headline": bool}))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -184,19 +177,21 @@ def _typed(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _decided(table: pd.DataFrame) -> pd.DataFrame:
-    """Fill in `outcome`, and `disagree`: the test finds a difference, the interval includes zero."""
+    """Fill in `outcome`."""
     made = table["status"].str.startswith(OK) & table["difference"].notna()
     significant = made & (table["p_holm"] < SIGNIFICANCE)
     outcome = np.select(
         [
-            significant & (table["ci_low"] > 0) & (table["difference"] > 0),
-            significant & (table["ci_high"] < 0) & (table["difference"] < 0),
+            significant & (table["difference"] > 0),
+            significant & (table["difference"] < 0),
+            made & (table["p_equal"] < SIGNIFICANCE),
+            made & ~(table["detectable"] <= SOUGHT),
             made,
         ],
-        [GAIN, LOSS, NONE],
+        [GAIN, LOSS, EQUAL, UNDERPOWERED, NONE],
         [_lost_word(status) for status in table["status"]],
     )
-    return table.assign(outcome=outcome, disagree=significant & (outcome == NONE))
+    return table.assign(outcome=outcome)
 
 
 def _lost_word(status: str) -> str:
@@ -242,7 +237,7 @@ def _adjusted(table: pd.DataFrame) -> pd.DataFrame:
     Where the method named is the baseline, nothing is tested, and the p value stays (it is 1).
     """
     again = (table["same_as"] != "").to_numpy()
-    adjusted = table[~again].groupby("family")["p"].transform(lambda p: paired.holm(p.to_numpy()))
+    adjusted = table[~again].groupby("family")["p"].transform(lambda p: crossed.holm(p.to_numpy()))
     place = ["family", "protocol", "backbone", "baseline_method"]
     known = adjusted.set_axis(pd.MultiIndex.from_frame(table.loc[~again, [*place, "method"]]))
     wanted = pd.MultiIndex.from_frame(table.loc[again, [*place, "same_as"]])
@@ -272,16 +267,7 @@ def _by_side(scores: Iterable[Scores]) -> dict[Side, dict[int, Scores]]:
     return by_side
 
 
-def _compare(
-    comparison: Comparison,
-    runs: Mapping[int, Scores],
-    baseline_runs: Mapping[int, Scores],
-    lost: str,
-    *,
-    seed: int,
-    flips: int,
-    resamples: int,
-) -> list[dict[str, Any]]:
+def _compare(runs: Mapping[int, Scores], baseline_runs: Mapping[int, Scores], lost: str) -> list[dict[str, Any]]:
     """Compare two sides: numbers and status, one row for each of `tested()`; `lost` names unusable runs."""
     seeds = _common_seeds(runs, baseline_runs)
     if not seeds:
@@ -291,27 +277,28 @@ def _compare(
         _check_joined(used[0], other)
     method = np.stack([runs[k].values for k in seeds], axis=1)  # (cells, seeds, users)
     baseline = np.stack([baseline_runs[k].values for k in seeds], axis=1)
-    # a row's numbers must not change when the grid grows, and the same runs must have the same, whatever they are
-    # called: so the generator depends on the compared values alone
-    stream = [seed, zlib.crc32(baseline.tobytes(), zlib.crc32(method.tobytes()))]
-    intervals = bootstrap.hierarchical_bootstrap(method, baseline, resamples=resamples, seed=stream)
-    status = f"{OK}, without {lost}" if lost else OK
-    return [
-        {
-            **_numbers(method[i], baseline[i], flips, [*stream, i]),
-            "ci_low": _rounded(intervals.difference_low[i]),
-            "ci_high": _rounded(intervals.difference_high[i]),
-            "gain_low": intervals.gain_low[i],
-            "gain_high": intervals.gain_high[i],
-            "status": status,
-        }
-        for i in range(len(method))
-    ]
-
-
-def _rounded(value: float) -> float:
-    """Return an interval's end, as 0 where it differs from 0 by rounding alone."""
-    return 0.0 if abs(value) < _ROUNDING else float(value)
+    found = crossed.compare_crossed(method, baseline)
+    by_user = crossed.snapped((method - baseline).mean(axis=1))
+    columns = {
+        "mean": method.mean(axis=(1, 2)),
+        "baseline_mean": baseline.mean(axis=(1, 2)),
+        "difference": found.difference,
+        "relative_gain": found.gain,
+        "ci_low": found.low,
+        "ci_high": found.high,
+        "gain_low": found.gain_low,
+        "gain_high": found.gain_high,
+        "p": found.p,
+        "p_equal": found.p_equal,
+        "detectable": found.detectable,
+        "effect": found.effect,
+        "seed_sd": found.seed_sd,
+        "wins": (by_user > 0).sum(axis=1),
+        "ties": (by_user == 0).sum(axis=1),
+        "losses": (by_user < 0).sum(axis=1),
+    }
+    same = {"users": method.shape[2], "seeds": len(seeds), "status": f"{OK}, without {lost}" if lost else OK}
+    return [{**{name: values[row] for name, values in columns.items()}, **same} for row in range(len(method))]
 
 
 def _common_seeds(runs: Mapping[int, Scores], baseline_runs: Mapping[int, Scores]) -> list[int]:
@@ -355,28 +342,6 @@ def _mean_scores(scores: Sequence[Scores], side: Side) -> Scores:
         _check_joined(first, other)
     values = np.mean([one.values for one in scores], axis=0)
     return Scores(Address(*side, first.address.seed), first.users, first.targets, values)
-
-
-def _numbers(method: Floats, baseline: Floats, flips: int, stream: list[int]) -> dict[str, Any]:
-    """Estimate and test one metric's difference; `method` and `baseline` are (seeds, users)."""
-    by_seed = method - baseline
-    difference = by_seed.mean(axis=0)
-    difference[np.abs(difference) < _ROUNDING] = 0.0
-    mean, baseline_mean = float(method.mean()), float(baseline.mean())
-    return {
-        "mean": mean,
-        "baseline_mean": baseline_mean,
-        "difference": float(difference.mean()),
-        "relative_gain": float(difference.mean()) / baseline_mean if baseline_mean else float("nan"),
-        "p": paired.paired_test(difference, resamples=flips, seed=stream),
-        "effect": paired.effect_size(difference),
-        "wins": int(np.count_nonzero(difference > 0)),
-        "ties": int(np.count_nonzero(difference == 0)),
-        "losses": int(np.count_nonzero(difference < 0)),
-        "seed_sd": float(by_seed.mean(axis=1).std(ddof=1)) if len(by_seed) > 1 else float("nan"),
-        "users": difference.size,
-        "seeds": len(by_seed),
-    }
 
 
 def _head(experiment: str, comparison: Comparison, ranking: str, metric: str) -> dict[str, str]:

@@ -14,7 +14,7 @@ from iadsr.evaluation.collect import DENOISED_COLUMNS, ENCODER_COLUMNS, MASK_COL
 from iadsr.evaluation.runs import Address, read_run
 from iadsr.formats.statistics import FINDINGS, STATISTICS
 from iadsr.formats.tables import read_parquet, write_parquet
-from iadsr.statistics import bootstrap, experiments, findings, summaries
+from iadsr.statistics import crossed, experiments, findings, summaries
 from iadsr.statistics.compare import MISSING, SIGNIFICANCE, compare_all, read_scores
 from iadsr.statistics.grids import Grid
 
@@ -105,7 +105,9 @@ def derive(
             row for grid in grids if grid.view == "ladder" for row in findings.ladder_ends(grid, tables["metrics"])
         ],
         "warnings": findings.warnings(tables["cells"], comparisons, tables["budgets"], facts),
-        "level": bootstrap.LEVEL,
+        "level": crossed.LEVEL,
+        "power": crossed.POWER,
+        "margin": crossed.MARGIN,
         "significance": SIGNIFICANCE,
         "tolerance": experiments.TOLERANCE,
         "claim": {"low": findings.CLAIM_LOW, "high": findings.CLAIM_HIGH, "metrics": findings.CLAIM_METRICS},

@@ -294,7 +294,7 @@ ANEW = {"evaluation": 1, "statistics": 1, "reporting": 1}
     ("changed", "again"),
     [
         (["report/style.css", "workflow/config/protocols/strong.yaml", "iadsr/reporting/tables.py"], {"reporting": 1}),
-        (["iadsr/statistics/paired.py"], {"statistics": 1, "reporting": 1}),
+        (["iadsr/statistics/crossed.py"], {"statistics": 1, "reporting": 1}),
         (["iadsr/evaluation/metrics.py"], ANEW),
         (["iadsr/methods/iadsr.py"], {"training": 9 - 2, **ANEW}),  # all but `none`: a control follows its method
         (["iadsr/models/caser.py", "iadsr/models/released.py"], {}),

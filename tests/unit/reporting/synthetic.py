@@ -77,7 +77,7 @@ def make_tree(root: Path, grids: Sequence[Grid], lost: Mapping[Address, str | No
         ),
     }
     facts = {cell.dataset: _summary(cell.dataset) for cell in cells}
-    tables, findings = derive(grids, evaluated, compare_all(grids, scores, flips=99, resamples=50), facts)
+    tables, findings = derive(grids, evaluated, compare_all(grids, scores), facts)
     _write(root / "evaluation/curves.parquet", evaluated["curves"])
     for name, table in tables.items():
         _write(root / "statistics" / f"{name}.parquet", table)

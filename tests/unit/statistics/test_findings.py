@@ -20,7 +20,7 @@ def compared(*rows: dict[str, Any]) -> pd.DataFrame:
     usual = {
         **PLACE, "kind": "method", "ranking": "kept", "metric": "HR@5", "method": "iadsr",
         "baseline_protocol": "paper", "baseline_method": "none", "difference": 0.01, "relative_gain": 0.1,
-        "gain_low": 0.05, "gain_high": 0.15, "same_as": "", "outcome": "gain", "disagree": False, "headline": True,
+        "gain_low": 0.05, "gain_high": 0.15, "same_as": "", "outcome": "gain", "headline": True,
     }  # fmt: skip
     return pd.DataFrame([usual | row for row in rows])
 
@@ -328,13 +328,6 @@ def test_data_and_encoders_that_a_reader_should_know_of() -> None:
     }
     runs = changed({cell("iadsr", seed): {"encoder": "random", "encoder_kind": "random"} for seed in SEEDS})
     assert warned(runs) == {"random_encoder": {"dataset": "toys"}}
-
-
-def test_tests_and_intervals_that_disagree_are_counted() -> None:
-    rows = [{"disagree": True}, {"disagree": True, "metric": "NDCG@5"}, {}]
-    others = [{"metric": "MRR"}, {"method": "soft"}, {"headline": False}, {"experiment": "x"}, {"kind": "backbones"}]
-    table = compared(*rows, *({**one, "disagree": True} for one in others))
-    assert warned(WHOLE, table) == {"disagree": {"comparisons": 2}}
 
 
 def test_budgets_that_are_too_small() -> None:

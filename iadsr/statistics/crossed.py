@@ -1,0 +1,190 @@
+"""The mean paired difference of two methods, when the same users are ranked in every run: estimate, interval, test.
+
+A user's difference in one run is modelled as a mean, a part of the user's own, a part of the run's own and the rest:
+users are crossed with seeds, and both are drawn at random. The variance of the mean over U users and S seeds is then
+user / U + seed / S + rest / (S U). The users' means over seeds estimate the first and the last part together; the runs'
+means estimate the second and the last, so the last is taken off there, and what is left counts if it is positive. The
+degrees of freedom are Satterthwaite's (1946), the interval of the relative gain is Fieller's (1954): it excludes 0
+exactly where that of the difference does. Resampling both users and seeds would count the rest about three times (Owen
+2007). With one seed nothing is known of the runs' part: the interval is then of users alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+Floats = NDArray[np.float64]
+
+LEVEL = 0.95
+POWER = 0.8  # with which `detectable` would be found
+MARGIN = 0.1  # a relative gain within this much of zero is no difference worth speaking of
+_ROUNDING = 1e-12  # averaging leaves rounding where differences cancel; real ones are far larger
+_BISECTIONS = 60
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is known of a method's mean against its baseline's; each field has the shape of the metrics axis.
+
+    Attributes:
+        difference: method less baseline; `low`, `high` its interval.
+        gain: the difference over the baseline's mean; `gain_low`, `gain_high` its interval. NaN where the baseline's
+            mean may be zero.
+        error: standard error of the difference.
+        p: two-sided, of no difference.
+        p_equal: of a gain outside of +-`MARGIN`: the larger of two one-sided tests.
+        detectable: the relative gain that a test at 5 % finds with a probability of about `POWER`.
+        effect: difference over the standard deviation of the users' differences in a single run (Cohen's dz).
+        seed_sd: standard deviation of the difference over seeds; NaN with one.
+    """
+
+    difference: Floats
+    low: Floats
+    high: Floats
+    gain: Floats
+    gain_low: Floats
+    gain_high: Floats
+    error: Floats
+    p: Floats
+    p_equal: Floats
+    detectable: Floats
+    effect: Floats
+    seed_sd: Floats
+
+
+def compare_crossed(method: ArrayLike, baseline: ArrayLike, level: float = LEVEL) -> Comparison:
+    """Compare two methods' metrics, (metrics, seeds, users) each: the same users, the same seeds.
+
+    Raises:
+        ValueError: the shapes differ or are empty, or a value is not finite.
+    """
+    method, baseline = np.asarray(method, np.float64), np.asarray(baseline, np.float64)
+    if method.shape != baseline.shape or method.ndim != 3 or 0 in method.shape:
+        raise ValueError(f"need equal shapes (metrics, seeds, users), got {method.shape} and {baseline.shape}")
+    model = _Crossed(method - baseline, baseline)
+    if not np.isfinite(model.means).all():
+        raise ValueError("a metric is not finite")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        difference, base = model.means
+        error, freedom = model.error(np.zeros_like(base))
+        reach = stats.t.ppf((1 + level) / 2, freedom) * error
+        certain = np.where(difference == 0, 1.0, 0.0)  # where nothing varies
+        p = np.where(error > 0, 2 * stats.t.sf(np.abs(difference) / error, freedom), certain)
+        gain_low, gain_high = (model.bound(side, level) for side in (-1, 1))
+        power = stats.t.ppf((1 + LEVEL) / 2, freedom) + stats.t.ppf(POWER, freedom)
+        spread = np.sqrt((method - baseline).var(axis=2, ddof=1).mean(axis=1)) if method.shape[2] > 1 else base * np.nan
+        by_seed = (method - baseline).mean(axis=2)
+        return Comparison(
+            difference=difference,
+            low=snapped(difference - reach),
+            high=snapped(difference + reach),
+            gain=np.where(base != 0, difference / base, np.nan),
+            gain_low=gain_low,
+            gain_high=gain_high,
+            error=error,
+            p=p,
+            p_equal=np.maximum(*(model.beyond(side * MARGIN, side) for side in (-1, 1))),
+            detectable=_detectable(np.where(base > 0, power * error / base, np.nan)),
+            effect=np.where(spread > _ROUNDING, difference / spread, np.where(difference == 0, 0.0, np.nan)),
+            seed_sd=by_seed.std(axis=1, ddof=1) if by_seed.shape[1] > 1 else np.full_like(base, np.nan),
+        )
+
+
+class _Crossed:
+    """Mean squares of differences and baselines, from which the error of difference - g x baseline follows for any g.
+
+    Attributes:
+        means: (2, metrics) of the differences and of the baseline.
+    """
+
+    def __init__(self, difference: Floats, baseline: Floats) -> None:
+        values = np.stack([difference, baseline])  # (2, metrics, seeds, users)
+        self.seeds, self.users = values.shape[2:]
+        self.means = snapped(values.mean(axis=(2, 3)))
+        middle = values.mean(axis=(2, 3), keepdims=True)
+        users = values.mean(axis=2, keepdims=True) - middle
+        seeds = values.mean(axis=3, keepdims=True) - middle
+        rest = values - users - seeds - middle
+        free = max(self.users - 1, 1), max(self.seeds - 1, 1)
+        # each (2, 2, metrics), as variances of a mean over users
+        self.user_part = _products(users) / free[0] / self.users
+        self.seed_part = _products(seeds) / free[1]
+        self.rest_part = _products(rest) / (free[0] * free[1]) / self.users
+
+    def error(self, gain: Floats) -> tuple[Floats, Floats]:
+        """Return standard error and degrees of freedom of difference - gain x baseline, for each metric."""
+        users, seeds, rest = (
+            np.maximum(part[0, 0] - 2 * gain * part[0, 1] + gain**2 * part[1, 1], 0)
+            for part in (self.user_part, self.seed_part, self.rest_part)
+        )
+        if self.users == 1:
+            return np.full_like(gain, np.nan), np.full_like(gain, np.nan)
+        excess = np.maximum(seeds - rest, 0) / self.seeds if self.seeds > 1 else np.zeros_like(gain)
+        variance = users + excess
+        spread = users**2 / (self.users - 1) + excess**2 / max(self.seeds - 1, 1)
+        freedom = np.divide(variance**2, spread, out=np.full_like(gain, self.users - 1.0), where=spread > 0)
+        error = np.sqrt(variance)
+        return np.where(error < _ROUNDING, 0.0, error), freedom
+
+    def bound(self, side: int, level: float) -> Floats:
+        """Return the lower (-1) or upper (1) end of the gain's interval; NaN where there is none."""
+        difference, base = self.means
+
+        def inside(gain: Floats) -> NDArray[np.bool_]:
+            error, freedom = self.error(gain)
+            close: NDArray[np.bool_] = np.abs(difference - gain * base) <= stats.t.ppf((1 + level) / 2, freedom) * error
+            return close
+
+        within = np.where(base > 0, difference / base, np.nan)
+        width = np.ones_like(base)
+        while width[0] < 2**20 and inside(within + side * width).any():
+            width *= 2
+        outside = within + side * width
+        bounded = ~inside(outside) & np.isfinite(within)
+        for _ in range(_BISECTIONS):
+            middle = (within + outside) / 2
+            taken = inside(middle)
+            within, outside = np.where(taken, middle, within), np.where(taken, outside, middle)
+        return np.where(bounded, snapped(within), np.nan)
+
+    def beyond(self, gain: float, side: int) -> Floats:
+        """Return the p value of a one-sided test against a gain of at least `gain` (side 1) or at most (-1)."""
+        difference, base = self.means
+        error, freedom = self.error(np.full_like(base, gain))
+        distance = side * (gain * base - difference)
+        return np.where(error > 0, stats.t.sf(distance / error, freedom), np.where(distance > 0, 0.0, 1.0))
+
+
+def _detectable(gain: Floats) -> Floats:
+    """Return the gain g = `gain` x sqrt(1 + g / 2): a hit's variance grows with its rate, half of it the method's."""
+    square = gain**2
+    return square / 4 + np.sqrt(square**2 / 16 + square)
+
+
+def _products(values: Floats) -> Floats:
+    """Return sums of products over seeds and users, (2, 2, metrics), of values (2, metrics, seeds, users)."""
+    products: Floats = np.einsum("imsu,jmsu->ijm", values, values)
+    return products
+
+
+def snapped(values: Floats) -> Floats:
+    """Return values in which what is zero but for rounding is zero."""
+    return np.where(np.abs(values) < _ROUNDING, 0.0, values)
+
+
+def holm(p_values: ArrayLike) -> Floats:
+    """Return Holm's step-down adjusted p values (Holm 1979), in the order given. Shape of `p_values` (tests,).
+
+    NaN (a test that could not be made) stays NaN and does not count in the family.
+    """
+    p = np.asarray(p_values, np.float64)
+    adjusted = np.full_like(p, np.nan)
+    tests = np.flatnonzero(~np.isnan(p))
+    order = tests[np.argsort(p[tests], kind="stable")]
+    weights = np.arange(order.size, 0, -1)
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(weights * p[order]))
+    return adjusted

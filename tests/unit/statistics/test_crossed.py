@@ -1,0 +1,150 @@
+"""Estimates over crossed users and seeds: by hand, against scipy, and by simulation on hits like those of the runs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from iadsr.statistics.crossed import Comparison, compare_crossed, holm
+
+USERS = 943  # as MovieLens-100K
+
+
+def test_one_seed_is_the_paired_t_test() -> None:
+    rng = np.random.default_rng(1)
+    method, baseline = rng.normal(0.1, 1, (4, 1, 200)), rng.normal(1, 1, (4, 1, 200))
+    found = compare_crossed(method, baseline)
+    theirs = stats.ttest_rel(method[:, 0], baseline[:, 0], axis=1)
+    interval = theirs.confidence_interval()
+    np.testing.assert_allclose(found.p, theirs.pvalue)
+    np.testing.assert_allclose((found.low, found.high), (interval.low, interval.high))
+    assert np.isnan(found.seed_sd).all()
+    spread = (method - baseline)[:, 0].std(axis=1, ddof=1)
+    np.testing.assert_allclose(found.effect, found.difference / spread)
+
+
+def test_variance_by_hand() -> None:
+    """Users' means .0 .3 .6, seeds' means .1 .5 with a rest of +-.1: every part from the sums of squares."""
+    difference = np.array([[-0.3, 0.2, 0.4], [0.3, 0.4, 0.8]])
+    found = compare_crossed((1 + difference)[None], np.ones((1, 2, 3)))
+    users, seeds = np.array([0.0, 0.3, 0.6]), np.array([0.1, 0.5])
+    rest = difference - users - seeds[:, None] + 0.3
+    user_part = users.var(ddof=1) / 3
+    seed_part = seeds.var(ddof=1) - (rest**2).sum() / 2 / 3
+    assert seed_part > 0
+    error = np.sqrt(user_part + seed_part / 2)
+    freedom = (user_part + seed_part / 2) ** 2 / (user_part**2 / 2 + (seed_part / 2) ** 2)
+    assert found.difference[0] == pytest.approx(0.3) and found.error[0] == pytest.approx(error)
+    reach = stats.t.ppf(0.975, freedom) * error
+    assert (found.low[0], found.high[0]) == pytest.approx((0.3 - reach, 0.3 + reach))
+    assert found.p[0] == pytest.approx(2 * stats.t.sf(0.3 / error, freedom))
+    assert found.seed_sd[0] == pytest.approx(seeds.std(ddof=1))
+
+
+def test_fieller_of_a_gain_by_its_closed_form() -> None:
+    """With one seed the ends are the roots of a quadratic in the gain."""
+    rng = np.random.default_rng(2)
+    baseline = rng.normal(1, 1, 80)
+    method = baseline + rng.normal(0.2, 1, 80)
+    found = compare_crossed(method[None, None], baseline[None, None])
+    difference = method - baseline
+    (dd, db), (_, bb) = np.cov(difference, baseline) / 80 * stats.t.ppf(0.975, 79) ** 2
+    mean, base = difference.mean(), baseline.mean()
+    roots = np.sort(np.roots([base**2 - bb, -2 * (mean * base - db), mean**2 - dd]))
+    assert (found.gain_low[0], found.gain_high[0]) == pytest.approx(tuple(roots))
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 10**6), st.integers(1, 4), st.floats(-0.5, 0.5))
+def test_both_intervals_and_the_test_agree_on_zero(seed: int, seeds: int, shift: float) -> None:
+    rng = np.random.default_rng(seed)
+    baseline = rng.normal(2, 1, (2, seeds, 25))
+    found = compare_crossed(baseline + rng.normal(shift, 1, baseline.shape), baseline)
+    for at in range(2):
+        off = found.p[at] < 0.05
+        assert off == (found.low[at] > 0 or found.high[at] < 0)
+        if np.isfinite([found.gain_low[at], found.gain_high[at]]).all():
+            assert off == (found.gain_low[at] > 0 or found.gain_high[at] < 0)
+
+
+def test_nothing_that_varies() -> None:
+    base = np.random.default_rng(0).random((1, 3, 50))
+    shifted, same = compare_crossed(base + 0.25, base), compare_crossed(base, base)
+    assert (shifted.low, shifted.high, shifted.p) == pytest.approx((0.25, 0.25, 0)) and np.isnan(shifted.effect)
+    assert shifted.gain_low < 0.25 / base.mean() < shifted.gain_high, "the baseline's mean is uncertain"
+    assert (same.low, same.high, same.gain_low, same.gain_high, same.p, same.effect) == (0, 0, 0, 0, 1, 0)
+    assert same.p_equal < 0.001
+
+
+def test_a_baseline_of_zero_has_no_gain() -> None:
+    found = compare_crossed(np.ones((1, 1, 9)), np.zeros((1, 1, 9)))
+    assert found.difference == 1 and np.isnan([found.gain, found.gain_low, found.gain_high, found.detectable]).all()
+
+
+def test_wrong_values_are_refused() -> None:
+    for first, second in (((1, 3), (1, 3)), ((1, 2, 3), (1, 2, 4)), ((1, 0, 3), (1, 0, 3))):
+        with pytest.raises(ValueError, match="need equal shapes"):
+            compare_crossed(np.ones(first), np.ones(second))
+    with pytest.raises(ValueError, match="not finite"):
+        compare_crossed(np.full((1, 1, 3), np.nan), np.ones((1, 1, 3)))
+
+
+def hits(rng: np.random.Generator, seeds: int, seed_sd: float, gain: float = 0.0, runs: int = 400) -> Comparison:
+    """`runs` comparisons of two methods with hit rates of .06 and .06 (1 + gain), each of another set of users.
+
+    Most users hit hardly ever (Beta-distributed tastes), half of them like the same under both methods, and each run
+    moves a method's rate by `seed_sd` over the square root of 2.
+    """
+    mean = 0.06
+    taste, other = rng.beta(2 * mean, 2 * (1 - mean), (2, runs, 1, USERS))
+    theirs = np.where(rng.random((runs, 1, USERS)) < 0.5, taste, other) * (1 + gain)
+    moved = 1 + rng.normal(0, seed_sd / np.sqrt(2) / mean, (2, runs, seeds, 1))
+    method, baseline = (
+        rng.random((runs, seeds, USERS)) < rate * move for rate, move in zip((theirs, taste), moved, strict=True)
+    )
+    return compare_crossed(method, baseline)
+
+
+@pytest.mark.parametrize(("seeds", "seed_sd"), [(1, 0.0), (3, 0.0), (3, 0.008), (5, 0.004)])
+def test_coverage_and_false_positives_on_hits(seeds: int, seed_sd: float) -> None:
+    """With the interaction of users and seeds, which is nearly all of a hit's variance, and with that of seeds."""
+    found = hits(np.random.default_rng(7), seeds, seed_sd)
+    covered = int(((found.low <= 0) & (found.high >= 0)).sum())
+    low, high = stats.binom.interval(0.998, 400, 0.95)
+    assert low <= covered <= high
+    assert covered == 400 - int((found.p < 0.05).sum())
+
+
+def test_one_run_s_interval_does_not_know_the_seeds() -> None:
+    """The reason why few seeds are warned of."""
+    found = hits(np.random.default_rng(7), 1, 0.016)
+    assert ((found.low <= 0) & (found.high >= 0)).mean() < 0.85
+
+
+def test_gains_as_large_as_detectable_are_found_with_that_power() -> None:
+    rng = np.random.default_rng(3)
+    for seeds in (1, 5):
+        detectable = float(np.median(hits(rng, seeds, 0.0, runs=100).detectable))
+        assert 0.68 < (hits(rng, seeds, 0.0, gain=detectable).p < 0.05).mean() < 0.88
+
+
+def test_equal_methods_are_found_equal_and_unequal_ones_are_not() -> None:
+    rng = np.random.default_rng(5)
+    for gain, equal in ((0.0, True), (0.1, False)):
+        method, baseline = rng.random((2, 1, 3, 20000))
+        assert (compare_crossed(method < 0.5 * (1 + gain), baseline < 0.5).p_equal < 0.05) == equal
+
+
+def test_holm_by_hand() -> None:
+    # 4 x 0.01, 3 x 0.02 = 0.06, 2 x 0.03 = 0.06, 1 x 0.04 raised to 0.06
+    np.testing.assert_allclose(holm([0.04, 0.01, 0.03, 0.02]), [0.06, 0.04, 0.06, 0.06])
+    np.testing.assert_allclose(holm([0.9, 0.6]), [1.0, 1.0])
+    assert holm([]).size == 0
+
+
+def test_holm_leaves_missing_tests_out_of_the_family() -> None:
+    np.testing.assert_allclose(holm([0.01, np.nan, 0.03]), [0.02, np.nan, 0.03])
+    assert np.isnan(holm([np.nan])).all()
