@@ -123,7 +123,7 @@ class Maker:
         """Fill the places of a caption: `what`, and the numbers by which statistics decides."""
         found = self.results.findings
         low, high = (share(found["claim"][end]) for end in ("low", "high"))
-        known = {"level": share(found["level"], 0), "tolerance": share(found["tolerance"], 0), "low": low, "high": high}
+        known = {name: share(found[name], 0) for name in ("level", "power", "tolerance")} | {"low": low, "high": high}
         return self.captions[kind].format_map({"context": "", "cold": str(c.COLD_LIMIT), **known, **what}).strip()
 
 
