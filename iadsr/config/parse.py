@@ -16,7 +16,7 @@ ValueT = TypeVar("ValueT")
 
 
 def parse(model: type[ModelT], values: Mapping[str, Any], where: str, at: str = "") -> ModelT:
-    """Validate `values`; `where` names their origin in the error, and `at` what leads to their keys there.
+    """Validate `values`; errors name their file, `where`, and the keys above them in it, `at`.
 
     Raises:
         ConfigError: one line per problem, with the nearest known name for an unknown key.
@@ -39,7 +39,7 @@ def parse_part(
     at: str = "",
     allowed: Sequence[str] | None = None,
 ) -> None:
-    """Check some settings, each by itself, of one or several models; `at` is what leads to their keys.
+    """Check some settings, each by itself, against one or several models; `where` and `at` as in `parse`.
 
     Args:
         allowed: the keys that may stand here, if not all.

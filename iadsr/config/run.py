@@ -264,9 +264,9 @@ class RunConfig(Strict):
 
 
 def _fits(method: MethodFile, backbone: str, backbones: Sequence[str]) -> bool:
-    """Whether a method runs with a backbone: if it brings its own, with `own`, else with all others.
+    """Tell whether a method runs with a backbone: with `own` if it brings its own, else with any other.
 
-    One that fits none of `backbones` is not left out in silence: its options refuse them.
+    A method that fits none of `backbones` counts as running with all, so that its options refuse them with an error.
     """
     fitting = [name for name in backbones if method.model.own_backbone == (name == OwnBackboneOptions.name)]
     return backbone in fitting or not fitting

@@ -67,7 +67,7 @@ def target_leak(model: Recommender, cell: Cell, sequences: Sequences, mode: str)
 
 
 def memory_leak(model: Recommender, cell: Cell, sequences: Sequences) -> str | None:
-    """Change each sample's target as above; the masks that later epochs are handed for its inputs may not change."""
+    """Change each sample's target as `target_leak` does; the masks of its inputs in later epochs may not change."""
     samples = _samples(cell, sequences)
     step = _step(model, cell, sequences, samples, np.arange(len(samples)))
     before = _memory(model, cell, sequences, samples)

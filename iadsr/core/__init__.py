@@ -1,1 +1,1 @@
-"""What every room may use: names, errors, atomic files, configuration, identity, provenance."""
+"""What every room may use: column names, errors, atomic files and digests, seeds."""

@@ -1,4 +1,4 @@
-"""What the stage `statistics` writes: tables with the columns that a reader relies on, and the facts of sentences."""
+"""What the stage `statistics` writes: tables with the columns that a reader relies on, and findings for sentences."""
 
 from __future__ import annotations
 

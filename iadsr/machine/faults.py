@@ -1,4 +1,4 @@
-"""Errors of the operating system, in words."""
+"""Explains errors of the operating system in one line each."""
 
 from __future__ import annotations
 

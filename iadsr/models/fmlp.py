@@ -28,7 +28,7 @@ class Block(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, L, D) to (B, L, D)."""
+        """Filter and update (B, L, D)."""
         x = self.filter_norm(x + self.dropout(apply_filter(x, self.filter)))
         updated: Tensor = self.network_norm(x + self.dropout(self.network(x)))
         return updated
@@ -49,7 +49,7 @@ class FMLPRec(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def forward(self, embedded: Tensor, lengths: Tensor, users: Tensor) -> Tensor:
-        """States (B, T, D) from embeddings (B, T, D) of at most `max_length` positions; see `Backbone`.
+        """Encode embeddings (B, T, D) of at most `max_length` positions as states (B, T, D); see `Backbone`.
 
         A row's last valid state is the one that FMLP-Rec recommends from. Those before it see the items after them and
         are trained by nothing but a method that reads them; what stands at padded positions is undefined.
@@ -80,11 +80,11 @@ def pad_right(x: Tensor, lengths: Tensor, length: int) -> Tensor:
 
 
 def _take(x: Tensor, steps: Tensor) -> Tensor:
-    """Rows of x (B, T, D) at steps (B, S): (B, S, D)."""
+    """Take rows of x (B, T, D) at steps (B, S): (B, S, D)."""
     begin = torch.arange(len(x), device=x.device).unsqueeze(1) * x.shape[1]
     return x.flatten(0, 1).index_select(0, (begin + steps).flatten()).view(*steps.shape, -1)
 
 
 def build(n_users: int, dimension: int, max_length: int, dropout: float, layers: int, inner: int) -> FMLPRec:
-    """Positions and filters have `max_length` places; users are not read."""
+    """Build an FMLP-Rec with positions and filters of `max_length` places; users are not read."""
     return FMLPRec(dimension, max_length, dropout, layers, inner)

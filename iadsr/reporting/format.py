@@ -1,4 +1,4 @@
-"""How numbers and names are written: one place, so that the page never writes the same thing twice."""
+"""Formats numbers and names, in one place, so that the page writes the same thing in one way."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ _SUMMARY_TYPES = {
 
 @dataclass(frozen=True)
 class Results:
-    """Every table by name; `experiment` narrows them to one.
+    """Everything that the page shows: tables and findings of `statistics`, dataset summaries, settings.
 
     Attributes:
         settings: what the run file and its protocols say, for captions and tables of settings.

@@ -20,7 +20,7 @@ OUTCOMES = {"gain": "gain", "loss": "loss", "equal": "equal", "none": "n.s.", "u
 
 @dataclass(frozen=True)
 class Column:
-    """A title with a smaller line, and how a row's cell is written; numeric columns are set flush right.
+    """A column: its title, a smaller line below, and how a row's cell is written. Numbers are set flush right.
 
     `bold` names a column of the frame that marks cells, `tone` one with their outcome.
     """
@@ -48,7 +48,7 @@ class TableCell:
 
 @dataclass(frozen=True)
 class Table:
-    """What a table shows; its CSV is `frame`: plain names, full precision.
+    """A table to display; its CSV is `frame`: plain names, full precision.
 
     Attributes:
         heads: how many columns are row headers.

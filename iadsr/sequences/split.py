@@ -120,7 +120,7 @@ def _check_tables(interactions: pd.DataFrame, items: pd.DataFrame) -> None:
 def hide_test(sequences: Sequences) -> Sequences:
     """Overwrite each test item, its text and its noise flag by those before the validation target.
 
-    For code that may choose by validation alone.
+    For code that may choose by validation alone, and so cannot see a test item.
     """
     test, source = sequences.target_positions("test"), sequences.target_positions("validation") - 1
     hidden: dict[str, Any] = {}

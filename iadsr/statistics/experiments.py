@@ -121,7 +121,7 @@ def budget_changes(grid: Grid, cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def detections(cells: pd.DataFrame) -> pd.DataFrame:
-    """Return what each method's mask finds of known noise among the test inputs, over the seeds that are done.
+    """Measure how well each method's mask finds known noise among the test inputs, over the seeds that are done.
 
     One row per dataset, protocol, backbone and method that drops or scores inputs where noise is known: `auc` (mean, of
     the scores or else of the mask), its `auc_sd`, `auc_low` and `auc_high` over seeds, `untrained_auc`, `precision` and

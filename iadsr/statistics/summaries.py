@@ -1,4 +1,4 @@
-"""What every method of an experiment reached: metrics, mask statistics, losses and costs over seeds, and why runs lack.
+"""Summaries of every method of an experiment over seeds: metrics, mask statistics, losses, costs, missing runs.
 
 A *side* is one method under one dataset, protocol and backbone with all of its seeds. Means and standard deviations
 (n - 1) are over the seeds that are done. A gain is the ratio of means, less 1, over the seeds that both sides have.

@@ -83,7 +83,7 @@ class Totals:
         self.counts[name] = self.counts.get(name, 0.0) + count
 
     def means(self) -> dict[str, float]:
-        """Divide each sum by its count, by name; of `mask_gradient`, squares were added."""
+        """Average everything that was added, by name; of `mask_gradient`, squares are added."""
         return {name: float(total) / self.counts[name] for name, total in self.sums.items()}
 
 

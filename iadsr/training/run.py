@@ -54,7 +54,7 @@ def set_up_torch(device_name: str, threads: int) -> torch.device:
 
 @dataclass
 class RunResult:
-    """What a run came to so far; an error leaves the results of the steps before it.
+    """The results of a run so far; an error leaves those of the steps before it.
 
     Attributes:
         ranks: ranks.parquet.

@@ -32,7 +32,7 @@ logger = logging.getLogger("iadsr.training")
 
 @dataclass
 class Outcome:
-    """What training leaves behind, beside the model.
+    """The result of training, beside the model.
 
     Attributes:
         curve: one row per epoch.
@@ -74,7 +74,7 @@ class TrainingState:
         torch.manual_seed(derive(cell.seed, "dropout"))
 
     def begin_epoch(self, number: int, slots: int) -> None:
-        """Tell the models the epoch; in the first, every mask of the previous one is 1."""
+        """Tell the models the epoch; before the first, every remembered mask is 1."""
         self.model.train()
         self.model.method.begin_epoch(number)
         if self.scored is not self.model:

@@ -199,7 +199,7 @@ def run_trial(
 
 
 def train_once(cell: Cell, data: TrainingData, observe: Observe) -> tuple[str, float | None, int]:
-    """Train a cell.
+    """Train a cell, and report each validated epoch to `observe`.
 
     Returns:
         The state, the best validation NDCG@10 and its epoch.

@@ -4,13 +4,13 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from iadsr.statistics.crossed import LEVEL
 
 from iadsr.core.errors import DataError
 from iadsr.formats.statistics import STATISTICS
 from iadsr.reporting.format import share
 from iadsr.reporting.page import build_report
 from iadsr.statistics.compare import SIGNIFICANCE
+from iadsr.statistics.crossed import LEVEL
 from iadsr.statistics.experiments import TOLERANCE
 from iadsr.statistics.findings import CLAIM_HIGH, CLAIM_LOW
 from iadsr.statistics.grids import Grid
