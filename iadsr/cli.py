@@ -325,7 +325,8 @@ def _settings(run: RunConfig, cells: list[Cell], main: list[Cell]) -> dict[str, 
     methods: dict[str, dict[str, object]] = {}
     for cell in main:
         read = {"encoder": cell.embeddings, "warm_start": cell.warm_start} if cell.encoder else {}
-        methods[f"{cell.protocol}, {cell.backbone}, {cell.method}"] = {"kind": cell.kind, **cell.method_options, **read}
+        options = {"kind": cell.kind, **cell.method_options, **(cell.items or {}), **read}
+        methods[f"{cell.protocol}, {cell.backbone}, {cell.method}"] = options
     files = {name: dataset_file(CONFIG_FOLDER, name, run.where) for name in run.all_datasets}
     notes = {name: load_spec(path).model_dump(include=set(PROSE)) for name, path in files.items()}
     return {
@@ -344,7 +345,7 @@ def _settings(run: RunConfig, cells: list[Cell], main: list[Cell]) -> dict[str, 
 def _tuned(cell: Cell) -> dict[str, object]:
     """Describe a cell's tuned values for the report: those of its set that it really has."""
     chosen = load_tuned(CONFIG_FOLDER, cell.dataset, load_protocol(CONFIG_FOLDER, cell.protocol))
-    has = {**cell.settings.model_dump(), **cell.method_options}
+    has = {**cell.settings.model_dump(), **cell.method_options, **(cell.items or {})}
     values = {name: value for name, value in chosen[f"{cell.backbone}/{cell.tuned}"].items() if has.get(name) == value}
     place = {name: getattr(cell, name) for name in (DATASET, PROTOCOL, BACKBONE, METHOD)}
     return {**place, "like": cell.tuned, "values": values}

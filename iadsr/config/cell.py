@@ -28,6 +28,9 @@ class Cell(Strict):
     encoder: dict[str, Any] | None
     """every option of the text encoder; none where the method reads no text"""
     texts: Texts = Field("names", description="what the encoder reads")
+    items: dict[str, Any] | None = Field(
+        None, description="options of item vectors from text; none: a free one per item"
+    )
     warm_start: bool = Field(False, description="train the backbone alone first")
     tuned: str | None = Field(None, description="the method whose tuned values it has, if any")
 
@@ -49,11 +52,12 @@ class Cell(Strict):
 
     @property
     def modules(self) -> dict[str, str]:
-        """By room, the module that holds its backbone and its method; outside of this package, `module:Class`."""
-        return {
+        """The modules that its code comes from, as `sources` takes them; outside of this package, `module:Class`."""
+        modules = {
             "models": _module(find_backbone(self.backbone, self.settings.networks, self.address), "models"),
             "methods": _module(find_method(self.kind, self.address), "methods"),
         }
+        return modules | ({"items": "text_tables"} if self.items else {})
 
     @property
     def embeddings(self) -> str | None:
@@ -68,7 +72,8 @@ class Cell(Strict):
     @property
     def digest(self) -> str:
         """Digest of the resolved settings, wherever they come from."""
-        return value_digest(self.model_dump(exclude={"tuned"}))
+        free = () if self.items else ("items",)  # left out: the runs and searches of cells without keep their identity
+        return value_digest(self.model_dump(exclude={"tuned", *free}))
 
 
 def _module(model: type[ModuleOptions], room: str) -> str:

@@ -87,6 +87,7 @@ def resolve_method(
         "settings": settings,
         "method_options": method_options,
         "warm_start": moved.get("warm_start", False),
+        "items": moved.get("items"),
         "tuned": tuned_as,
         **reading,
     }

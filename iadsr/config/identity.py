@@ -11,7 +11,7 @@ import ast
 import functools
 import hashlib
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,21 +49,23 @@ SHARED = {
     "models": ("__init__", "backbone", "dropout", "loss", "recurrence"),
     "methods": ("__init__", "method", "masks"),
 }
+_ROOMS = {"items": "models"}  # choices beside the one that is called like its room
 
 
 @functools.cache
 def sources(room: str, **choices: str) -> tuple[Path, ...]:
     """List the source files that decide the outcome of a stage, sorted.
 
-    `choices` narrow rooms to what one job can reach: `models=...` leaves out the other backbones. A choice
-    `module:Class` outside of this package adds its module's file, and leaves nothing out: it can import everything.
+    `choices` narrow rooms to what one job can reach: `models=...` leaves out the other backbones; `items=...` adds a
+    module to that room's. A choice `module:Class` outside of this package adds its module's file, and leaves nothing
+    out: it can import everything.
     """
     files: list[Path] = [PACKAGE / "cli.py"] if room == "reporting" else []  # it words the settings that a page shows
     for name in (room, *ALLOWED[room]):
-        choice = choices.get(name, ":")
+        wanted = [choice for key, choice in choices.items() if _ROOMS.get(key, key) == name] or [":"]
         # options count as `config` does
         modules = {path.stem: path for path in (PACKAGE / name).glob("*.py") if not path.stem.endswith("_options")}
-        chosen = DECISIVE.get(name, ()) if name in _BASE else _reach(name, choice, modules)
+        chosen = DECISIVE.get(name, ()) if name in _BASE else _reach(name, wanted, modules)
         files += [modules[module] for module in chosen]
     files += [module_file(choice.partition(":")[0]) for choice in choices.values() if ":" in choice]
     return tuple(sorted(files))
@@ -81,12 +83,12 @@ def module_file(module: str) -> Path:
     return Path(spec.origin)
 
 
-def _reach(room: str, choice: str, modules: Mapping[str, Path]) -> set[str]:
-    """Collect the modules that one choice needs: the shared ones, `<choice>`, `<choice>_*` and what they import."""
-    if ":" in choice:
+def _reach(room: str, choices: Sequence[str], modules: Mapping[str, Path]) -> set[str]:
+    """Collect the modules that choices need: the shared ones, `<choice>`, `<choice>_*` and what they import."""
+    if any(":" in choice for choice in choices):
         return {*modules}
     reached = {*SHARED[room]}
-    following = {name for name in modules if name == choice or name.startswith(f"{choice}_")}
+    following = {name for name in modules for choice in choices if name == choice or name.startswith(f"{choice}_")}
     while following:
         reached |= following
         following = {name for module in following for name in _imports(modules[module], room)} & {*modules} - reached

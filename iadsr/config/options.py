@@ -9,12 +9,16 @@ from __future__ import annotations
 import functools
 import importlib
 import pkgutil
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, TypeVar, get_args
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
+
+from pydantic import Field
 
 import iadsr
-from iadsr.config.fields import Networks, Objective, Strict, dotted
+from iadsr.config.encoders import Encoder
+from iadsr.config.fields import Networks, Objective, Strict, Texts, Width, dotted
 from iadsr.config.parse import check_known
+from iadsr.config.search import Search
 from iadsr.config.settings import Settings
 from iadsr.core.errors import ConfigError, one_line
 
@@ -75,9 +79,10 @@ class OwnBackboneOptions(BackboneOptions):
 class MethodOptions(ModuleOptions):
     """Options of a kind of method.
 
-    Some fields, where a class has them, mean the same for every kind: `encoder`, `texts` and `warm_start` become the
-    cell's; `match` names the method whose run's keep rates are copied; `interest_text: prefixes` reads joined names;
-    `scope: auto` is settled by the objective; `remove: pack` needs networks that mask padding.
+    Some fields, where a class has them, mean the same for every kind: `encoder`, `texts`, `warm_start` and `items`
+    become the cell's (see `ItemTableOptions`); `match` names the method whose run's keep rates are copied;
+    `interest_text: prefixes` reads joined names; `scope: auto` is settled by the objective; `remove: pack` needs
+    networks that mask padding.
 
     Attributes:
         own_backbone: whether it brings its own backbone: it then runs with the backbone `own`, and no other does.
@@ -133,7 +138,73 @@ class MethodOptions(ModuleOptions):
         return options, settings
 
 
-CELL_OPTIONS = ("encoder", "texts", "warm_start")  # options that a cell holds beside its method's
+CELL_OPTIONS = ("encoder", "texts", "warm_start", "items")  # options that a cell holds beside its method's
+# Options of item vectors from text, and which of them use each.
+_ITEM_OPTIONS = {
+    "items_scale": ("text_init", "text_sum", "text_frozen"),
+    "items_reduce": ("text_init",),
+    "items_components": ("text_sum", "text_frozen"),
+}
+
+
+class ItemTableOptions(MethodOptions):
+    """Options of a method whose item vectors can come from item texts."""
+
+    items: Literal["id", "text_init", "text_sum", "text_frozen"] = "id"
+    """item vectors, shared by inputs and candidates: a free one per item, at first random (`id`) or reduced from the
+    item's text (`text_init`); a free one plus a linear map of the whitened text (`text_sum`); a small network of the
+    whitened text and nothing else (`text_frozen`). Text needs `networks: ours`"""
+    items_scale: Annotated[float, Search(0.5, 50, log=True)] = Field(1.0, gt=0, le=1e4)
+    """standard deviation of what texts give to the first item vectors, as a multiple of that of `id` (0.02). A step of
+    training moves a weight by about the learning rate: small vectors soon forget their text"""
+    items_reduce: Literal["pca", "random"] = "pca"
+    """`text_init`: first principal components of the texts, or a `random` projection"""
+    items_components: Width = Field(512, description="`text_sum`, `text_frozen`: at most so many whitened components")
+    texts: Texts = "names"
+    """what the encoder reads: item names, names shuffled between items, random words, or nothing"""
+    encoder: Encoder | None = Field(None, description="a text encoder other than the run file's")
+
+    @property
+    def reads_text(self) -> bool:
+        """Tell whether a run reads item texts, which item vectors can do."""
+        return self.items != "id"
+
+    @classmethod
+    def is_active(cls, name: str, options: Mapping[str, Any]) -> bool:
+        """Tell whether an option acts: those of item vectors from text need some."""
+        return name not in _ITEM_OPTIONS or options["items"] != "id"
+
+    def settle(self, settings: Settings, backbone: str, label: str) -> tuple[dict[str, Any], Settings]:
+        """Collect the options of item vectors from text in `items`, None for `id`; see `MethodOptions`."""
+        options, settings = super().settle(settings, backbone, label)
+        if conflict := next(self._text_conflicts(settings), None):
+            raise ConfigError(f"method '{label}': {conflict}")
+        given = {name: options.pop(name) for name in ("items", *_ITEM_OPTIONS)}
+        used = [name for name, kinds in _ITEM_OPTIONS.items() if self.items in kinds]
+        options["items"] = {name: given[name] for name in ("items", *used)} if used else None
+        return options, settings
+
+    def _text_conflicts(self, settings: Settings) -> Iterator[str]:
+        """Yield what is wrong with the options about text."""
+        if not self.reads_text and (unread := self._changed("encoder", "texts")):
+            yield f"no text is read: leave out {unread}"
+        if self.items != "text_init" and self._changed("items_reduce"):
+            yield "`items_reduce` needs `items: text_init`"
+        if self.items == "id":
+            return
+        if settings.networks == "released":
+            yield f"`items: {self.items}` needs `networks: ours`: the released ones score with an output layer"
+        if self.texts == "empty":
+            yield f"`items: {self.items}` needs a text, and `texts: empty` is none"
+        if getattr(self, "interest_text", "items") == "prefixes":
+            yield f"`items: {self.items}` reads one text per item, so it needs `interest_text: items`"
+
+    def _changed(self, *names: str) -> str:
+        """Name the options that differ from their defaults."""
+        fields = type(self).model_fields
+        return " and ".join(f"`{name}`" for name in names if getattr(self, name) != fields[name].default)
+
+
 OptionsT = TypeVar("OptionsT", bound=ModuleOptions)
 
 

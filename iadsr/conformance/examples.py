@@ -86,8 +86,7 @@ def small_cell(
     options, own = find_method(kind, kind)(**(method_options or {})).settle(given, backbone, kind)
     model = find_backbone(backbone, own.networks, kind)
     model.check_objective(own, kind)
-    for name in CELL_OPTIONS:
-        options.pop(name, None)
+    moved = {name: options.pop(name, None) for name in CELL_OPTIONS}
     return Cell(
         dataset="ring",
         protocol="test",
@@ -99,6 +98,7 @@ def small_cell(
         backbone_options=model(**(backbone_options or {})).model_dump(),
         method_options=options,
         encoder=None,
+        items=moved["items"],
     )
 
 

@@ -110,9 +110,8 @@ def kept_inputs_are_encoded_in_order(case: Case) -> str | None:
     encoded = model.eval().method.denoise(model.table, seen, batch, torch.Generator().manual_seed(0))
     if encoded.keep is None:
         return "`remove: pack` comes without a mask"
-    table = model.table.embedding.weight
     for row, kept in enumerate(encoded.keep.bool() & batch.valid):
-        wanted = table[batch.items[row, kept]]
+        wanted = model.table(batch.items[row, kept])
         given = [x[:n] for x, n in seen.rows if len(wanted) == n and torch.equal(x[:n], wanted)]
         if len(wanted) and not given:
             return f"the kept inputs of row {row}, {int(kept.sum())} of {int(batch.valid[row].sum())}, are not encoded"
@@ -140,10 +139,11 @@ def switched_off_is_the_backbone(case: Case) -> str | None:
     if neutral is None:
         return None
     off = Case(case.kind, case.backbone, case.objective, {**case.options, **neutral})
+    items = {name: value for name, value in case.options.items() if name.startswith("items")}
     rates = {"keep_rates": np.ones(1), "test_keep_rate": 1.0}
     plain, ours = (
         _result(*other.train(cell, inputs=rates), cell)
-        for other in (Case("none", case.backbone, case.objective), off)
+        for other in (Case("none", case.backbone, case.objective, items), off)
         for cell in (other.cell(),)
     )
     for name, value in plain.items():

@@ -7,9 +7,8 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import AfterValidator, Field, field_validator
 
-from iadsr.config.encoders import Encoder
-from iadsr.config.fields import Label, Remove, Temperature, Texts, Weight, check_distinct
-from iadsr.config.options import MethodOptions
+from iadsr.config.fields import Label, Remove, Temperature, Weight, check_distinct
+from iadsr.config.options import ItemTableOptions
 from iadsr.config.search import Search
 from iadsr.config.settings import Settings
 from iadsr.core.errors import ConfigError
@@ -24,7 +23,7 @@ _SETTING_DEFECTS: dict[str, tuple[str, Any, Any]] = {
 }
 
 
-class IADSROptions(MethodOptions):
+class IADSROptions(ItemTableOptions):
     """IADSR (arXiv 2510.04239, sections 3.2-3.5). Defaults: the paper, else its release.
 
     Defects R1-R10 are those in which the release departs from the paper: R1 the mask never reaches the recommendation;
@@ -94,9 +93,6 @@ class IADSROptions(MethodOptions):
     warm_start: bool = False
     """two stages, as the paper tells it: the backbone alone until it stops, then the whole; `false`: all at once, as
     released"""
-    texts: Texts = "names"
-    """what the encoder reads: item names, names shuffled between items, random words, or nothing"""
-    encoder: Encoder | None = Field(None, description="a text encoder other than the run file's")
     scope: Literal["auto", "sequence", "causal"] = "auto"
     """interests over the whole input (`sequence`), or over the items so far (`causal`); `auto`: `causal` under
     objective `all`"""
@@ -109,6 +105,8 @@ class IADSROptions(MethodOptions):
     @classmethod
     def is_active(cls, name: str, options: Mapping[str, Any]) -> bool:
         """Tell whether an option acts: the mask's need one that reads scores, the alignment's a text and a weight."""
+        if not super().is_active(name, options):
+            return False
         if name == "quantile" and options["threshold"] != "quantile":
             return False
         if name in ("temperature", "threshold", "quantile"):
@@ -122,7 +120,7 @@ class IADSROptions(MethodOptions):
     @property
     def reads_text(self) -> bool:
         """See `MethodOptions`."""
-        return self.semantic
+        return self.semantic or super().reads_text
 
     @property
     def has_keep_rates(self) -> bool:
@@ -175,10 +173,6 @@ class IADSROptions(MethodOptions):
             yield "without a mask nothing is removed, so leave out `remove: pack`"
         if self.mask == "soft" and self.remove == "pack":
             yield "a soft mask removes nothing, so `remove: pack` has nothing to move up"
-        if not self.semantic and (
-            unread := self._changed("encoder", "texts", "interest_text", "short", "long", "shared_projection")
-        ):
-            yield f"with `semantic: false` no text is read: leave out {unread}"
         if self.interest_text == "prefixes":
             if pooled := self._changed("short", "long"):
                 yield f"with `interest_text: prefixes` the text is joined, not pooled: leave out {pooled}"
@@ -209,7 +203,10 @@ class IADSROptions(MethodOptions):
                 "its target, which the mask would hand to the input: keep R1, mend R5, or use objective 'last'"
             )
 
-    def _changed(self, *names: str) -> str:
-        """Name the options that differ from their defaults."""
-        fields = type(self).model_fields
-        return " and ".join(f"`{name}`" for name in names if getattr(self, name) != fields[name].default)
+    def _text_conflicts(self, settings: Settings) -> Iterator[str]:
+        """Yield what is wrong with the options about text, those of interests among them."""
+        reading = () if self.reads_text else ("encoder", "texts")
+        interests = () if self.semantic else ("interest_text", "short", "long", "shared_projection")
+        if unread := self._changed(*reading, *interests):
+            yield f"with `semantic: false` no text is read: leave out {unread}"
+        yield from super()._text_conflicts(settings)

@@ -54,6 +54,7 @@ class ItemTable(nn.Module):
     Attributes:
         first: the item in row 0 of `candidates`: 1, or 0 if padding can be recommended (R9).
         bias: (V,) added to the candidates' scores, or None.
+        n_candidates: V.
     """
 
     bias: Tensor | None = None
@@ -75,6 +76,15 @@ class ItemTable(nn.Module):
     def candidates(self) -> Tensor:
         """(V, D) vectors of everything that can be recommended; row i is item i + `first`."""
         return self.embedding.weight[self.first :]
+
+    @property
+    def n_candidates(self) -> int:
+        """Count the candidates."""
+        return self.embedding.num_embeddings - self.first
+
+    def computed(self) -> ItemTable:
+        """Return this table: its vectors are its weights. See `iadsr.models.text_tables` for others."""
+        return self
 
 
 def last_states(states: Tensor, lengths: Tensor) -> Tensor:

@@ -42,6 +42,15 @@ class ReleasedTable(nn.Module):
         """(V,) added to the candidates' scores."""
         return self.output.bias[self.first :]
 
+    @property
+    def n_candidates(self) -> int:
+        """Count the candidates."""
+        return self.output.out_features - self.first
+
+    def computed(self) -> ReleasedTable:
+        """Return this table: its vectors are its weights."""
+        return self
+
 
 class ReleasedGRU4Rec(nn.Module):
     """Two recurrent layers and nothing else."""

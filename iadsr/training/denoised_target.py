@@ -35,6 +35,7 @@ def denoised_target(model: Recommender, feed: Feed, cell: Cell, noise: torch.Gen
     ranks, changed = [], []
     model.eval()
     with torch.inference_mode():
+        model = model.computed()
         for chosen in batches(samples, _BLOCK, None):
             batch, _ = feed.gather(samples, chosen)
             keep = model.method.sample_mask(model.table, model.backbone, batch, noise) > 0.5

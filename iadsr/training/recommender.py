@@ -20,6 +20,7 @@ from iadsr.training.feed import Step
 
 if TYPE_CHECKING:
     from iadsr.models.released import ReleasedTable
+    from iadsr.models.text_tables import ItemVectors, TextTable
 
 _ROWS = 512  # scores of so many targets are held at once
 
@@ -29,7 +30,7 @@ class Recommender(nn.Module):
 
     def __init__(
         self,
-        table: ItemTable | ReleasedTable,
+        table: ItemTable | ReleasedTable | TextTable | ItemVectors,
         backbone: nn.Module,
         method: Method,
         bounded: bool = False,
@@ -45,6 +46,16 @@ class Recommender(nn.Module):
         Raises:
             ValueError: the method returns neither or both of states and its own recommendation loss.
         """
+        return self.computed()._losses(step, keep, noise)
+
+    def computed(self) -> Recommender:
+        """Return the model with its present item vectors, computed once for a training step or a scoring."""
+        table = self.table.computed()
+        if table is self.table:
+            return self
+        return Recommender(table, self.backbone, self.method, self.bounded, self.in_batch)
+
+    def _losses(self, step: Step, keep: Tensor, noise: torch.Generator) -> tuple[dict[str, Tensor], Encoded]:
         encoded = self.method(self.table, self.backbone, step.batch, keep, noise)
         if ("recommendation" in encoded.losses) != (encoded.states is None):
             raise ValueError("a method returns either states or its own loss 'recommendation'")
@@ -89,7 +100,7 @@ class Recommender(nn.Module):
 
     def count_candidates(self, rows: int) -> int:
         """Count the candidates among which the recommendation loss of a step with `rows` targets chooses."""
-        return rows if self.in_batch else len(self.table.candidates)
+        return rows if self.in_batch else self.table.n_candidates
 
     def represent(self, batch: Batch, noise: torch.Generator) -> tuple[Tensor, Encoded]:
         """Compute the vectors (B, W) that score the item after each row's last input, with what the method decided."""
@@ -109,10 +120,11 @@ class Recommender(nn.Module):
 def build_recommender(cell: Cell, inputs: MethodInputs) -> Recommender:
     """Build a fresh model. Table and backbone get the same first weights whatever the method is.
 
-    So methods differ in nothing else, and a method that is switched off equals `none` exactly.
+    So methods differ in nothing else, and a method that is switched off equals `none` exactly. A table of item vectors
+    from text starts from the same random ones, and the backbone beside it has the same first weights.
     """
     settings, options = cell.settings, cell.backbone_options
-    table: ItemTable | ReleasedTable
+    table: ItemTable | ReleasedTable | TextTable
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(cell.seed, "backbone"))
         if settings.networks == "released":
@@ -126,6 +138,10 @@ def build_recommender(cell: Cell, inputs: MethodInputs) -> Recommender:
             backbone = build_backbone(
                 cell.backbone, inputs.n_users, settings.dimension, settings.max_length, settings.dropout, options
             )
+        if cell.items:
+            assert isinstance(table, ItemTable) and inputs.text is not None, "item vectors from text need both"
+            torch.manual_seed(derive(cell.seed, "items"))
+            table = importlib.import_module("iadsr.models.text_tables").build(table, inputs.text, cell.items)
         torch.manual_seed(derive(cell.seed, "method"))
         method = build_method(cell, inputs)
         model = Recommender(table, backbone, method, settings.bounded, settings.loss == "in_batch")

@@ -214,6 +214,7 @@ def _cell_record(cell: Cell) -> dict[str, Any]:
         "encoder": cell.encoder,
         "texts": cell.texts,
         "warm_start": cell.warm_start,
+        "items": cell.items,
         "tuned": cell.tuned,
         "objective": cell.settings.objective,
         "settings": {

@@ -84,7 +84,7 @@ class Scorer:
 
     def validation(self, model: Recommender, ranking: str, noise: torch.Generator) -> float:
         """Average NDCG@10 over users under one ranking rule; NaN if any user vector is not finite."""
-        total = 0.0
+        total, model = 0.0, _computed(model)
         for chosen, vectors, _ in self._encoded(model, noise):
             if not bool(vectors.isfinite().all()):
                 return math.nan
@@ -102,7 +102,7 @@ class Scorer:
         columns: dict[str, list[npt.NDArray[np.generic]]] = {}
         sequences = self.feed.sequences
         masks = MaskStatistics(sequences.n_items, self.feed.device, self.feed.noise)
-        first = model.table.first
+        first, model = model.table.first, _computed(model)
         scored: list[npt.NDArray[np.float64]] = []
         noisy: list[npt.NDArray[np.bool_]] = []
         for chosen, vectors, (batch, positions, encoded) in self._encoded(model, noise):
@@ -150,13 +150,19 @@ class Scorer:
     ) -> Iterator[tuple[Tensor, tuple[Tensor, Tensor], dict[str, Place]]]:
         """Yield (scores, rows and columns of the history in them, places) of consecutive users, a slice at a time."""
         table = model.table
-        height = max(1, _SCORES // len(table.candidates))
+        height = max(1, _SCORES // table.n_candidates)
         for low in range(0, len(chosen), height):
             first, last = int(chosen[low]), int(chosen[min(low + height, len(chosen)) - 1])
             scores = model.scores(vectors[low : low + height])
             pairs = slice(self.bounds[first], self.bounds[last + 1])
             history = self.seen_users[pairs] - first, self.seen[pairs] - table.first
             yield scores, history, place_targets(scores, self.targets[first : last + 1] - table.first, *history)
+
+
+@torch.no_grad()
+def _computed(model: Recommender) -> Recommender:
+    """Compute a model's item vectors once for all users."""
+    return model.computed()
 
 
 def _history(sequences: Sequences, begin: Ints, end: Ints, target_positions: Ints) -> tuple[Ints, Ints]:

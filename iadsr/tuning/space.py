@@ -58,7 +58,8 @@ def make_space(folder: Path, cell: Cell) -> Space:
     settings = search_ranges(Settings)
     ranges = {name: settings[name] for name in load_protocol(folder, cell.protocol).searched}
     ranges |= {name: search for name, search in search_ranges(method.model).items() if name not in method.options}
-    return Space(ranges, method.model, {**cell.settings.model_dump(), **cell.method_options})
+    start = {**cell.settings.model_dump(), **cell.method_options, **(cell.items or {})}
+    return Space({name: search for name, search in ranges.items() if name in start}, method.model, start)
 
 
 def _suggest(trial: optuna.Trial, name: str, search: Search) -> Any:

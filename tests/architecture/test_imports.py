@@ -58,7 +58,7 @@ def test_a_cell_depends_on_its_own_backbone_and_method_alone() -> None:
 CHOICES = {
     "datasets": READERS,
     "embeddings": tuple(ENCODERS),
-    "models": (*known_backbones(), "released"),
+    "models": (*known_backbones(), "released", "text_tables"),
     "methods": tuple(known_methods()),
 }
 

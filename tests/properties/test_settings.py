@@ -20,12 +20,13 @@ import pytest
 import torch
 
 from iadsr.config.cell import Cell
-from iadsr.config.options import known_backbones
+from iadsr.config.options import known_backbones, known_methods
 from iadsr.config.parse import parse
 from iadsr.config.run import RunConfig
 from iadsr.config.settings import Settings
 from iadsr.methods.iadsr_options import IADSROptions
 from iadsr.methods.method import MethodInputs
+from iadsr.methods.none_options import NoneOptions
 from iadsr.methods.random_drop_options import RandomDropOptions
 from iadsr.sequences.split import Sequences, save_sequences
 from iadsr.training.loop import evaluation_noise, train
@@ -108,6 +109,7 @@ def test_every_setting_has_a_case() -> None:
     assert set(SETTINGS) == set(Settings.model_fields)
     assert set(IADSR) == set(IADSROptions.model_fields)
     assert set(RANDOM_DROP) == set(RandomDropOptions.model_fields)
+    assert set(NONE) == set(NoneOptions.model_fields)
     for networks, models in (("ours", known_backbones()), ("released", known_backbones("released"))):
         for name, model in models.items():
             assert set(OPTIONS[networks][name]) == set(model.model_fields), f"{networks} {name}"
@@ -189,6 +191,14 @@ def test_every_option_of_a_backbone_reaches_the_run(networks: str, backbone: str
 
 
 CURVE = ("curve",)
+ITEMS = {
+    "items": Case("text_sum", (*CURVE, "parameters")),
+    "items_scale": Case(5.0, CURVE, base={"items": "text_init"}),
+    "items_reduce": Case("random", CURVE, base={"items": "text_init"}),
+    "items_components": Case(2, (*CURVE, "parameters"), base={"items": "text_frozen"}),
+}
+NONE = {**ITEMS, "texts": Case("shuffled", ("file",), base={"items": "text_init"})}
+NONE["encoder"] = Case({"kind": "random"}, ("file",), base={"items": "text_init"})
 IADSR = {
     "variant": Case("released", CURVE),
     "defects": Case(["R4"], CURVE),
@@ -217,8 +227,10 @@ IADSR = {
     "warm_start": Case(True, ("loss",)),
     "texts": Case("shuffled", ("file",)),
     "encoder": Case({"kind": "random"}, ("file",)),
+    **ITEMS,
 }
 RANDOM_DROP = {"match": Case("other", ("matched",)), "remove": Case("pack", CURVE)}
+METHODS = {"iadsr": IADSR, "random_drop": RANDOM_DROP, "none": NONE}
 
 
 @functools.cache
@@ -229,7 +241,9 @@ def sequences_with_texts() -> Sequences:
 
 
 def with_method(kind: str, options: dict[str, Any]) -> dict[str, Any]:
-    """Train a method whose text table is not one of items."""
+    """Train a method whose text table is not one of items, unless item vectors are made from it."""
+    if options.get("items", "id") != "id":
+        return fit(small_cell("gru4rec", kind, "last", options, epochs=2), small_sequences(), inputs_of())
     sequences = sequences_with_texts()
     rows = torch.randn(len(sequences.items) + 1, 6, generator=torch.Generator().manual_seed(1))
     told = replace(inputs_of(), text=rows)
@@ -258,17 +272,15 @@ def method_results(run: Callable[[Cell], dict[str, Any]], folder: Path, kind: st
     return {"file": cell.embeddings, "matched": cell.matched}
 
 
-@pytest.mark.parametrize(
-    ("kind", "name"), [*(("iadsr", name) for name in IADSR), *(("random_drop", name) for name in RANDOM_DROP)]
-)
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, cases in METHODS.items() for name in cases])
 def test_every_option_of_a_method_reaches_the_run(
     run: Callable[[Cell], dict[str, Any]], tmp_path: Path, kind: str, name: str
 ) -> None:
-    case = (IADSR if kind == "iadsr" else RANDOM_DROP)[name]
+    case = METHODS[kind][name]
     options = [case.base, {**case.base, name: case.value}]
     if {"curve", "parameters"} & set(case.differs):
         check(case, *(with_method(kind, chosen) for chosen in options))
     else:
-        default = (IADSROptions if kind == "iadsr" else RandomDropOptions).model_fields[name].default
+        default = known_methods()[kind].model_fields[name].default
         options[0] = {**options[0], **({} if default is None else {name: default})}
         check(case, *(method_results(run, tmp_path / "config", kind, chosen) for chosen in options))

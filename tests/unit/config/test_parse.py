@@ -121,7 +121,10 @@ BAD_RUNS = {
         "did you mean 'method'",
     ),
     "sweep over nothing": ({"sweeps": f"[{point('[]')}]"}, "at least 1 item"),
-    "sweep over the option of a method without any": ({"sweeps": f"[{point('[0]', 'x', 'none')}]"}, "there are none"),
+    "sweep over an option that the method lacks": (
+        {"sweeps": f"[{point('[0]', 'x', 'none')}]"},
+        "known: encoder, items",
+    ),
     "sweep over an unknown method": ({"sweeps": f"[{point('[0]', 'x', 'iadrs')}]"}, "t.yaml: sweeps: unknown method"),
     "sweep to a cosine that there is not": ({"sweeps": f"[{point('[9]')}]"}, "theta: "),
     "sweep to no temperature": ({"sweeps": f"[{point('[1e-300]', 'temperature')}]"}, "temperature: "),
