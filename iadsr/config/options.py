@@ -87,10 +87,13 @@ class MethodOptions(ModuleOptions):
     Attributes:
         own_backbone: whether it brings its own backbone: it then runs with the backbone `own`, and no other does.
         neutral: options, and keep rates of 1, with which it must equal the backbone alone, bit for bit; None: none do.
+        finds_noise: whether `check-method` expects its scores to find planted noise within a few epochs. False for a
+            published method of which that is not true: whether it ever does is then for experiments to say.
     """
 
     own_backbone: ClassVar[bool] = False
     neutral: ClassVar[Mapping[str, Any] | None] = None
+    finds_noise: ClassVar[bool] = True
 
     @property
     def reads_text(self) -> bool:

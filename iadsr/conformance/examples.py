@@ -108,7 +108,11 @@ def feed_of(sequences: Sequences, cell: Cell | None = None) -> Feed:
 
 
 def inputs_of(
-    sequences: Sequences | None = None, dimension: int = 8, width: int | None = None, **changes: Any
+    sequences: Sequences | None = None,
+    dimension: int = 8,
+    width: int | None = None,
+    max_length: int = 8,
+    **changes: Any,
 ) -> MethodInputs:
     """Make a method's inputs for the sequences, with random text and the keep rates of an imaginary run."""
     text = torch.randn(N_ITEMS, 6, generator=torch.Generator().manual_seed(7))
@@ -119,5 +123,5 @@ def inputs_of(
     }
     data = small_sequences() if sequences is None else sequences
     given["histories"] = Histories(*training_histories(data))
-    sizes = data.n_items, len(data.users), dimension, width or dimension, 8
+    sizes = data.n_items, len(data.users), dimension, width or dimension, max_length
     return MethodInputs(*sizes, **{**given, **changes})

@@ -34,7 +34,7 @@ def bernoulli(rate: Tensor | float, valid: Tensor, noise: torch.Generator) -> Te
     return (drawn | ~valid).to(torch.get_default_dtype())
 
 
-def soft_sample(score: Tensor, noise: Tensor, temperature: float) -> Tensor:
+def soft_sample(score: Tensor, noise: Tensor, temperature: float | Tensor) -> Tensor:
     """Sample the Concrete distribution, between 0 and 1, from logits and as many noise samples."""
     return torch.sigmoid((score + noise) / temperature)
 

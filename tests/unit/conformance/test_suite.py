@@ -19,6 +19,7 @@ MODULE = mutants.__name__
 OPTIONS: dict[str, list[dict[str, object]]] = {
     "iadsr": [{}, {"mask": "soft"}, {"mask": "random"}, {"threshold": "learned"}],
     "adt": [{"ramp": 1}, {"weights": "reweighted"}],
+    "hsd": [{}, {"logits": "raw", "norm": "layer", "query": "last"}],
 }
 ACCEPTED = accepted(known_methods())
 CASES = {
