@@ -138,8 +138,8 @@ def test_a_target_told_while_scoring_is_caught(monkeypatch: pytest.MonkeyPatch) 
     """The data path itself: inputs that reach one item too far."""
     real = Feed.gather
 
-    def longer(self, samples, chosen):  # type: ignore[no-untyped-def]
-        batch, positions = real(self, samples, chosen)
+    def longer(self, samples, chosen, asks_for=frozenset()):  # type: ignore[no-untyped-def]
+        batch, positions = real(self, samples, chosen, asks_for)
         ends = batch.items.clone()
         ends[:, 0] = self.items[torch.as_tensor(samples.start[chosen] + samples.length[chosen])]
         return Batch(ends, batch.lengths, batch.valid, batch.inside, batch.users), positions
