@@ -104,6 +104,8 @@ def check_match(label: str, matched: str, methods: Mapping[str, MethodFile], pro
             f"{where}: method '{label}' copies the keep rate of '{matched}', which this run does not train; add it "
             "to `methods`"
         )
+    if methods[matched].model.own_backbone:
+        raise ConfigError(f"{where}: method '{label}' cannot match '{matched}', which brings its own backbone")
     options = _layer_options(protocol, {}, methods[matched], f"method '{matched}'")
     if not parse(methods[matched].model, options, f"method '{matched}'").has_keep_rates:
         raise ConfigError(

@@ -172,11 +172,6 @@ class ItemTableOptions(MethodOptions):
         """Tell whether a run reads item texts, which item vectors can do."""
         return self.items != "id"
 
-    @classmethod
-    def is_active(cls, name: str, options: Mapping[str, Any]) -> bool:
-        """Tell whether an option acts: those of item vectors from text need some."""
-        return name not in _ITEM_OPTIONS or options["items"] != "id"
-
     def settle(self, settings: Settings, backbone: str, label: str) -> tuple[dict[str, Any], Settings]:
         """Collect the options of item vectors from text in `items`, None for `id`; see `MethodOptions`."""
         options, settings = super().settle(settings, backbone, label)

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from iadsr.methods.defects import DEFECTS
 from iadsr.methods.iadsr import IADSR, Interests, Texts, max_over
 from iadsr.methods.iadsr_options import IADSROptions
-from iadsr.methods.masks import bernoulli, encode_packed, previous_rate
+from iadsr.methods.masks import bernoulli, encode_packed, rate_in_epoch
 from iadsr.methods.method import Batch, Encoded, MethodInputs, TrainingBatch
 from iadsr.models.backbone import last_states
 
@@ -129,7 +129,7 @@ class ChanceMask(nn.Module):
         if self.copied is None:
             self.rate.copy_(torch.where(self.seen[1] > 0, self.seen[0] / self.seen[1].clamp(min=1), self.rate))
         else:
-            self.rate.fill_(previous_rate(self.copied[0], epoch))
+            self.rate.fill_(rate_in_epoch(self.copied[0], epoch))
         self.seen.zero_()
 
     def count(self, mask: Tensor, valid: Tensor) -> None:

@@ -105,8 +105,6 @@ class IADSROptions(ItemTableOptions):
     @classmethod
     def is_active(cls, name: str, options: Mapping[str, Any]) -> bool:
         """Tell whether an option acts: the mask's need one that reads scores, the alignment's a text and a weight."""
-        if not super().is_active(name, options):
-            return False
         if name == "quantile" and options["threshold"] != "quantile":
             return False
         if name in ("temperature", "threshold", "quantile"):

@@ -12,6 +12,7 @@ from iadsr.config.fields import Remove
 from iadsr.methods.method import Batch
 from iadsr.models.loss import softmax_loss
 
+_GOLDEN = (5**0.5 - 1) / 2  # fractional parts of its multiples fill [0, 1) evenly, however many
 _EPS = 1e-10  # the release's guard against log(0)
 
 
@@ -48,9 +49,23 @@ def harden(soft: Tensor) -> Tensor:
     return hard + (soft - soft.detach())
 
 
-def previous_rate(rates: npt.NDArray[np.float64], epoch: int) -> float:
-    """Look up an epoch's keep rate: that of the matched run's previous epoch, or of its last one; 1 in epoch 1."""
-    return 1.0 if epoch == 1 else float(rates[min(epoch - 2, len(rates) - 1)])
+def rate_in_epoch(rates: npt.NDArray[np.float64], epoch: int) -> float:
+    """Look up the keep rate of a matched run in an epoch, counted from 1; after its last one, that of the last."""
+    return float(rates[min(epoch, len(rates)) - 1])
+
+
+def count_dropped(inputs: Tensor, rate: float, users: Tensor) -> Tensor:
+    """Count how many of so many inputs to drop at a keep rate, without chance: (1 - rate) n, up or down.
+
+    Users differ in where they round, evenly, so that all of them together drop the wanted share. One input stays.
+
+    Args:
+        inputs: (B, T) or (B, 1) numbers n of inputs.
+        users: (B,).
+    """
+    rounding = ((users.double() + 1) * _GOLDEN).frac().unsqueeze(1)
+    wanted = ((1 - rate) * inputs.double() + rounding).floor()
+    return wanted.clamp(max=inputs.double() - 1).long()
 
 
 def _uniform(like: Tensor, generator: torch.Generator) -> Tensor:

@@ -141,7 +141,7 @@ class MethodInputs:
         max_length: most positions of a batch.
         text: (rows + 1, E) text embeddings with a zero row 0 for padding, or None. A row per item, or per joined text
             where `Sequences.texts` names the row of an interaction.
-        keep_rates: training keep rate of the matched run by epoch, for controls.
+        keep_rates: keep rate of the matched run's inputs in each training epoch, for controls.
         test_keep_rate: keep rate of the matched run at test time.
         histories: see `Histories`.
     """

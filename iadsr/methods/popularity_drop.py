@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from iadsr.methods.matched_drop import MatchedDrop
+from iadsr.methods.matched_drop import MatchedDrop, keep_all_but
 from iadsr.methods.method import Batch, MethodInputs
 from iadsr.methods.popularity_drop_options import PopularityDropOptions
 
@@ -23,6 +23,6 @@ class PopularityDrop(MatchedDrop):
         share[order] = (counts[order].cumsum() - counts[order] / 2) / counts.sum()  # middle of its inputs
         self.register_buffer("share", torch.as_tensor(share), persistent=False)
 
-    def choose(self, rate: float, batch: Batch, noise: torch.Generator) -> Tensor:
+    def choose(self, rate: float, batch: Batch, noise: torch.Generator) -> tuple[Tensor, None]:
         """Drop the rarest items at a keep rate; see `MatchedDrop`."""
-        return ((self.share[batch.items] >= 1 - rate) | ~batch.valid).to(torch.get_default_dtype())
+        return keep_all_but((self.share[batch.items] < 1 - rate) & batch.valid), None

@@ -16,6 +16,6 @@ from iadsr.methods.method import Batch
 class RandomDrop(MatchedDrop):
     """Drops each input by chance, independently of the others."""
 
-    def choose(self, rate: float, batch: Batch, noise: torch.Generator) -> Tensor:
+    def choose(self, rate: float, batch: Batch, noise: torch.Generator) -> tuple[Tensor, None]:
         """Draw a Bernoulli mask; see `MatchedDrop`."""
-        return bernoulli(rate, batch.valid, noise)
+        return bernoulli(rate, batch.valid, noise), None

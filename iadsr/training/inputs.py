@@ -118,7 +118,7 @@ def _load_text(cell: Cell, files: dict[str, Path], sequences: Sequences) -> tupl
 
 
 def _matched_rates(cell: Cell, files: dict[str, Path]) -> tuple[npt.NDArray[np.float64], float]:
-    """Read the matched run's training keep rates, by epoch, and its keep rate at test time.
+    """Read the keep rate of the matched run's inputs in each training epoch, and that at test time.
 
     Raises:
         Unmatched: it has none, or learned nothing.
@@ -132,5 +132,7 @@ def _matched_rates(cell: Cell, files: dict[str, Path]) -> tuple[npt.NDArray[np.f
         raise Unmatched(f"the run whose keep rates it copies is untrained: {cell.matched} ({record['reason']})")
     if rate is None or not len(rates):
         raise Unmatched(f"the run whose keep rates it copies has none: {cell.matched} ({record['reason']})")
+    if record["mask"].get("remembered", True):
+        rates = np.append(1.0, rates)  # the masks of an epoch are on the inputs of the next one
     with reading(files["matched_record"]):
         return rates, float(rate)

@@ -183,6 +183,7 @@ def _train_and_score(
         counts = feed.sequences.train_counts()
         result.groups = {"train": outcome.masks.by_group(counts), "test": tested.by_group(counts)}
         result.mask |= {"test_keep_rate": tested.keep_rate, **mask_figures(tested)}
+        result.mask["remembered"] = model.method.remembers
         result.mask |= mask_figures(outcome.masks, "train_")
     result.mask["noise_auc"] = auc
     result.denoised = denoised_target(model, feed, cell, evaluation_noise(cell, device))

@@ -229,7 +229,7 @@ IADSR = {
     "encoder": Case({"kind": "random"}, ("file",)),
     **ITEMS,
 }
-RANDOM_DROP = {"match": Case("other", ("matched",)), "remove": Case("pack", CURVE)}
+RANDOM_DROP = {**NONE, "match": Case("other", ("matched",)), "rate": Case(0.6, CURVE), "remove": Case("pack", CURVE)}
 METHODS = {"iadsr": IADSR, "random_drop": RANDOM_DROP, "none": NONE}
 
 

@@ -1,5 +1,6 @@
 """Methods and backbones from a module of the user's own."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -102,6 +103,16 @@ def test_a_method_with_a_backbone_of_its_own_runs_with_no_other() -> None:
         run(backbones=["own"], methods=["none"]).cells(FOLDER)
     both = run(backbones=["gru4rec", "own"], methods=["none", *alone]).cells(FOLDER)
     assert [(cell.backbone, cell.method) for cell in both] == [("gru4rec", "none"), ("own", "own_package.mine.Alone")]
+
+
+def test_a_control_matches_no_method_that_runs_with_another_backbone(tmp_path: Path) -> None:
+    shutil.copytree(FOLDER, tmp_path / "config")
+    mine = tmp_path / "config/methods/mine.yaml"
+    mine.write_text("kind: random_drop\nmatch: own_package.mine:Alone\n")
+    with pytest.raises(
+        ConfigError, match=r"'mine' cannot match 'own_package\.mine\.Alone', which brings its own backbone"
+    ):
+        run(backbones=["gru4rec", "own"], methods=["mine", "own_package.mine:Alone"]).cells(tmp_path / "config")
 
 
 @pytest.mark.parametrize(

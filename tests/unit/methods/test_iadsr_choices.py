@@ -88,7 +88,7 @@ def test_a_mask_of_chance_may_copy_another_run_s_rates() -> None:
     method, *_ = make(mask="random", match="other", keep_rates=np.array([0.6, 0.4]), test_keep_rate=0.95)
     assert isinstance(method, RandomMask)
     valid, noise = torch.ones(200, 50, dtype=torch.bool), torch.Generator().manual_seed(0)
-    for epoch, rate in ((1, 1.0), (2, 0.6), (3, 0.4), (9, 0.4)):
+    for epoch, rate in ((1, 0.6), (2, 0.4), (3, 0.4), (9, 0.4)):
         method.begin_epoch(epoch)
         method.chance.count(torch.zeros(200, 50), valid)
         assert method.chance.draw(valid, noise).mean() == pytest.approx(rate, abs=0.02)

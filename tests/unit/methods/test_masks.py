@@ -8,7 +8,16 @@ import torch
 from torch import Tensor
 
 from iadsr.config.fields import Objective
-from iadsr.methods.masks import encode_kept, gumbel_noise, harden, info_nce, logistic_noise, soft_sample
+from iadsr.methods.masks import (
+    count_dropped,
+    encode_kept,
+    gumbel_noise,
+    harden,
+    info_nce,
+    logistic_noise,
+    rate_in_epoch,
+    soft_sample,
+)
 from iadsr.sequences.samples import training_samples
 from iadsr.training.recommender import build_recommender
 from tests.helpers import feed_of, inputs_of, small_cell, small_sequences
@@ -93,3 +102,21 @@ def test_packing_equals_a_loop_over_positions(backbone: str, options: dict[str, 
         results.append([states.detach(), *(weight.grad for weight in model.parameters())])
     for expected, found in zip(*results, strict=True):
         torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("rate", [1.0, 0.95, 0.5, 0.2, 0.0])
+def test_counts_round_up_for_as_many_users_as_the_rate_says(rate: float) -> None:
+    users = torch.arange(1000)
+    for inputs in (1, 2, 3, 7, 50):
+        counts = count_dropped(torch.full((1000, 1), inputs), rate, users).flatten()
+        wanted = (1 - rate) * inputs
+        if wanted < inputs - 1:
+            assert set(counts.tolist()) <= {int(np.floor(wanted + 1e-9)), int(np.ceil(wanted - 1e-9))}
+            assert float(counts.double().mean()) == pytest.approx(wanted, abs=0.005)
+        assert int(counts.max()) < inputs
+    assert torch.equal(counts, count_dropped(torch.full((1000, 1), 50), rate, users).flatten()), "no chance"
+
+
+def test_an_epoch_has_its_own_rate_and_one_after_the_last_the_last_one_s() -> None:
+    rates = np.array([1.0, 0.9, 0.5])
+    assert [rate_in_epoch(rates, epoch) for epoch in (1, 2, 3, 4, 9)] == [1.0, 0.9, 0.5, 0.5, 0.5]

@@ -18,7 +18,7 @@ def test_the_rarest_items_are_dropped() -> None:
     items = torch.tensor(np.append(ITEMS, 0)).long().unsqueeze(0)
     batch = Batch(items, torch.tensor([len(ITEMS)]), items > 0, torch.arange(len(ITEMS)), torch.zeros(1).long())
     for rate in (1.0, 0.8, 0.3):
-        keep = control.choose(rate, batch, torch.Generator())[0]
+        keep = control.choose(rate, batch, torch.Generator())[0][0]
         assert float(keep[:-1].mean()) == pytest.approx(rate, abs=0.03)
         assert keep[:-1].tolist() == sorted(keep[:-1].tolist()), "an item is dropped before a more popular one"
         assert float(keep[-1]) == 1, "padding stays"

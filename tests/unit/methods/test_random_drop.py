@@ -1,4 +1,4 @@
-"""The control drops as much as it was told to, an epoch late, and nothing at a rate of one."""
+"""The control drops as much as it was told to, and nothing at a rate of one."""
 
 from typing import Any
 
@@ -7,10 +7,13 @@ import pytest
 import torch
 from torch import nn
 
+from iadsr.config.options import find_method
+from iadsr.core.errors import ConfigError
 from iadsr.methods.method import Batch, MethodInputs
 from iadsr.methods.random_drop import RandomDrop
 from iadsr.methods.random_drop_options import RandomDropOptions
 from iadsr.models.backbone import ItemTable
+from tests.helpers import small_cell
 
 
 class Same(nn.Module):
@@ -29,7 +32,7 @@ ITEMS = torch.ones(200, 50, dtype=torch.long)
 BATCH = Batch(ITEMS, torch.full((200,), 50), ITEMS > 0, torch.arange(ITEMS.numel()), torch.arange(200))
 
 
-def test_rates_follow_the_matched_run_one_epoch_late() -> None:
+def test_rates_are_those_of_the_matched_run() -> None:
     control = made(MethodInputs(*SIZES, keep_rates=np.array([0.9, 0.5]), test_keep_rate=1.0))
     table = ItemTable(3, 4)
     shares = []
@@ -39,7 +42,7 @@ def test_rates_follow_the_matched_run_one_epoch_late() -> None:
         assert encoded.keep is not None
         torch.testing.assert_close(encoded.states, table(BATCH.items) * encoded.keep.unsqueeze(-1))
         shares.append(float(encoded.keep.mean()))
-    assert shares == pytest.approx([1.0, 0.9, 0.5, 0.5], abs=0.02)
+    assert shares == pytest.approx([0.9, 0.5, 0.5, 0.5], abs=0.02)
     tested = control.denoise(table, Same(), BATCH, torch.Generator().manual_seed(0))
     assert tested.keep is not None
     assert tested.keep.min() == 1
@@ -63,3 +66,28 @@ def test_it_packs_what_it_keeps() -> None:
         for t in range(5):
             last = table(items[row, t]) if encoded.keep[row, t] else last
             assert torch.equal(encoded.states[row, t], last)
+
+
+@pytest.mark.parametrize("kind", ["random_drop", "popularity_drop", "text_outlier", "recency"])
+def test_a_control_has_a_run_to_match_or_a_rate(kind: str) -> None:
+    def options(**given: Any) -> dict[str, Any]:
+        found = small_cell("gru4rec", kind, "last", given).method_options
+        return {name: found[name] for name in ("match", "rate") if name in found}
+
+    assert options() == {"match": "iadsr"}, "as before there was a rate"
+    assert options(match="adt") == {"match": "adt"}
+    assert options(rate=0.2) == {"match": None, "rate": 0.2}
+    for wrong in ({"match": None}, {"match": "adt", "rate": 0.2}):
+        with pytest.raises(ConfigError, match="either `match` or `rate`"):
+            options(**wrong)
+    model = find_method(kind, kind)
+    assert [model(**given).has_keep_rates for given in ({}, {"rate": 0.2})] == [False, True]
+
+
+def test_a_rate_of_its_own_is_that_of_every_epoch() -> None:
+    control = made(MethodInputs(*SIZES), match=None, rate=0.3)
+    for epoch in (1, 2, 9):
+        control.begin_epoch(epoch)
+        keep, _ = control.choose(control.rate, BATCH, torch.Generator().manual_seed(epoch))
+        assert float(keep.mean()) == pytest.approx(0.7, abs=0.02)
+    assert control.test_rate == 0.7

@@ -41,6 +41,13 @@ def test_backbone_and_method_start_as_without_text(items: str) -> None:
         assert not torch.allclose(ours.table.candidates, plain.table.candidates, atol=1e-3)
 
 
+@pytest.mark.parametrize("items", ["text_sum", "text_frozen"])
+def test_a_map_of_the_text_starts_the_same_with_every_backbone(items: str) -> None:
+    cells = [small_cell(backbone, "none", "all", {"items": items}) for backbone in ("gru4rec", "sasrec")]
+    maps = [dict(build_recommender(cell, inputs_of()).table.named_parameters()) for cell in cells]
+    assert all(torch.equal(maps[0][name], maps[1][name]) for name in maps[0] if not name.startswith("embedding"))
+
+
 def test_a_sum_whose_map_stays_zero_is_a_table_without_text() -> None:
     """Bit for bit: losses, validation and ranks."""
     (summed, cell), (plain, other) = made("text_sum", average=0.9), made("id", average=0.9)

@@ -38,6 +38,7 @@ from tests.helpers import N_ITEMS, diverging, small_cell, small_sequences
 
 ENCODER = parse_encoder({"kind": "random", "dimension": 6})
 NAMES = [f"item {number}" for number in range(N_ITEMS)]
+RATE = {"match": None, "rate": 0.4, "remove": "zero"}
 VECTORS = f"embeddings/ring/{embeddings_name(ENCODER.options())}.safetensors"
 
 
@@ -77,6 +78,29 @@ def test_a_control_copies_the_keep_rates_of_its_run(root: Path) -> None:
     collect(folders, {"ring": N_ITEMS}, root / "evaluation")
     runs = pd.read_parquet(root / "evaluation" / "runs.parquet")
     assert runs["status"].tolist() == ["done"] * 3
+
+
+def test_a_control_of_masks_that_are_used_at_once_is_no_epoch_late(root: Path) -> None:
+    """IADSR's masks are for the inputs of the next epoch, those of other methods for their own."""
+    matched = cell("popularity_drop", learning_rate=0.03).model_copy(update={"method_options": RATE})
+    control = cell("random_drop").model_copy(update={"method_options": {"match": matched.method, "remove": "zero"}})
+    for made in (matched, control):
+        run_cell(made, root, "cpu", 1)
+    ours, theirs = (pd.read_csv(root / "runs" / made.address / "curve.csv")["keep_rate"] for made in (control, matched))
+    assert theirs.tolist() == pytest.approx([0.6] * 3, abs=0.05)
+    assert ours.tolist() == pytest.approx(theirs.tolist(), abs=0.05)
+
+
+def test_item_vectors_are_made_from_the_texts_of_the_run(root: Path) -> None:
+    items = {"items": "text_sum", "items_scale": 1.0, "items_components": 4}
+    made = cell("none").model_copy(update={"items": items, "encoder": ENCODER.options()})
+    run_cell(made, root, "cpu", 1)
+    record = record_of(root, made)
+    assert (record["status"], record["cell"]["items"]) == ("done", items)  # type: ignore[index]
+    assert "embeddings" in record["inputs"]  # type: ignore[operator]
+    run_cell(cell("none"), root, "cpu", 1)
+    plain = record_of(root, cell("none"))
+    assert record["parameters"] - plain["parameters"] == 8 * 4 + 8  # type: ignore[operator]
 
 
 def test_the_same_cell_twice_writes_the_same_ranks(root: Path) -> None:
