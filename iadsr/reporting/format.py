@@ -24,6 +24,7 @@ _LABELS = {
     "random_mask_matched": "IADSR, random mask at its rate",
     "aux_only": "IADSR, no mask",
     "random_drop": "input dropout",
+    "random_drop_hsd": "input dropout at HSD's rate",
     "popularity_drop": "popularity drop",
     "text_outlier": "text outlier drop",
     "recency": "newest inputs alone",

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from iadsr.config.options import find_method
+from iadsr.config.options import find_method, known_methods
+from iadsr.conformance.suite import Case
 from iadsr.core.errors import ConfigError
 from iadsr.methods.method import Batch, MethodInputs
 from iadsr.methods.random_drop import RandomDrop
@@ -91,3 +92,15 @@ def test_a_rate_of_its_own_is_that_of_every_epoch() -> None:
         keep, _ = control.choose(control.rate, BATCH, torch.Generator().manual_seed(epoch))
         assert float(keep.mean()) == pytest.approx(0.7, abs=0.02)
     assert control.test_rate == 0.7
+
+
+@pytest.mark.parametrize("kind", known_methods())
+def test_whatever_drops_inputs_can_be_matched(kind: str) -> None:
+    """A control may copy the keep rates of any method that has masks, unless they are copies themselves."""
+    model = find_method(kind, kind)
+    options = {"rate": 0.5} if issubclass(model, RandomDropOptions) else {}
+    case = Case(kind, "own" if model.own_backbone else "gru4rec", "last", options)
+    built = case.model(case.cell()).eval()
+    batch = case.step(built, case.cell()).batch
+    encoded = built.method.denoise(built.table, built.backbone, batch, torch.Generator().manual_seed(0))
+    assert model(**options).has_keep_rates == (encoded.keep is not None)
