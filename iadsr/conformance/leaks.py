@@ -37,6 +37,9 @@ def target_leak(model: Recommender, cell: Cell, sequences: Sequences, mode: str)
     Under `all`, where the state at t predicts the item at t + 1, that is asked of every t: states, masks and scores up
     to t may not change, and when scoring they may not tell how many items follow.
 
+    A method with a recommendation loss of its own makes no state in training, so that its losses may read targets, and
+    of its states for scoring only those of a row's last input are ever read.
+
     Args:
         mode: "train" (dropout, sampled masks) or "score".
     """
@@ -44,11 +47,16 @@ def target_leak(model: Recommender, cell: Cell, sequences: Sequences, mode: str)
     everybody = np.arange(len(samples))
     step = _step(model, cell, sequences, samples, everybody)
     before = _encode(model, step, mode)
+    own_loss = _encode(model, step, "train").states is None
     for row, length, changed in _changes(samples, sequences):
+        if own_loss and length < samples.length[row]:
+            continue
         where = f"of sample {row} changes with its target at input {length}"
         after = _encode(model, _step(model, cell, changed, samples, everybody), mode)
         if (what := _difference(before, after, _inputs(step, row, length))) is not None:
             return f"{what} {where}"
+        if own_loss:
+            continue
         if not samples.every_position and mode == "train":
             others = np.append(np.flatnonzero(samples.user != samples.user[row]), row)
             ours, theirs = (_encode(model, _step(model, cell, s, samples, others), mode) for s in (sequences, changed))
@@ -80,7 +88,7 @@ def memory_leak(model: Recommender, cell: Cell, sequences: Sequences) -> str | N
 
 
 def padding_leak(model: Recommender, cell: Cell, sequences: Sequences, mode: str) -> str | None:
-    """Give padding another embedding; then, when scoring, also more of it. No valid position may change.
+    """Give padding another embedding; then, when scoring, also more of it. No valid position or loss may change.
 
     More of it is not tried on a method that scores at random: its draws depend on the width of the batch.
     """
@@ -93,6 +101,9 @@ def padding_leak(model: Recommender, cell: Cell, sequences: Sequences, mode: str
         after = _encode(model, step, mode)
     if (what := _difference(before, after, step.batch.valid)) is not None:
         return f"{what} changes with the embedding of padding"
+    for name, loss in before.losses.items():
+        if not torch.allclose(loss, after.losses[name], rtol=0, atol=_TOLERANCE):
+            return f"the loss '{name}' changes with the embedding of padding"
     if mode == "score" and not scores_at_random(model, cell, sequences):
         for place, sample in enumerate(chosen):
             alone = _encode(model, _step(model, cell, sequences, samples, np.array([sample])), mode)

@@ -144,6 +144,7 @@ class MethodInputs:
         keep_rates: keep rate of the matched run's inputs in each training epoch, for controls.
         test_keep_rate: keep rate of the matched run at test time.
         histories: see `Histories`.
+        dropout: the setting, for a network of the method's own.
     """
 
     n_items: int
@@ -155,6 +156,7 @@ class MethodInputs:
     keep_rates: npt.NDArray[np.float64] | None = None
     test_keep_rate: float = 1.0
     histories: Histories | None = None
+    dropout: float = 0.0
 
 
 class Method(nn.Module):

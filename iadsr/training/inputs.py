@@ -95,6 +95,7 @@ def load_data(cell: Cell, files: dict[str, Path], device: torch.device, with_tes
         rates,
         test_rate,
         Histories(*training_histories(sequences)),
+        settings.dropout,
     )
     return TrainingData(Feed(sequences, device, left_padding(cell)), inputs)
 

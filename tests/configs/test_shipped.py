@@ -66,6 +66,15 @@ def test_shuffled_ties_on_amazon_are_an_experiment_over_any_run_file() -> None:
     assert budget == described("paper", "gru4rec", "beauty")["steps"], "that of “paper” on Beauty"
 
 
+def test_steam_is_an_experiment_over_any_run_file() -> None:
+    merged = {**load_yaml(FOLDER / "laptop.yaml"), **load_yaml(FOLDER / "additions/steam.yaml")}
+    grids = parse(RunConfig, merged, "both").grids(FOLDER)
+    runs = {name: {(cell.protocol, cell.method) for cell in grids[name]} for name in ("steam", "steam_next")}
+    assert runs["steam"] == {(name, label) for name in ("paper", "strong") for label in ("steam", "steam_plain")}
+    assert runs["steam_next"] == {("paper", "steam_next"), ("paper", "steam_next_plain")}
+    assert {cell.backbone for name in runs for cell in grids[name]} == {"own"}
+
+
 # what each rung of the ladder changes
 RUNGS: dict[str, set[str]] = {
     "ladder_softmax": {"loss", "bounded", "rank_padding"},

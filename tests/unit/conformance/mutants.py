@@ -122,6 +122,13 @@ class Smearing(Base):
         return Encoded(states + embedded.mean(1, keepdim=True))
 
 
+class Padding(Base):
+    """Has a loss on the embeddings of all positions, with padding among them."""
+
+    def forward(self, *parts: Any) -> Encoded:
+        return replace(super().forward(*parts), losses={"small": parts[0](parts[2].items).square().mean()})
+
+
 class NeverOff(Base):
     """Claims to be the backbone and adds a loss that pulls at its states."""
 
@@ -185,6 +192,7 @@ class Raising(Base):
 FAULTS: dict[type[Method], str] = {
     Peeking: "no state sees its target",
     Smearing: "padding is never seen",
+    Padding: "padding is never seen",
     Reversed: "the kept inputs are encoded in order",
     Losing: "the kept inputs are encoded in order",
     NeverOff: "switched off, it is the backbone",

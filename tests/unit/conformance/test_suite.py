@@ -20,11 +20,12 @@ OPTIONS: dict[str, list[dict[str, object]]] = {
     "iadsr": [{}, {"mask": "soft"}, {"mask": "random"}, {"threshold": "learned"}],
     "adt": [{"ramp": 1}, {"weights": "reweighted"}],
     "hsd": [{}, {"logits": "raw", "norm": "layer", "query": "last"}],
+    "steam": [{}, {"corrector": False}, {"recommender": "next_item"}, {"recommender": "next_item", "corrector": False}],
 }
 ACCEPTED = accepted(known_methods())
 CASES = {
     False: (("sasrec", "last"), ("gru4rec", "all"), ("gru4rec", "last"), ("fmlp", "prefix")),
-    True: (("own", "last"), ("own", "prefix")),
+    True: (("own", "last"), ("own", "prefix"), ("own", "all")),
 }
 
 
@@ -40,6 +41,8 @@ def test_our_methods_pass(kind: str, options: dict[str, object], check: str) -> 
             continue  # no gradient reaches the text projection through a mask of chance: IADSR's losses do alone
         if options.get("weights") == "reweighted" and check == "switched off, it is the backbone":
             continue  # its neutral rate belongs to truncation
+        if options.get("recommender") == "next_item" and objective == "all":
+            continue  # refused
         assert CHECKS[check](Case(kind, backbone, objective, options)) is None
 
 

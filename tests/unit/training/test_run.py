@@ -31,6 +31,7 @@ from iadsr.sequences.split import save_sequences
 from iadsr.sequences.text_rows import save_text_rows
 from iadsr.statistics.compare import read_scores
 from iadsr.training import loop, recommender, run
+from iadsr.training.inputs import input_files, load_data
 from iadsr.training.recommender import Recommender
 from iadsr.training.run import run_cell
 from iadsr.training.state import Outcome
@@ -277,6 +278,11 @@ def test_run_that_learns_nothing_is_untrained(root: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(run, "train", None)
     run_cell(made, root, "cpu", 1)
     assert record_of(root, made) == record, "the same inputs come out the same, so it is not trained again"
+
+
+def test_a_method_is_told_the_dropout_for_a_network_of_its_own(root: Path) -> None:
+    made = small_cell("own", "steam", "last", dropout=0.3)
+    assert load_data(made, input_files(made, root), torch.device("cpu")).method.dropout == 0.3
 
 
 def test_missing_inputs_are_named(root: Path) -> None:
