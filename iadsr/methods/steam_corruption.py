@@ -84,9 +84,9 @@ def corrupt(
     steps = torch.arange(time, device=items.device).expand(rows, time)
     inserting, deleting, running = 1 - torch.rand(3, rows, time, generator=noise, device=items.device)  # in (0, 1]
 
-    starts = (deleting <= rates.delete / (keep + rates.delete)) & (steps < last)
-    run = torch.minimum((1 + _count(running, rates.delete)).clamp(max=rates.longest), last - steps) * starts
-    visited = _follow(torch.where(starts, steps + run + 1, steps + 1), lengths)
+    run = (1 + _count(running, rates.delete)).clamp(max=rates.longest)
+    run = torch.minimum(run, last - steps).clamp(min=0) * (deleting <= rates.delete / (keep + rates.delete))
+    visited = _follow(steps + run + 1, lengths)
     run = run * visited
     before = _put(steps + run, run, time)  # length of the run that ends before a position
     kept = (visited & (run == 0)) | (before > 0)
