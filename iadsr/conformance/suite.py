@@ -59,7 +59,8 @@ class Case:
 
     def model(self, cell: Cell, **inputs: Any) -> Recommender:
         """Build a fresh model, in its second epoch, so that the first one's keep rates count."""
-        model = build_recommender(cell, inputs_of(**{"dropout": cell.settings.dropout, **inputs}))
+        told = {"dropout": cell.settings.dropout, "max_length": cell.settings.max_length, **inputs}
+        model = build_recommender(cell, inputs_of(**told))
         model.method.begin_epoch(2)
         return model
 

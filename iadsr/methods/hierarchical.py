@@ -75,10 +75,10 @@ class HierarchicalDenoiser(Method):
         embedded: Tensor = table(batch.items)
         inputs = self.read(embedded, batch)
         decoded = self.sequence_level.decode(inputs)
-        levels = self.judge(inputs, decoded, self.query(table, embedded, batch), batch)
+        levels = self.judge(decoded, inputs, inputs, self.query(table, embedded, batch), batch.items.shape[1])
         temperature = self.step_temperature()
         sequence, item = self.sample(levels, temperature, noise)
-        mask = self.keep_one(1 - sequence * item * batch.valid, batch)
+        mask = self.keep_one(1 - sequence * item * batch.valid, batch.valid, batch.lengths - 1)
         losses, rows = self.losses(table, embedded, inputs, decoded, batch, noise)
         states = encode_packed(backbone, embedded * mask.unsqueeze(-1), mask.detach(), batch)
         traced = {"temperature": temperature, **drop_rates(sequence, item, batch.valid)}
@@ -89,13 +89,13 @@ class HierarchicalDenoiser(Method):
         embedded: Tensor = table(batch.items)
         levels = self.levels(table, embedded, batch)
         sequence, item = self.decide(levels, noise)
-        keep = self.keep_one(1 - sequence * item * batch.valid, batch)
+        keep = self.keep_one(1 - sequence * item * batch.valid, batch.valid, batch.lengths - 1)
         return Encoded(encode_packed(backbone, embedded, keep, batch), keep=keep, score=score_of(levels))
 
     def sample_mask(self, table: nn.Module, backbone: nn.Module, batch: Batch, noise: torch.Generator) -> Tensor:
         """See `Method`."""
         sequence, item = self.sample(self.levels(table, table(batch.items), batch), self.temperature, noise)
-        return self.keep_one(1 - sequence * item * batch.valid, batch)
+        return self.keep_one(1 - sequence * item * batch.valid, batch.valid, batch.lengths - 1)
 
     def weigh_targets(self, encoded: Encoded, losses: Callable[[], Tensor], supervised: Tensor) -> Tensor | None:
         """Leave out the rows that are reconstructed worst (curriculum); see `Method`."""
@@ -110,7 +110,8 @@ class HierarchicalDenoiser(Method):
     def levels(self, table: nn.Module, embedded: Tensor, batch: Batch) -> Levels:
         """Judge inputs for scoring."""
         inputs = self.read(embedded, batch)
-        return self.judge(inputs, self.sequence_level.decode(inputs), self.query(table, embedded, batch), batch)
+        decoded = self.sequence_level.decode(inputs)
+        return self.judge(decoded, inputs, inputs, self.query(table, embedded, batch), batch.items.shape[1])
 
     def read(self, embedded: Tensor, batch: Batch) -> Inputs:
         """Return what the levels read: the inputs alone."""
@@ -123,10 +124,15 @@ class HierarchicalDenoiser(Method):
             return users.unsqueeze(1)
         return embedded if self.causal else last_states(embedded, batch.lengths).unsqueeze(1)
 
-    def judge(self, inputs: Inputs, decoded: Tensor, query: Tensor, batch: Batch) -> Levels:
-        """Compute the log-odds of the class noise against the class wanted."""
-        time = batch.items.shape[1]
-        scores = self.sequence_level(decoded, inputs)[:, :time], self.item_level(inputs, query)[:, :time]
+    def judge(self, decoded: Tensor, inputs: Inputs, described: Inputs, query: Tensor, time: int) -> Levels:
+        """Compute the log-odds of the class noise against the class wanted at the first `time` positions.
+
+        Args:
+            decoded: (B, T, H), reconstructed from `inputs`, what the sequence level reads.
+            described: what the item level reads.
+            query: (B, 1, H) or (B, T, H).
+        """
+        scores = self.sequence_level(decoded, inputs)[:, :time], self.item_level(described, query)[:, :time]
         sequence, item = (
             part[..., 1] - part[..., 0]
             for part in (each.sigmoid() if self.options.logits == "sigmoid" else each for each in scores)
@@ -155,13 +161,13 @@ class HierarchicalDenoiser(Method):
         """Return each level's choice in scoring (B, T), 1 for noise: the likelier class."""
         return Levels(*((each > 0).to(each.dtype) for each in levels))
 
-    def keep_one(self, mask: Tensor, batch: Batch) -> Tensor:
-        """Keep the newest input of a row (B, T) that has none left; causal: always the first one."""
+    def keep_one(self, mask: Tensor, valid: Tensor, newest: Tensor) -> Tensor:
+        """Keep the `newest` (B,) input of a row (B, T) that has none left; causal: always the first one."""
         steps = torch.arange(mask.shape[1], device=mask.device)
         if self.causal:
             return torch.where(steps == 0, 1.0, mask)
-        empty = ~((mask > 0.5) & batch.valid).any(1, keepdim=True)
-        return torch.where(empty & (steps == batch.lengths.unsqueeze(1) - 1), 1.0, mask)
+        empty = ~((mask > 0.5) & valid).any(1, keepdim=True)
+        return torch.where(empty & (steps == newest.unsqueeze(1)), 1.0, mask)
 
     # Losses
 

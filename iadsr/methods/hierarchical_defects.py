@@ -98,7 +98,7 @@ class ZeroedRows(HierarchicalDenoiser):
 class EmptyRows(HierarchicalDenoiser):
     """`empty_rows`."""
 
-    def keep_one(self, mask: Tensor, batch: Batch) -> Tensor:
+    def keep_one(self, mask: Tensor, valid: Tensor, newest: Tensor) -> Tensor:
         """Return the mask."""
         return mask
 

@@ -35,7 +35,12 @@ class HSDOptions(MethodOptions):
 
     name: ClassVar[str] = "hsd"
     implementation: ClassVar[str] = "iadsr.methods.hsd:build"
-    neutral: ClassVar[Mapping[str, Any]] = {"mask": "none", "reconstruction": 0.0, "bpr": 0.0, "curriculum": 0.0}
+    neutral: ClassVar[Mapping[str, Any] | None] = {
+        "mask": "none",
+        "reconstruction": 0.0,
+        "bpr": 0.0,
+        "curriculum": 0.0,
+    }
     finds_noise: ClassVar[bool] = False  # planted noise, AUC of its scores after 600 steps: .50 to .54
 
     defects: Annotated[tuple[HSDDefect, ...], AfterValidator(check_distinct)] = Field((), strict=False)

@@ -104,7 +104,7 @@ class Encoded:
             if the method drops nothing.
         gate: (B, T) 1 where the gate lets the method act, or None if it has no gate.
         score: (B, T) evidence that an input is wanted, low for noise, or None.
-        mask: (B, T) the mask with its gradient, or None.
+        mask: the mask with its gradient, of any shape, or None.
         traced: further figures for curve.csv, by names that no column of `iadsr.training.curve.Epoch` has.
     """
 
