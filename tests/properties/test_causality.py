@@ -44,7 +44,7 @@ def model_of(
     opened = {"theta": -2.0} if kind == "iadsr" else {}
     given = {**opened, **(options or {})}
     cell = small_cell(backbone, kind, objective, given, SMALL.get(backbone), max_length=4)
-    model = build_recommender(cell, inputs_of())
+    model = build_recommender(cell, inputs_of(max_length=4))
     model.method.begin_epoch(2)
     return model, cell
 
