@@ -37,7 +37,7 @@ CAUSAL = [name for name, model in known_backbones().items() if model.causal]
 
 
 def accepted(kinds: Iterable[str], objectives: Iterable[str] = OBJECTIVES) -> list[tuple[str, str, str]]:
-    """Every (backbone, kind of method, objective) that the configuration accepts."""
+    """List every (backbone, kind of method, objective) that the configuration accepts."""
     found = []
     backbones = (*known_backbones(), OwnBackboneOptions.name)
     for backbone, kind, objective in itertools.product(backbones, kinds, objectives):
@@ -50,7 +50,7 @@ def accepted(kinds: Iterable[str], objectives: Iterable[str] = OBJECTIVES) -> li
 
 
 def objective_of(backbone: str) -> str:
-    """The objective with the most targets that a backbone can have."""
+    """Return the objective with the most targets that a backbone can have."""
     return "all" if backbone in CAUSAL else "prefix"
 
 

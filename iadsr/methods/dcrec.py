@@ -5,7 +5,7 @@ each other in a training history, the other items with similar users. A row's co
 last item's neighbours in the whole first graph and in that graph without the batch's users: where it is high, the state
 is drawn to the first graph, elsewhere the graphs to each other.
 
-After the authors' code (HKUDS/DCRec 2338233) with its faults mended, each of which `released` brings back. Both graphs
+After the authors' code (HKUDS/DCRec 2338233) with its defects mended, each of which `released` brings back. Both graphs
 come from training items alone, also in scoring, where the release builds others from the test inputs.
 """
 
@@ -21,8 +21,8 @@ from torch.nn import functional as F
 
 from iadsr.methods import dcrec_graphs as graphs
 from iadsr.methods.dcrec_options import DCRecOptions
+from iadsr.methods.dcrec_transformer import Transformer
 from iadsr.methods.method import Batch, Encoded, Histories, Method, MethodInputs, TrainingBatch
-from iadsr.methods.transformer import Transformer
 from iadsr.models.backbone import INIT_STD
 from iadsr.models.dropout import Dropout
 
@@ -119,11 +119,10 @@ class DCRec(Method):
     def __init__(self, inputs: MethodInputs, options: DCRecOptions) -> None:
         super().__init__()
         self.options, self.n_users = options, inputs.n_users
-        dropout = options.dropout or 0.0
         self.encoder = Transformer(
             inputs.dimension,
             inputs.max_length,
-            dropout,
+            inputs.dropout,
             options.attention_dropout,
             options.layers,
             options.heads,
@@ -132,7 +131,7 @@ class DCRec(Method):
         if options.graph:
             self.build_graphs(inputs)
             self.register_buffer("items", torch.arange(inputs.n_items + 1), persistent=False)
-            self.dropout = Dropout(dropout)
+            self.dropout = Dropout(inputs.dropout)
             self.graph_norm = nn.LayerNorm(inputs.dimension)
             self.fusion = nn.Linear(inputs.dimension, inputs.dimension, bias=False)
             self.importance = nn.Parameter(torch.randn(inputs.dimension) * INIT_STD)
@@ -204,7 +203,7 @@ class DCRec(Method):
         return graph.values.index_fill(0, torch.randint(edges, (draws,), generator=noise, device=noise.device), 0.0)
 
     def convolve(self, graph: ItemGraph, every: Tensor, weights: Tensor) -> Tensor:
-        """Mean of embeddings (N, D), their neighbours' and those of their neighbours, added to them and normed."""
+        """Average embeddings (N, D) with what one and two steps along edges bring; add that to them and norm."""
         first = self.dropout(every)
         second = graph(first, weights)
         mean = (first + second + graph(second, weights)) / 3
@@ -289,7 +288,7 @@ class DCRec(Method):
 
 
 def make_graphs(histories: Histories, n_items: int, options: DCRecOptions) -> tuple[graphs.Sparse, graphs.Sparse]:
-    """Build the graph of adjacent items and that of similar items, with the faults of the options."""
+    """Build the graph of adjacent items and that of similar items, with the defects that the options name."""
     steps = graphs.find_steps(histories)
     adjacency = graphs.build_adjacency(steps, n_items, "double_counts" in options.released)
     made = [graphs.normalise_by_degree(adjacency), graphs.build_similarity(histories, n_items, options.neighbours)]

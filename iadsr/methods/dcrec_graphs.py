@@ -65,13 +65,13 @@ def build_similarity(histories: Histories, n_items: int, neighbours: int) -> Spa
     owner = np.repeat(np.arange(users), np.diff(histories.offsets))
     ones = np.ones(len(histories.items))
     counts = _sorted(sparse.coo_array((ones, (histories.items, owner)), shape=(size, users)))
-    squares = np.asarray(counts.power(2).sum(axis=1), np.float64)
+    squares = np.asarray(counts.power(2).sum(axis=1), dtype=np.float64)
     parts = [_nearest(counts, squares, low, min(low + _ROWS, size), neighbours + 1) for low in range(0, size, _ROWS)]
     return _sorted(sparse.vstack(parts))
 
 
 def _nearest(counts: Sparse, squares: npt.NDArray[np.float64], low: int, high: int, most: int) -> Sparse:
-    """Rows low..high of `build_similarity`, with at most `most` entries each."""
+    """Compute rows low..high of `build_similarity`, with at most `most` entries each."""
     products = sparse.coo_array(counts[low:high] @ counts.T)
     rows, columns = products.coords
     # one root of a product of whole numbers: equal columns have similarity 1 exactly, as an item has to itself
@@ -132,7 +132,7 @@ def transpose_order(graph: Sparse) -> Sparse:
 
 
 def _sorted(matrix: Any) -> Sparse:
-    """Convert to CSR with equal entries added up and columns in order."""
+    """Convert a sparse matrix to CSR with equal entries added up and columns in order."""
     found: Sparse = sparse.csr_array(matrix)
     found.sum_duplicates()
     found.sort_indices()

@@ -14,7 +14,7 @@ from iadsr.config.settings import Settings
 from iadsr.core.errors import ConfigError
 from iadsr.models.sasrec_options import check_heads
 
-ReleasedFault = Literal[
+Defect = Literal[
     "double_counts", "missing_rows", "reversed_edges", "degrees_twice", "mixed_neighbours", "random_scoring"
 ]
 
@@ -36,8 +36,6 @@ class DCRecOptions(MethodOptions):
     layers: Layers = Field(2, description="Transformer blocks")
     heads: Width = Field(2, description="attention heads; must divide the dimension")
     inner: Width = Field(256, description="width inside the position-wise network")
-    dropout: float | None = Field(None, ge=0, lt=1)
-    """in the Transformer and on the items that enter the graphs; not set: the setting `dropout`"""
     attention_dropout: float = Field(0.1, ge=0, lt=1, description="on the attention weights")
     neighbours: Width = Field(4, description="most similar items to which an item is joined, beside itself")
     edge_dropout: Annotated[float, Search(0.1, 0.7)] = Field(0.5, ge=0, lt=1)
@@ -47,8 +45,8 @@ class DCRecOptions(MethodOptions):
     divergence: Annotated[Weight, Search(1e-3, 1, log=True)] = Field(0.01)
     """weight of the KL divergence of the conformity weights from a normal distribution"""
     conformity: float = Field(0.5, gt=0, le=1, description="mean of the conformity weights in a batch")
-    released: Annotated[tuple[ReleasedFault, ...], AfterValidator(check_distinct)] = Field((), strict=False)
-    """faults of the release to bring back, one name or a list. `double_counts`: neighbours count twice beside an item's
+    released: Annotated[tuple[Defect, ...], AfterValidator(check_distinct)] = Field((), strict=False)
+    """defects of the release, one name or a list. `double_counts`: neighbours count twice beside an item's
     edge to itself; `missing_rows`: most rows of the similarity graph are another item's or empty; `reversed_edges`:
     an item receives from those that list it as similar; `degrees_twice`: both graphs are normalised by degrees again,
     with a second edge to itself; `mixed_neighbours`: other users' neighbours count as the batch's own;
@@ -65,7 +63,7 @@ class DCRecOptions(MethodOptions):
         return bool(options["graph"])
 
     def settle(self, settings: Settings, backbone: str, label: str) -> tuple[dict[str, Any], Settings]:
-        """Take the dropout of the settings if there is none; see `MethodOptions`."""
+        """Refuse objective `all`; see `MethodOptions`."""
         options, settings = super().settle(settings, backbone, label)
         if settings.objective == "all":
             raise ConfigError(
@@ -75,8 +73,6 @@ class DCRecOptions(MethodOptions):
         check_heads(self.heads, settings, f"method '{label}'")
         if self.released and not self.graph:
             raise ConfigError(
-                f"method '{label}': with `graph: false` no fault of the release acts, leave out `released`"
+                f"method '{label}': with `graph: false` no defect of the release acts, leave out `released`"
             )
-        if self.dropout is None:
-            options["dropout"] = settings.dropout
         return options, settings

@@ -75,6 +75,20 @@ def test_steam_is_an_experiment_over_any_run_file() -> None:
     assert {cell.backbone for name in runs for cell in grids[name]} == {"own"}
 
 
+@pytest.mark.parametrize(
+    ("name", "backbones", "runs"), [("dcrec", {"own"}, 3), ("fmlp", {"gru4rec", "sasrec", "fmlp"}, 12)]
+)
+def test_what_looks_ahead_is_an_experiment_over_any_run_file(name: str, backbones: set[str], runs: int) -> None:
+    merged = {**load_yaml(FOLDER / "laptop.yaml"), **load_yaml(FOLDER / f"additions/{name}.yaml")}
+    cells = [cell for cell in parse(RunConfig, merged, "both").grids(FOLDER)[name] if cell.seed == 0]
+    assert {cell.backbone for cell in cells} == backbones
+    assert {(cell.protocol, cell.settings.objective) for cell in cells} == {
+        ("paper", "last"),
+        ("strong_prefix", "prefix"),
+    }
+    assert len(cells) == 2 * runs
+
+
 # what each rung of the ladder changes
 RUNGS: dict[str, set[str]] = {
     "ladder_softmax": {"loss", "bounded", "rank_padding"},

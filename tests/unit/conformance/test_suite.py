@@ -19,6 +19,7 @@ MODULE = mutants.__name__
 OPTIONS: dict[str, list[dict[str, object]]] = {
     "iadsr": [{}, {"mask": "soft"}, {"mask": "random"}, {"threshold": "learned"}],
     "adt": [{"ramp": 1}, {"weights": "reweighted"}],
+    "dcrec": [{}, {"graph": False}, {"released": ["degrees_twice", "random_scoring"]}],
     "hsd": [{}, {"logits": "raw", "norm": "layer", "query": "last"}],
     "steam": [{}, {"corrector": False}, {"recommender": "next_item"}, {"recommender": "next_item", "corrector": False}],
 }

@@ -1,4 +1,4 @@
-"""DCRec against loops by hand: propagation, conformity, fusion, losses; and what each fault of the release changes."""
+"""DCRec against loops by hand: propagation, conformity, fusion, losses; and what each defect changes."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from iadsr.core.errors import ConfigError
 from iadsr.methods.dcrec import DCRec, ItemGraph, draw_up_to, make_graphs, scale_weights
 from iadsr.methods.dcrec_graphs import build_similarity
 from iadsr.methods.dcrec_options import DCRecOptions
+from iadsr.methods.dcrec_transformer import Transformer
 from iadsr.methods.method import Batch, Encoded, Histories
-from iadsr.methods.transformer import Transformer
+from iadsr.models.dropout import Dropout
 from iadsr.sequences.samples import training_samples
 from iadsr.training.feed import Step
 from iadsr.training.loop import train
@@ -28,7 +29,7 @@ from iadsr.training.recommender import Recommender, build_recommender
 from tests.helpers import N_ITEMS, feed_of, inputs_of, small_cell, small_sequences
 
 FOLDER = Path(__file__).resolve().parents[3] / "workflow" / "config"
-FAULTS = (
+DEFECTS = (
     "double_counts", "missing_rows", "reversed_edges", "degrees_twice", "mixed_neighbours", "random_scoring",
 )  # fmt: skip
 PEOPLE = [3, 8, 4, 5]  # users of the batch, with short histories, so that much of the graph remains
@@ -379,7 +380,7 @@ def test_a_state_looks_ahead_so_objective_all_is_refused() -> None:
     ("options", "message"),
     [
         ({"heads": 3}, "heads: 3 do not divide the dimension, 8"),
-        ({"graph": False, "released": "double_counts"}, "no fault of the release acts"),
+        ({"graph": False, "released": "double_counts"}, "no defect of the release acts"),
     ],
 )
 def test_contradictory_options_are_refused(options: dict[str, Any], message: str) -> None:
@@ -387,13 +388,12 @@ def test_contradictory_options_are_refused(options: dict[str, Any], message: str
         small_cell("own", "dcrec", "last", options)
 
 
-def test_dropout_is_that_of_the_settings_unless_said() -> None:
-    assert small_cell("own", "dcrec", "last", dropout=0.3).method_options["dropout"] == 0.3
-    assert small_cell("own", "dcrec", "last", {"dropout": 0.1}, dropout=0.3).method_options["dropout"] == 0.1
-    for graph in (True, False):
-        cell = small_cell("own", "dcrec", "last", {"graph": graph}, dropout=0.3)
-        dropouts = [part.rate for part in build_recommender(cell, inputs_of()).modules() if hasattr(part, "dropped")]
-        assert set(dropouts) == {0.3, 0.1}, "0.1 on the attention"
+def test_dropout_is_that_of_the_settings() -> None:
+    for graph, places in ((True, 6), (False, 5)):
+        options = DCRecOptions(graph=graph, attention_dropout=0.1)
+        found = [part.rate for part in DCRec(inputs_of(dropout=0.3), options).modules() if isinstance(part, Dropout)]
+        assert set(found) == {0.1, 0.3}
+        assert len(found) == places, "one before the blocks, two in each, one on what enters the graphs"
 
 
 def test_the_shipped_files_are_dcrec_its_baseline_and_its_release() -> None:
@@ -410,14 +410,13 @@ def test_the_shipped_files_are_dcrec_its_baseline_and_its_release() -> None:
     assert len(cells) == 6
     for protocol in ("paper", "strong_prefix"):
         cell = cells[protocol, "dcrec"]
-        assert cell.method_options["dropout"] == cell.settings.dropout
         assert not cell.method_options["released"] and cell.method_options["graph"]
         assert not cells[protocol, "dcrec_plain"].method_options["graph"]
-        assert cells[protocol, "dcrec_released"].method_options["released"] == FAULTS
+        assert cells[protocol, "dcrec_released"].method_options["released"] == DEFECTS
 
 
 CHANGES: dict[str, Any] = {
-    "graph": False, "layers": 1, "heads": 4, "inner": 7, "dropout": 0.5, "attention_dropout": 0.6, "neighbours": 2,
+    "graph": False, "layers": 1, "heads": 4, "inner": 7, "attention_dropout": 0.6, "neighbours": 2,
     "edge_dropout": 0.1, "contrastive": 1.0, "contrastive_temperature": 0.2, "divergence": 1.0, "conformity": 0.8,
 }  # fmt: skip
 
@@ -439,7 +438,7 @@ def test_at_most_four_options_are_searched_and_all_belong_to_the_graphs() -> Non
     assert model.is_active("contrastive", {"graph": True})
 
 
-# Faults of the release, each by its effect
+# Defects of the release, each by its effect
 
 
 def graphs_with(*released: str, items: int = N_ITEMS) -> list[np.ndarray]:
@@ -450,7 +449,7 @@ def graphs_with(*released: str, items: int = N_ITEMS) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize(
-    ("fault", "changed"),
+    ("defect", "changed"),
     [
         ("double_counts", [True, False]),
         ("missing_rows", [False, True]),
@@ -460,19 +459,19 @@ def graphs_with(*released: str, items: int = N_ITEMS) -> list[np.ndarray]:
         ("random_scoring", [False, False]),
     ],
 )
-def test_a_fault_changes_its_graph_alone(fault: str, changed: list[bool]) -> None:
+def test_a_defect_changes_its_graph_alone(defect: str, changed: list[bool]) -> None:
     items = 900  # more than two blocks of the release's loop
-    fair, faulty = graphs_with(items=items), graphs_with(fault, items=items)
+    fair, faulty = graphs_with(items=items), graphs_with(defect, items=items)
     assert [not np.array_equal(*pair) for pair in zip(fair, faulty, strict=True)] == changed
-    if fault == "double_counts":
+    if defect == "double_counts":
         assert (np.diag(faulty[0])[1:] <= np.diag(fair[0])[1:]).all(), "an item's own vector counts less"
-    if fault == "missing_rows":
+    if defect == "missing_rows":
         right = [row for row in range(items + 1) if np.array_equal(fair[1][row], faulty[1][row])]
         assert right[:512] == list(range(512)) and len(right) < 600
-    if fault == "reversed_edges":
+    if defect == "reversed_edges":
         np.testing.assert_array_equal(faulty[1], fair[1].T)
         assert np.ptp(faulty[1][1:].sum(1)) > 0.5, "what an item receives no longer adds up to 1"
-    if fault == "degrees_twice":
+    if defect == "degrees_twice":
         assert faulty[0].sum() < fair[0].sum()
 
 
@@ -517,9 +516,9 @@ def test_it_needs_histories() -> None:
 def test_it_learns_the_ring() -> None:
     """Three steps in four go to the next item of the ring."""
     for options in ({}, {"graph": False}):
-        settings = {"epochs": 10, "dropout": 0.1, "dimension": 16, "batch_size": 64, "learning_rate": 0.02}
+        settings = {"epochs": 8, "dropout": 0.1, "dimension": 16, "batch_size": 64, "learning_rate": 0.02}
         cell = small_cell("own", "dcrec", "prefix", options, **settings)
         sequences = small_sequences(users=60)
-        model = build_recommender(cell, inputs_of(sequences, dimension=16))
+        model = build_recommender(cell, inputs_of(sequences, dimension=16, dropout=0.1))
         outcome = train(model, feed_of(sequences), cell)
         assert outcome.best_validation > 0.5

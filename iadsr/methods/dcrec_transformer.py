@@ -1,4 +1,4 @@
-"""A Transformer over whole inputs, for methods that bring their own backbone: attention both ways, padding hidden."""
+"""DCRec's Transformer: attention over the whole input, both ways, that sees no padding."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class Block(nn.Module):
         return mixed
 
     def _split(self, x: Tensor) -> Tensor:
-        """Part (B, T, D) by heads: (B, heads, T, D / heads)."""
-        return x.reshape(*x.shape[:-1], self.heads, -1).transpose(1, 2)
+        """Split (B, T, D) by heads: (B, heads, T, D / heads)."""
+        return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)
 
 
 class Transformer(nn.Module):
