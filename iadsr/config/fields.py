@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
@@ -35,6 +36,7 @@ class Strict(BaseModel):
 
 
 SequenceT = TypeVar("SequenceT", bound=Sequence[Any])
+NameT = TypeVar("NameT", bound=str)
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
 _SOURCES = frozenset(
@@ -124,6 +126,9 @@ Key = Annotated[str, AfterValidator(dotted)]
 Label = Annotated[str, Field(json_schema_extra={"pattern": _LABEL}), AfterValidator(dotted), AfterValidator(check_name)]
 Labels = Annotated[list[Label], _UNIQUE, AfterValidator(check_distinct)]
 Names = Annotated[list[Name], _UNIQUE, AfterValidator(check_distinct)]
+_one_as_many = BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
+# one name or a list; also what JSON makes of a tuple
+OneOrMany = Annotated[tuple[NameT, ...], Field(strict=False), _one_as_many, AfterValidator(check_distinct)]
 Outside = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
 Outsides = Annotated[list[Outside], AfterValidator(check_distinct)]
 Seeds = Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], _UNIQUE, AfterValidator(check_distinct)]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import Field
 
-from iadsr.config.fields import Layers, Temperature, Weight, Width, check_distinct
+from iadsr.config.fields import Layers, OneOrMany, Temperature, Weight, Width
 from iadsr.config.options import MethodOptions
 from iadsr.config.search import Search
 from iadsr.config.settings import Settings
@@ -45,17 +45,12 @@ class DCRecOptions(MethodOptions):
     divergence: Annotated[Weight, Search(1e-3, 1, log=True)] = Field(0.01)
     """weight of the KL divergence of the conformity weights from a normal distribution"""
     conformity: float = Field(0.5, gt=0, le=1, description="mean of the conformity weights in a batch")
-    released: Annotated[tuple[Defect, ...], AfterValidator(check_distinct)] = Field((), strict=False)
+    released: OneOrMany[Defect] = ()
     """defects of the release, one name or a list. `double_counts`: neighbours count twice beside an item's
     edge to itself; `missing_rows`: most rows of the similarity graph are another item's or empty; `reversed_edges`:
     an item receives from those that list it as similar; `degrees_twice`: both graphs are normalised by degrees again,
     with a second edge to itself; `mixed_neighbours`: other users' neighbours count as the batch's own;
     `random_scoring`: edges are left out in scoring too"""
-
-    @field_validator("released", mode="before")
-    @classmethod
-    def _one_or_many(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str) else value
 
     @classmethod
     def is_active(cls, name: str, options: Mapping[str, Any]) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import Field
 
-from iadsr.config.fields import Epochs, Temperature, Weight, check_distinct
+from iadsr.config.fields import Epochs, OneOrMany, Temperature, Weight
 from iadsr.config.options import MethodOptions
 from iadsr.config.search import Search
 from iadsr.config.settings import Settings
@@ -43,7 +43,7 @@ class HSDOptions(MethodOptions):
     }
     finds_noise: ClassVar[bool] = False  # planted noise, AUC of its scores after 600 steps: .50 to .54
 
-    defects: Annotated[tuple[HSDDefect, ...], AfterValidator(check_distinct)] = Field((), strict=False)
+    defects: OneOrMany[HSDDefect] = ()
     """defects of the release; one name or a list. `target_query`, `batch_statistics`, `padding` and `empty_rows` need
     scope `sequence`"""
     logits: Annotated[Literal["sigmoid", "raw"], Search(choices=("sigmoid", "raw"))] = "sigmoid"
@@ -68,11 +68,6 @@ class HSDOptions(MethodOptions):
     scope: Literal["auto", "sequence", "causal"] = "auto"
     """levels that read the whole input, as published, or (ours) the items so far, where each sequence's first item
     stays; `auto`: `causal` under objective `all`"""
-
-    @field_validator("defects", mode="before")
-    @classmethod
-    def _one_or_many(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str) else value
 
     @classmethod
     def is_active(cls, name: str, options: Mapping[str, Any]) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import Field
 
-from iadsr.config.fields import Label, Remove, Temperature, Weight, check_distinct
+from iadsr.config.fields import Label, OneOrMany, Remove, Temperature, Weight
 from iadsr.config.options import ItemTableOptions
 from iadsr.config.search import Search
 from iadsr.config.settings import Settings
@@ -41,11 +41,11 @@ class IADSROptions(ItemTableOptions):
     variant: Literal["paper", "released"] = "paper"
     """`released`: defects R1-R5, with SASRec and Caser R6, with Caser R7 and no alignment, and `equal_negatives`;
     R8-R10 are the protocol's, R11 is named in `defects`"""
-    defects: Annotated[tuple[Defect, ...], AfterValidator(check_distinct)] = Field((), strict=False)
+    defects: OneOrMany[Defect] = ()
     """defects beyond the variant's own; one name or a list. R8, R9 and R10 are the settings `bounded`, `rank_padding`
     and `stopping` of this method's runs alone; R5 needs R1 or objective `last`, R7 Caser, R11 objective `last` or
     `prefix` and scope `sequence`"""
-    repaired: Annotated[tuple[Defect, ...], AfterValidator(check_distinct)] = Field((), strict=False)
+    repaired: OneOrMany[Defect] = ()
     """defects of variant or protocol that are mended here; one name or a list"""
     theta: float = Field(-0.9, ge=-2, le=2)
     """gate: a sequence is denoised only if cos(semantic, collaborative) > theta"""
@@ -96,11 +96,6 @@ class IADSROptions(ItemTableOptions):
     scope: Literal["auto", "sequence", "causal"] = "auto"
     """interests over the whole input (`sequence`), or over the items so far (`causal`); `auto`: `causal` under
     objective `all`"""
-
-    @field_validator("defects", "repaired", mode="before")
-    @classmethod
-    def _one_or_many(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str) else value
 
     @classmethod
     def is_active(cls, name: str, options: Mapping[str, Any]) -> bool:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
-from iadsr.config.fields import Steps, check_distinct
+from iadsr.config.fields import OneOrMany, Steps
 from iadsr.config.settings import Settings
 from iadsr.methods.hsd_options import HSDDefect, HSDOptions, Rate
 
@@ -28,7 +28,7 @@ class SSDRecOptions(HSDOptions):
     implementation: ClassVar[str] = "iadsr.methods.ssdrec:build"
     neutral: ClassVar[Mapping[str, Any] | None] = None
 
-    defects: Annotated[tuple[SSDRecDefect, ...], AfterValidator(check_distinct)] = Field((), strict=False)  # type: ignore[assignment]
+    defects: OneOrMany[SSDRecDefect] = ()  # type: ignore[assignment]
     """defects of the release; one name or a list. `batch_statistics` needs `norm: batch`"""
     graphs: Literal["auto", "inputs", "training"] = "auto"
     """what the graphs hold: each user's `training` items, or of these all but the last one (`inputs`, ours), which is

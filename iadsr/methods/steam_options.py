@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import Field
 
-from iadsr.config.fields import Layers, Weight, Width, check_distinct
+from iadsr.config.fields import Layers, OneOrMany, Weight, Width
 from iadsr.config.options import MethodOptions
 from iadsr.config.search import Search
 from iadsr.config.settings import Settings
@@ -50,14 +50,9 @@ class STEAMOptions(MethodOptions):
     layers: Layers = Field(1, description="blocks of the encoder; recommender and inserter have one each")
     heads: Width = Field(1, description="attention heads; must divide the dimension")
     inner: Width = Field(256, description="width inside the position-wise networks")
-    released: Annotated[tuple[Defect, ...], AfterValidator(check_distinct)] = Field((), strict=False)
+    released: OneOrMany[Defect] = ()
     """defects of the release, one name or a list. `empty_masks`: a row may have no masked item, and then teaches
     nothing; `repeated_positions`: each step of decoding adds position vectors once more to what stands there"""
-
-    @field_validator("released", mode="before")
-    @classmethod
-    def _one_or_many(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str) else value
 
     @classmethod
     def is_active(cls, name: str, options: Mapping[str, Any]) -> bool:
