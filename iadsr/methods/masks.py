@@ -49,6 +49,11 @@ def harden(soft: Tensor) -> Tensor:
     return hard + (soft - soft.detach())
 
 
+def keep_all_but(dropped: Tensor) -> Tensor:
+    """Convert a mask of dropped inputs (B, T) to one of kept inputs, 1 and 0."""
+    return (~dropped).to(torch.get_default_dtype())
+
+
 def rate_in_epoch(rates: npt.NDArray[np.float64], epoch: int) -> float:
     """Look up the keep rate of a matched run in an epoch, counted from 1; after its last one, that of the last."""
     return float(rates[min(epoch, len(rates)) - 1])

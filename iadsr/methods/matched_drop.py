@@ -48,8 +48,3 @@ class MatchedDrop(Method):
     ) -> Encoded:
         keep, score = self.choose(rate, batch, noise)
         return Encoded(encode_kept(backbone, table(batch.items), keep, batch, self.remove), keep=keep, score=score)
-
-
-def keep_all_but(dropped: Tensor) -> Tensor:
-    """Convert a mask of dropped inputs (B, T) to one of kept inputs, 1 and 0."""
-    return (~dropped).to(torch.get_default_dtype())

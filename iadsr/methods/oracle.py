@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from iadsr.methods.masks import encode_kept
+from iadsr.methods.masks import encode_kept, keep_all_but
 from iadsr.methods.method import Asked, Batch, Encoded, Method, MethodInputs, TrainingBatch
 from iadsr.methods.oracle_options import OracleOptions
 
@@ -27,6 +27,5 @@ class Oracle(Method):
 
     def denoise(self, table: nn.Module, backbone: nn.Module, batch: Batch, noise: torch.Generator) -> Encoded:
         """See `Method`. Where no noise is known, nothing is dropped."""
-        noisy = torch.zeros_like(batch.valid) if batch.noisy is None else batch.noisy
-        keep = (~noisy).to(torch.get_default_dtype())
+        keep = keep_all_but(torch.zeros_like(batch.valid) if batch.noisy is None else batch.noisy)
         return Encoded(encode_kept(backbone, table(batch.items), keep, batch, self.remove), keep=keep)

@@ -4,7 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from iadsr.methods.matched_drop import MatchedDrop, keep_all_but
+from iadsr.methods.masks import keep_all_but
+from iadsr.methods.matched_drop import MatchedDrop
 from iadsr.methods.method import Batch, MethodInputs
 from iadsr.methods.popularity_drop_options import PopularityDropOptions
 

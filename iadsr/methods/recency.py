@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from iadsr.methods.masks import count_dropped
-from iadsr.methods.matched_drop import MatchedDrop, keep_all_but
+from iadsr.methods.masks import count_dropped, keep_all_but
+from iadsr.methods.matched_drop import MatchedDrop
 from iadsr.methods.method import Batch
 
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from iadsr.methods.masks import count_dropped
-from iadsr.methods.matched_drop import MatchedDrop, keep_all_but
+from iadsr.methods.masks import count_dropped, keep_all_but
+from iadsr.methods.matched_drop import MatchedDrop
 from iadsr.methods.method import Batch, MethodInputs
 from iadsr.methods.text_outlier_options import TextOutlierOptions
 
