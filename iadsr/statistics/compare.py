@@ -184,7 +184,7 @@ def _decided(table: pd.DataFrame) -> pd.DataFrame:
         [
             significant & (table["difference"] > 0),
             significant & (table["difference"] < 0),
-            made & (table["p_equal"] < SIGNIFICANCE),
+            made & (table["p_equal"] < (1 - crossed.LEVEL) / 2),  # so that the interval shown lies within the margin
             made & ~(table["detectable"] <= SOUGHT),
             made,
         ],

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from iadsr.statistics.crossed import Comparison, compare_crossed, holm
+from iadsr.statistics.crossed import LEVEL, MARGIN, Comparison, compare_crossed, holm
 
 USERS = 943  # as MovieLens-100K
 
@@ -148,3 +148,13 @@ def test_holm_by_hand() -> None:
 def test_holm_leaves_missing_tests_out_of_the_family() -> None:
     np.testing.assert_allclose(holm([0.01, np.nan, 0.03]), [0.02, np.nan, 0.03])
     assert np.isnan(holm([np.nan])).all()
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 10**6), st.integers(1, 4))
+def test_equal_at_half_the_level_means_that_the_interval_lies_within_the_margin(seed: int, seeds: int) -> None:
+    rng = np.random.default_rng(seed)
+    baseline = rng.normal(2, 1, (2, seeds, 400))
+    found = compare_crossed(baseline + rng.normal(0, 1, baseline.shape), baseline)
+    inside = (found.gain_low > -MARGIN) & (found.gain_high < MARGIN)
+    np.testing.assert_array_equal(found.p_equal < (1 - LEVEL) / 2, inside)
