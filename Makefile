@@ -2,6 +2,7 @@
 PYTHON ?= python3
 CORES ?= $(shell $(PYTHON) iadsr/machine/cpus.py)
 BIN := .venv/bin
+RUN ?= laptop
 LLM2VEC := .venv-llm2vec
 PEERS := .venv-peers
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -16,11 +17,14 @@ ifneq ($(shell test -w "$$HOME" && echo yes),yes)
 export XDG_CACHE_HOME := $(CURDIR)/.snakemake/cache
 endif
 
-.PHONY: reproduce smoke test lint benchmark setup setup-llm2vec setup-peers clean help
+.PHONY: reproduce evidence smoke test lint benchmark setup setup-llm2vec setup-peers clean help
 
 reproduce: setup ## run the default grid on MovieLens-100K; writes results/report/index.html
 	snakemake --cores $(CORES)
 	@echo "Done. Open $(CURDIR)/results/report/index.html"
+
+evidence: setup ## make statistics, tables and page of RUN (laptop) from the archived runs, without training
+	iadsr recompute --config workflow/config/$(RUN).yaml
 
 smoke: setup ## run every stage on a small generated dataset, in minutes
 	snakemake --cores $(CORES) --configfile workflow/config/smoke.yaml

@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -17,15 +17,20 @@ from iadsr.config.encoders import EncoderSpec, changed_options, embeddings_name,
 from iadsr.config.fields import Texts
 from iadsr.config.protocol import budget_pairs, load_protocol, load_tuned, resolve_settings
 from iadsr.config.run import TUNING_SEED, Experiment, RunConfig, distinct, load_run, pick
-from iadsr.core.columns import BACKBONE, DATASET, ITEM, MAIN, METHOD, PROTOCOL, TEXT, TIMESTAMP, USER
-from iadsr.core.errors import ConfigError, IadsrError, one_line, suggest
+from iadsr.core.columns import ADDRESS, BACKBONE, DATASET, ITEM, MAIN, METHOD, PROTOCOL, RECORD, TEXT, TIMESTAMP, USER
+from iadsr.core.errors import ConfigError, DataError, IadsrError, one_line, suggest
 from iadsr.machine.faults import explain, is_out_of_memory
 from iadsr.plan import plan
+
+if TYPE_CHECKING:
+    from iadsr.statistics.grids import Grid
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
 CONFIG_FOLDER = Path(__file__).resolve().parent.parent / "workflow" / "config"
 TEMPLATES = Path(__file__).resolve().parent.parent / "report"
+
+ARCHIVE = CONFIG_FOLDER.parent.parent / "results" / "reference"
 
 ConfigOption = Annotated[Path, typer.Option("--config", help="A run file.", show_default=True)]
 DEFAULT = CONFIG_FOLDER / "laptop.yaml"
@@ -44,6 +49,9 @@ EmbeddingOption = Annotated[
     str,
     typer.Option("--name", help="File name without suffix, such as minilm-shuffled; default: the run's encoder."),
 ]
+
+
+ArchiveOption = Annotated[Path, typer.Option(help="The folder of archived runs.", show_default=False)]
 
 
 def _read(config: Path) -> RunConfig:
@@ -174,13 +182,13 @@ def evaluate(config: ConfigOption = DEFAULT) -> None:
     from iadsr.evaluation.collect import collect
     from iadsr.evaluation.metrics import add_metrics
     from iadsr.evaluation.popularity import write_popularity
-    from iadsr.formats.tables import read_catalogue
+    from iadsr.evaluation.runs import read_runs
 
     run = _read(config)
     add_metrics(run.metrics)
     root = Path(run.results)
-    sizes = {name: len(read_catalogue(root / "data" / name / "items.parquet")) for name in run.all_datasets}
-    collect(_run_folders(run, root), sizes, root / "evaluation")
+    sizes = {name: _catalogue_size(root, name) for name in run.all_datasets}
+    collect(read_runs(root / "runs" / cell.address for cell in _cells(run)), sizes, root / "evaluation")
     write_popularity({name: root / "sequences" / name / "sequences.npz" for name in sizes}, root / "evaluation")
 
 
@@ -188,51 +196,103 @@ def evaluate(config: ConfigOption = DEFAULT) -> None:
 def compare(config: ConfigOption = DEFAULT) -> None:
     """Test every method against its baselines, and summarise what the runs reached."""
     from iadsr.evaluation.metrics import add_metrics
-    from iadsr.evaluation.runs import Address
-    from iadsr.statistics.grids import Grid
+    from iadsr.evaluation.runs import runs_below
     from iadsr.statistics.write import write_statistics
 
     run = _read(config)
     add_metrics(run.metrics)
-    grids = []
-    for name, cells in plan(run, CONFIG_FOLDER).items():
-        part = run if name == MAIN else run.experiments[name]
-        grid = Grid(
-            name=name,
-            view="table" if isinstance(part, RunConfig) else part.view,
-            baseline=part.baseline,
-            compare=run.compared(name),
-            cells=[Address(*address) for address in _addresses(cells)],
-            rankings={cell.protocol: cell.settings.ranking for cell in cells},
-            longer=budget_pairs(CONFIG_FOLDER, list(dict.fromkeys(cell.protocol for cell in cells))),
-            released=list(dict.fromkeys(cell.protocol for cell in cells if cell.settings.networks == "released")),
-        )
-        grids.append(grid)
-    write_statistics(Path(run.results), grids)
+    write_statistics(Path(run.results), _grids(run), runs_below(Path(run.results)))
 
 
 @app.command()
 def report(config: ConfigOption = DEFAULT) -> None:
     """Render results/report/index.html and its tables."""
-    from iadsr.reporting.page import build_report
-
     run = _read(config)
-    root = Path(run.results)
-    grids = plan(run, CONFIG_FOLDER)
-    settings = _settings(run, distinct(grids), grids[MAIN])
-    experiments = [_experiment(name, experiment) for name, experiment in run.experiments.items()]
-    out = root / "report" / "index.html"
-    build_report(root, settings, TEMPLATES, out, experiments)
-    typer.echo(f"report: {out}")
+    _report(run, Path(run.results))
 
 
 @app.command()
 def cells(
-    config: ConfigOption = DEFAULT, full: Annotated[bool, typer.Option(help="With every setting.")] = False
+    config: ConfigOption = DEFAULT,
+    full: Annotated[bool, typer.Option("--full", help="With every setting.")] = False,
+    unarchived: Annotated[
+        bool, typer.Option("--unarchived", help="Those that the archive lacks, as targets for Snakemake.")
+    ] = False,
+    archive: ArchiveOption = ARCHIVE,
 ) -> None:
     """List the training runs of a run file."""
-    for cell in distinct(plan(_read(config), CONFIG_FOLDER)):
+    run = _read(config)
+    if unarchived:
+        from iadsr.evaluation.archive import read_archive, select_runs
+
+        archived, _ = select_runs(read_archive(archive, run.all_datasets), _records(run))
+        for address in sorted(set(_records(run)) - {str(one.address) for one in archived}):
+            typer.echo(f"{run.results}/runs/{address}/{RECORD}")
+        return
+    for cell in _cells(run):
         typer.echo(json.dumps(cell.model_dump()) if full else cell.address)
+
+
+@app.command("archive")
+def archive_runs(config: ConfigOption = DEFAULT, archive: ArchiveOption = ARCHIVE) -> None:
+    """Add the trained runs of a run file to the archive, in place of those with the same addresses."""
+    from iadsr.core.files import read_json
+    from iadsr.evaluation.archive import add_to_archive
+    from iadsr.evaluation.popularity import popularity_table
+    from iadsr.evaluation.runs import read_runs
+
+    run = _read(config)
+    root = Path(run.results)
+    folders = [root / "runs" / cell.address for cell in _cells(run)]
+    runs = read_runs(folder for folder in folders if (folder / RECORD).is_file())
+    if not runs:
+        raise DataError(f"there is no trained run below {root / 'runs'}; train some: snakemake --cores 2")
+    facts = {
+        name: {
+            "items": _catalogue_size(root, name),
+            "summary": read_json(root / "data" / name / "summary.json"),
+            "popularity": popularity_table({name: root / "sequences" / name / "sequences.npz"}).to_dict("records"),
+        }
+        for name in dict.fromkeys(one.address.dataset for one in runs)
+    }
+    add_to_archive(archive, runs, facts)
+    typer.echo(f"archived {len(runs)} of {len(folders)} runs in {archive}")
+
+
+@app.command()
+def recompute(
+    config: ConfigOption = DEFAULT,
+    archive: ArchiveOption = ARCHIVE,
+    out: Annotated[Path, typer.Option(help="The results folder to write.")] = Path("results/recomputed"),
+) -> None:
+    """Make a run file's statistics and report from archived runs alone: no data, no training, no torch."""
+    import pandas as pd
+
+    from iadsr.core.files import write_json
+    from iadsr.evaluation.archive import read_archive, read_facts, select_runs
+    from iadsr.evaluation.collect import collect
+    from iadsr.evaluation.metrics import add_metrics
+    from iadsr.evaluation.popularity import POPULARITY_FILE
+    from iadsr.formats.tables import write_parquet
+    from iadsr.statistics.write import write_statistics
+
+    run = _read(config)
+    add_metrics(run.metrics)
+    facts = {name: read_facts(archive, name) for name in run.all_datasets}
+    runs, others = select_runs(read_archive(archive, run.all_datasets), _records(run))
+    if others:
+        typer.echo(
+            f"{len(others)} archived runs were trained with other settings than the run file's, such as "
+            f"{others[0].address}; they count as missing",
+            err=True,
+        )
+    for name, told in facts.items():
+        write_json(out / "data" / name / "summary.json", told["summary"])
+    collect(runs, {name: told["items"] for name, told in facts.items()}, out / "evaluation")
+    popular = pd.DataFrame([row for told in facts.values() for row in told["popularity"]])
+    write_parquet(out / "evaluation" / POPULARITY_FILE, popular)
+    write_statistics(out, _grids(run), {one.address: one for one in runs}.__getitem__)
+    _report(run, out)
 
 
 @app.command("check-method")
@@ -288,12 +348,53 @@ def _to_embed(run: RunConfig, dataset: str, name: str) -> tuple[str, EncoderSpec
     return wanted, parse_encoder(encoder), names, variant
 
 
-def _run_folders(run: RunConfig, root: Path) -> list[Path]:
-    return [root / "runs" / cell.address for cell in distinct(plan(run, CONFIG_FOLDER))]
+def _cells(run: RunConfig) -> list[Cell]:
+    return distinct(plan(run, CONFIG_FOLDER))
 
 
-def _addresses(cells: list[Cell]) -> list[tuple[str, str, str, str, int]]:
-    return [(cell.dataset, cell.protocol, cell.backbone, cell.method, cell.seed) for cell in cells]
+def _records(run: RunConfig) -> dict[str, dict[str, object]]:
+    """Return what the record of each run of a run file says of its cell, by address."""
+    return {cell.address: cell.record for cell in _cells(run)}
+
+
+def _catalogue_size(root: Path, dataset: str) -> int:
+    from iadsr.formats.tables import read_catalogue
+
+    return len(read_catalogue(root / "data" / dataset / "items.parquet"))
+
+
+def _grids(run: RunConfig) -> list[Grid]:
+    """Describe the experiments of a run for statistics."""
+    from iadsr.evaluation.runs import Address
+    from iadsr.statistics.grids import Grid
+
+    grids = []
+    for name, cells in plan(run, CONFIG_FOLDER).items():
+        part = run if name == MAIN else run.experiments[name]
+        grid = Grid(
+            name=name,
+            view="table" if isinstance(part, RunConfig) else part.view,
+            baseline=part.baseline,
+            compare=run.compared(name),
+            cells=[Address(*(getattr(cell, name) for name in ADDRESS)) for cell in cells],
+            rankings={cell.protocol: cell.settings.ranking for cell in cells},
+            longer=budget_pairs(CONFIG_FOLDER, list(dict.fromkeys(cell.protocol for cell in cells))),
+            released=list(dict.fromkeys(cell.protocol for cell in cells if cell.settings.networks == "released")),
+        )
+        grids.append(grid)
+    return grids
+
+
+def _report(run: RunConfig, root: Path) -> None:
+    """Render the report from the statistics in the results folder `root`."""
+    from iadsr.reporting.page import build_report
+
+    grids = plan(run, CONFIG_FOLDER)
+    settings = _settings(run, distinct(grids), grids[MAIN])
+    experiments = [_experiment(name, experiment) for name, experiment in run.experiments.items()]
+    out = root / "report" / "index.html"
+    build_report(root, settings, TEMPLATES, out, experiments)
+    typer.echo(f"report: {out}")
 
 
 def _experiment(name: str, experiment: Experiment) -> dict[str, object]:

@@ -10,6 +10,7 @@ from iadsr.config.encoders import embeddings_name
 from iadsr.config.fields import Strict, Texts
 from iadsr.config.options import ModuleOptions, find_backbone, find_method
 from iadsr.config.settings import Settings
+from iadsr.core.columns import ADDRESS
 from iadsr.core.files import value_digest
 
 
@@ -43,6 +44,20 @@ class Cell(Strict):
     def address(self) -> str:
         """The cell's folder below `runs/`."""
         return f"{self.folder}/seed{self.seed}"
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What a run's record says of its cell."""
+        return {
+            **{name: getattr(self, name) for name in ADDRESS},
+            **{name: getattr(self, name) for name in ("kind", "encoder", "texts", "warm_start", "items", "tuned")},
+            "objective": self.settings.objective,
+            "settings": {
+                **self.settings.model_dump(),
+                "backbone_options": self.backbone_options,
+                "method_options": self.method_options,
+            },
+        }
 
     @property
     def matched(self) -> str | None:

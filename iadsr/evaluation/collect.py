@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Any
@@ -13,10 +13,10 @@ import pandas as pd
 from iadsr.config.encoders import NAMED_BY_IDENTITY, changed_options, embeddings_name
 from iadsr.core import columns as c
 from iadsr.core.errors import DataError
-from iadsr.core.files import check_types, reading, remake
+from iadsr.core.files import check_types
 from iadsr.evaluation.metrics import summarise
-from iadsr.evaluation.runs import Run, read_ranks, read_runs, run_file
-from iadsr.formats.tables import check_unchanged, read_numbers, write_parquet
+from iadsr.evaluation.runs import CURVE_COLUMNS, Run
+from iadsr.formats.tables import write_parquet
 
 METRICS_FILE, RUNS_FILE, CURVES_FILE, KEEP_FILE = "metrics.parquet", "runs.parquet", "curves.parquet", "keep.parquet"
 INPUTS_FILE = "inputs.parquet"
@@ -29,7 +29,6 @@ ENCODER_COLUMNS = {
     "encoder_dimension": "dimension",
     "encoder_text_digest": "text_digest",
 }
-CURVE_COLUMNS = ("epoch", "loss", "validation", "seconds")  # of every curve
 # what the report draws; NaN where a run has no such figure. A curve's other columns are carried along.
 DRAWN_CURVE_COLUMNS = (
     "loss_recommendation",
@@ -74,16 +73,15 @@ _ROW_TYPES: dict[str, type | UnionType] = {
 }
 
 
-def collect(directories: Iterable[str | Path], catalogue_sizes: Mapping[str, int], out: str | Path) -> None:
-    """Write the five tables of the runs in `directories` to folder `out`.
+def collect(runs: Sequence[Run], catalogue_sizes: Mapping[str, int], out: str | Path) -> None:
+    """Write the five tables of runs to folder `out`.
 
     `catalogue_sizes` maps a dataset to its number of items (for coverage). A run that is not done keeps its row in
     runs.parquet, with its reason, and its metric rows, with value NaN and 0 users.
 
     Raises:
-        DataError: a file is missing or damaged, an address occurs twice, or a dataset has no catalogue size.
+        DataError: a file is missing or damaged, there is no run, or a dataset has no catalogue size.
     """
-    runs = read_runs(directories)
     if not runs:
         raise DataError("no run to collect: name at least one run folder")
     unknown = sorted({run.address.dataset for run in runs} - set(catalogue_sizes))
@@ -92,7 +90,7 @@ def collect(directories: Iterable[str | Path], catalogue_sizes: Mapping[str, int
     tables = {
         METRICS_FILE: _stack(runs, [metric_rows(run, catalogue_sizes[run.address.dataset]) for run in runs]),
         RUNS_FILE: run_table(runs),
-        CURVES_FILE: _stack(runs, [read_curve(run) for run in runs]),
+        CURVES_FILE: _stack(runs, [curve_rows(run) for run in runs]),
         KEEP_FILE: _stack(runs, [keep_rows(run) for run in runs]),
         INPUTS_FILE: _stack(runs, [input_rows(run) for run in runs]),
     }
@@ -102,26 +100,24 @@ def collect(directories: Iterable[str | Path], catalogue_sizes: Mapping[str, int
 
 def metric_rows(run: Run, items: int) -> pd.DataFrame:
     """Compute a run's metrics under every ranking rule: columns ranking, group, metric, value, users."""
-    ranks = read_ranks(run)
+    ranks = run.ranks()
     if not run.done:
         ranks = ranks.iloc[:0]
     try:
-        parts = [summarise(ranks, ranking, items).assign(ranking=ranking) for ranking in c.RANKINGS]
+        parts = [
+            summarise(ranks, ranking, run.shown(ranking, items) / items if run.done else np.nan).assign(ranking=ranking)
+            for ranking in c.RANKINGS
+        ]
     except DataError as error:
-        raise DataError(f"run {run.directory}: {error}") from error
+        raise DataError(f"run {run.place}: {error}") from error
     return pd.concat(parts, ignore_index=True)[[c.RANKING, c.GROUP, c.METRIC, c.VALUE, c.USERS]]
 
 
-def read_curve(run: Run) -> pd.DataFrame:
-    """Read a run's learning curve: `epoch` whole, every other column a float, NaN where it does not apply."""
-    path = run_file(run.directory, c.CURVE)
-    curve = read_numbers(path, CURVE_COLUMNS)
-    check_unchanged(path, run.record)
+def curve_rows(run: Run) -> pd.DataFrame:
+    """Return a run's learning curve with every column that the report draws, `epoch` whole."""
+    curve = run.curve()
     names = dict.fromkeys((*CURVE_COLUMNS, *DRAWN_CURVE_COLUMNS, *curve.columns))
-    with reading(path):
-        if run.done and len(curve) != run.record["epochs"]:
-            raise ValueError(f"it has {len(curve)} epochs, the record {run.record['epochs']}")
-        return curve.reindex(columns=list(names), fill_value=np.nan).astype({"epoch": np.int64})
+    return curve.reindex(columns=list(names), fill_value=np.nan).astype({"epoch": np.int64})
 
 
 def keep_rows(run: Run) -> pd.DataFrame:
@@ -132,22 +128,22 @@ def keep_rows(run: Run) -> pd.DataFrame:
     Raises:
         DataError: the record's table is damaged.
     """
-    try:
-        stages = run.record.get("keep_by_group") or {}
-        rows = [
-            {"stage": stage, c.GROUP: group, "keep": values["keep"], "inputs": values["inputs"]}
-            for stage in STAGES
-            for group, values in (stages.get(stage) or {}).items()
-        ]
-        return pd.DataFrame(rows, columns=list(KEEP_TYPES)).astype(KEEP_TYPES)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        remedy = remake(run.directory / c.RECORD)
-        raise DataError(f"run {run.directory}: keep_by_group is damaged ({error!r}); {remedy}") from error
+    with run.reading():
+        try:
+            stages = run.record.get("keep_by_group") or {}
+            rows = [
+                {"stage": stage, c.GROUP: group, "keep": values["keep"], "inputs": values["inputs"]}
+                for stage in STAGES
+                for group, values in (stages.get(stage) or {}).items()
+            ]
+            return pd.DataFrame(rows, columns=list(KEEP_TYPES)).astype(KEEP_TYPES)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"keep_by_group: {error!r}") from error
 
 
 def input_rows(run: Run) -> pd.DataFrame:
     """List the digests of what a run read, and of the source code that it could import: columns name, digest."""
-    with reading(run.directory / c.RECORD):
+    with run.reading():
         digests = {"source code": run.record["source_digest"], **run.record["inputs"]}
         check_types(digests, dict.fromkeys(digests, str))
     return pd.DataFrame(digests.items(), columns=["name", "digest"])
@@ -167,7 +163,7 @@ def run_row(run: Run) -> dict[str, Any]:
         DataError: the record lacks a field.
     """
     record = run.record
-    with reading(run.directory / c.RECORD):
+    with run.reading():
         cell, mask, denoised = record["cell"], record["mask"] or {}, record.get("denoised_target") or {}
         texts = cell.get("texts") or NAMES
         row = {

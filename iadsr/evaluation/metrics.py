@@ -93,20 +93,17 @@ def group_members(ranks: pd.DataFrame) -> Bools:
     return np.vstack([np.ones(len(ranks), np.bool_), counts <= c.COLD_LIMIT, deciles])
 
 
-def coverage(top: pd.Series, items: int, depth: int = COVERAGE_DEPTH) -> float:
-    """Compute the share of a catalogue of `items` in anybody's first `depth` of `top` (lists of indices 1..items).
-
-    NaN without users. Index 0 pads short lists.
+def count_shown(top: pd.Series, items: int) -> int:
+    """Count the distinct items in anybody's first `COVERAGE_DEPTH` of `top` (lists of indices; 0 pads short ones).
 
     Raises:
-        DataError: an index is outside the catalogue.
+        DataError: an index is outside the catalogue of `items`.
     """
-    if top.empty:
-        return float("nan")
-    shown = np.unique(np.concatenate([np.asarray(row[:depth]) for row in top]))
+    parts = [np.asarray(row[:COVERAGE_DEPTH]) for row in top]
+    shown = np.unique(np.concatenate(parts)) if parts else np.zeros(0, np.int64)
     if shown.size and (shown[0] < 0 or shown[-1] > items):
         raise DataError(f"a recommended item index is outside the catalogue of {items} items")
-    return float(np.count_nonzero(shown)) / items
+    return int(np.count_nonzero(shown))
 
 
 def tied_share(ranks: pd.DataFrame, ranking: str) -> float:
@@ -115,10 +112,10 @@ def tied_share(ranks: pd.DataFrame, ranking: str) -> float:
     return float(np.mean(ties > 0)) if ties.size else float("nan")
 
 
-def summarise(ranks: pd.DataFrame, ranking: str, items: int) -> pd.DataFrame:
+def summarise(ranks: pd.DataFrame, ranking: str, coverage: float) -> pd.DataFrame:
     """Average every metric over every group under one ranking rule: columns group, metric, value, users.
 
-    An empty group has value NaN and 0 users; without any user every row is such a row.
+    An empty group has value NaN and 0 users; without any user every row is such a row. `coverage` goes in as it is.
     """
     members = group_members(ranks).astype(np.float64)
     users = members.sum(axis=1)
@@ -136,7 +133,7 @@ def summarise(ranks: pd.DataFrame, ranking: str, items: int) -> pd.DataFrame:
         {
             c.GROUP: ALL,
             c.METRIC: [COVERAGE, TIED_SHARE],
-            c.VALUE: [coverage(ranks[c.top_column(ranking)], items), tied_share(ranks, ranking)],
+            c.VALUE: [coverage, tied_share(ranks, ranking)],
             c.USERS: len(ranks),
         }
     )

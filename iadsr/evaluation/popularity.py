@@ -49,7 +49,12 @@ def popularity_ranks(sequences: Sequences) -> pd.DataFrame:
 
 
 def write_popularity(sequences: Mapping[str, Path], out: Path) -> None:
-    """Write popularity.parquet (dataset, ranking, metric, value, users) to `out`; `sequences` maps dataset to file.
+    """Write the `popularity_table` to `out`."""
+    write_parquet(out / POPULARITY_FILE, popularity_table(sequences))
+
+
+def popularity_table(sequences: Mapping[str, Path]) -> pd.DataFrame:
+    """Make the columns dataset, ranking, metric, value, users; `sequences` maps dataset to file.
 
     Raises:
         DataError: see `load_sequences`.
@@ -60,5 +65,4 @@ def write_popularity(sequences: Mapping[str, Path], out: Path) -> None:
         for ranking in c.RANKINGS:
             means = per_user(ranks, ranking).mean()
             rows += [(dataset, ranking, name, value, len(ranks)) for name, value in means.items()]
-    columns = [c.DATASET, c.RANKING, c.METRIC, c.VALUE, c.USERS]
-    write_parquet(out / POPULARITY_FILE, pd.DataFrame(rows, columns=columns))
+    return pd.DataFrame(rows, columns=[c.DATASET, c.RANKING, c.METRIC, c.VALUE, c.USERS])

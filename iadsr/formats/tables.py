@@ -62,19 +62,27 @@ def check_unchanged(path: Path, record: Mapping[str, Any]) -> None:
 
 
 def read_numbers(path: str | Path, needs: Sequence[str]) -> pd.DataFrame:
-    """Read a CSV file of numbers, all as float64, NaN where a field is empty; it must have the columns `needs`.
+    """Read a CSV file of numbers; see `parse_numbers`.
 
     Raises:
         DataError: see `reading`.
     """
     with reading(path):
-        text = Path(path).read_text(encoding="utf-8")
-        if not text.endswith("\n"):
-            raise ValueError("its last line is cut short")
-        table = pd.read_csv(io.StringIO(text))
-        if missing := sorted(set(needs) - set(table.columns)):
-            raise ValueError(f"it lacks the columns {', '.join(missing)}")
-        return table.astype("float64")
+        return parse_numbers(Path(path).read_text(encoding="utf-8"), needs)
+
+
+def parse_numbers(text: str, needs: Sequence[str]) -> pd.DataFrame:
+    """Parse CSV of numbers, all as float64, NaN where a field is empty; it must have the columns `needs`.
+
+    Raises:
+        ValueError: it is cut short, lacks a column or has something else than numbers.
+    """
+    if not text.endswith("\n"):
+        raise ValueError("its last line is cut short")
+    table = pd.read_csv(io.StringIO(text))
+    if missing := sorted(set(needs) - set(table.columns)):
+        raise ValueError(f"it lacks the columns {', '.join(missing)}")
+    return table.astype("float64")
 
 
 def write_parquet(path: str | Path, table: pd.DataFrame) -> None:

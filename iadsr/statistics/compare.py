@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from iadsr.core import columns as c
 from iadsr.core.errors import DataError
 from iadsr.evaluation.metrics import METRICS, per_user
-from iadsr.evaluation.runs import Address, Run, read_ranks
+from iadsr.evaluation.runs import Address, Run
 from iadsr.statistics import crossed
 from iadsr.statistics.grids import Grid
 
@@ -94,7 +94,7 @@ def read_scores(run: Run) -> Scores:
     Raises:
         DataError: its ranks are missing or damaged.
     """
-    ranks = read_ranks(run, (c.USER, c.TARGET, *map(c.rank_column, c.RANKINGS)))
+    ranks = run.ranks((c.USER, c.TARGET, *map(c.rank_column, c.RANKINGS)))
     digest = run.record.get("files", {}).get(c.RANKS)
     return scores_of(run.address, ranks if run.done else ranks.iloc[:0], run.loss, digest)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pandas as pd
 from iadsr.core import columns as c
 from iadsr.core.files import read_json, write_json
 from iadsr.evaluation.collect import DENOISED_COLUMNS, ENCODER_COLUMNS, MASK_COLUMNS
-from iadsr.evaluation.runs import Address, read_run
+from iadsr.evaluation.runs import Address, Run
 from iadsr.formats.statistics import FINDINGS, STATISTICS
 from iadsr.formats.tables import read_parquet, write_parquet
 from iadsr.statistics import crossed, experiments, findings, summaries
@@ -24,8 +24,10 @@ DENOISED_METRICS = {name: metric for name, metric in DENOISED_COLUMNS.items() if
 _SUMMARY_TYPES = {"tied_share": int | float, "reconstructed": bool}
 
 
-def write_statistics(root: Path, grids: Sequence[Grid]) -> None:
+def write_statistics(root: Path, grids: Sequence[Grid], find: Callable[[Address], Run]) -> None:
     """Write `formats.statistics.STATISTICS` and `FINDINGS` to `statistics/` below the results folder `root`.
+
+    `find` reads a run that evaluation has scored.
 
     Raises:
         DataError: a file of an earlier stage is missing or damaged, or compared runs rank different users.
@@ -43,7 +45,7 @@ def write_statistics(root: Path, grids: Sequence[Grid]) -> None:
     }
     known = {Address(*key) for key in evaluated["runs"][list(c.ADDRESS)].itertuples(index=False, name=None)}
     expected = dict.fromkeys(cell for grid in grids for cell in grid.cells)
-    scores = {cell: read_scores(read_run(root / "runs" / str(cell))) for cell in expected if cell in known}
+    scores = {cell: read_scores(find(cell)) for cell in expected if cell in known}
     datasets = dict.fromkeys(cell.dataset for cell in expected)
     facts = {name: read_json(root / "data" / name / "summary.json", _SUMMARY_TYPES) for name in datasets}
     tables, found = derive(grids, evaluated, compare_all(grids, scores), facts)

@@ -135,7 +135,7 @@ def run_cell(cell: Cell, root: Path, device_name: str, threads: int) -> None:
             "status": status,
             "reason": reason,
             "identity": identity,
-            "cell": _cell_record(cell),
+            "cell": cell.record,
             "encoder_identity": encoder,
             "inputs": inputs,
             "files": digests(folder),
@@ -206,24 +206,6 @@ def _no_ranks() -> pd.DataFrame:
     for ranking in c.RANKINGS:
         names += [c.rank_column(ranking), c.ties_column(ranking), c.top_column(ranking)]
     return pd.DataFrame({name: pd.Series(dtype=object) for name in names})
-
-
-def _cell_record(cell: Cell) -> dict[str, Any]:
-    return {
-        **{name: getattr(cell, name) for name in c.ADDRESS},
-        "kind": cell.kind,
-        "encoder": cell.encoder,
-        "texts": cell.texts,
-        "warm_start": cell.warm_start,
-        "items": cell.items,
-        "tuned": cell.tuned,
-        "objective": cell.settings.objective,
-        "settings": {
-            **cell.settings.model_dump(),
-            "backbone_options": cell.backbone_options,
-            "method_options": cell.method_options,
-        },
-    }
 
 
 def _device_name(device: torch.device) -> str:

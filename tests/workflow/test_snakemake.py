@@ -283,6 +283,34 @@ def test_the_report_and_every_record_are_there(grid: Grid) -> None:
     assert not list((results / "scratch").glob("*.pt")), "finished runs leave no state behind"
 
 
+def test_archived_runs_give_the_same_statistics_and_page_without_data_and_torch(grid: Grid, tmp_path: Path) -> None:
+    def iadsr(*arguments: str) -> str:
+        torch = "atexit.register(lambda: 'torch' in sys.modules and os._exit(9))"
+        code = f"import atexit, os, sys; {torch}; from iadsr.cli import main; main()"
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments, "--config", grid.folder / "grid.json", "--archive", tmp_path],
+            cwd=grid.folder,
+            env={**os.environ, "PYTHONPATH": str(grid.folder)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-4000:]
+        return done.stdout
+
+    records = {f"{RESULTS}/runs/{address}" for address in iadsr("cells").splitlines()}
+    lacking = iadsr("cells", "--unarchived").splitlines()
+    assert {Path(target).parent.as_posix() for target in lacking} == records
+    assert "archived 9 of 9 runs" in iadsr("archive")
+    assert iadsr("cells", "--unarchived") == ""
+    out = grid.folder / "recomputed"
+    iadsr("recompute", "--out", str(out))
+    names = sorted(path.relative_to(out).as_posix() for path in (out / "statistics").iterdir())
+    for name in (*names, "report/index.html"):
+        assert (out / name).read_bytes() == (grid.results / name).read_bytes(), name
+    shutil.rmtree(out)
+
+
 def test_nothing_is_left_to_do(grid: Grid) -> None:
     assert "Nothing to be done" in grid.snakemake("-n")
 

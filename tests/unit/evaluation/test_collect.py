@@ -8,10 +8,15 @@ import pytest
 
 from iadsr.core.errors import DataError
 from iadsr.evaluation.collect import collect, encoder_name
+from iadsr.evaluation.runs import read_runs
 
 Make = Callable[..., Path]
 Table = Callable[..., pd.DataFrame]
 ADDRESS = ["dataset", "protocol", "backbone", "method", "seed"]
+
+
+def collect_folders(folders: list[Path], sizes: dict[str, int], out: Path) -> None:
+    collect(read_runs(folders), sizes, out)
 
 
 def read(folder: Path) -> tuple[pd.DataFrame, ...]:
@@ -24,7 +29,7 @@ def test_three_tables(make_run: Make, table: Table, tmp_path: Path) -> None:
         make_run(table([1, 6], [1, 50])),
         make_run(table([2, 3], [1, 50]), method="iadsr", mask=mask, commit={"hash": "f00", "dirty": True}),
     ]
-    collect(folders, {"toys": 4}, tmp_path / "out")
+    collect_folders(folders, {"toys": 4}, tmp_path / "out")
     metrics, runs, curves = read(tmp_path / "out")
     assert list(metrics.columns) == [*ADDRESS, "ranking", "group", "metric", "value", "users"]
     assert not metrics.duplicated([*ADDRESS, "ranking", "group", "metric"]).any()
@@ -47,7 +52,7 @@ def test_curves_have_cosines_and_gradients_and_an_old_curve_has_none(
 ) -> None:
     folders = [make_run(table([1], [1])), make_run(table([1], [1]), seed=1)]
     (folders[1] / "curve.csv").write_text(old_curve)
-    collect(folders, {"toys": 4}, tmp_path / "out")
+    collect_folders(folders, {"toys": 4}, tmp_path / "out")
     curves = pd.read_parquet(tmp_path / "out" / "curves.parquet")
     added = ["cosine_matched", "cosine_unmatched", "mask_gradient"]
     assert (curves[added].dtypes == "float64").all()
@@ -66,7 +71,7 @@ def test_what_the_mask_dropped_and_denoised_targets(make_run: Make, table: Table
         make_run(table([1], [1]), method="random_drop", mask=dict.fromkeys(numbers), denoised_target=None),
         make_run(table([1], [1])),  # an old record has none of the keys
     ]
-    collect(folders, {"toys": 4}, tmp_path / "out")
+    collect_folders(folders, {"toys": 4}, tmp_path / "out")
     columns = [*numbers, "denoised_hr5", "denoised_ndcg5", "denoised_changed"]
     runs = pd.read_parquet(tmp_path / "out" / "runs.parquet").set_index("method")[columns]
     assert (runs.dtypes == "float64").all()
@@ -86,7 +91,7 @@ def test_texts_and_embeddings_name(make_run: Make, table: Table, tmp_path: Path)
         address = {"dataset": "toys", "protocol": "paper", "backbone": "gru4rec", "method": method, "seed": 0}
         cell = {**address, "encoder": encoder, "objective": "last", **told}
         folders.append(make_run(table([1], [1]), method=method, cell=cell))
-    collect(folders, {"toys": 4}, tmp_path / "out")
+    collect_folders(folders, {"toys": 4}, tmp_path / "out")
     runs = pd.read_parquet(tmp_path / "out" / "runs.parquet").set_index("method")
     assert runs["texts"].to_dict() == {
         "none": "names",
@@ -104,7 +109,7 @@ def test_inputs_have_a_row_for_each_digest(make_run: Make, table: Table, tmp_pat
         make_run(table([1], [1])),
         make_run(table([1], [1]), seed=1, inputs={"sequences": "cd", "embeddings": "ef"}, source_digest="6d"),
     ]
-    collect(folders, {"toys": 4}, tmp_path / "out")
+    collect_folders(folders, {"toys": 4}, tmp_path / "out")
     inputs = pd.read_parquet(tmp_path / "out" / "inputs.parquet")
     assert list(inputs.columns) == [*ADDRESS, "name", "digest"]
     assert inputs[["seed", "name", "digest"]].to_numpy().tolist() == [
@@ -138,7 +143,7 @@ def test_encoder_has_its_identity_and_the_options_that_it_does_not_name(
             encoder_identity=identity,
         ),
     ]
-    collect(folders, {"toys": 4}, tmp_path / "out")
+    collect_folders(folders, {"toys": 4}, tmp_path / "out")
     runs = pd.read_parquet(tmp_path / "out" / "runs.parquet").set_index("method")
     assert runs.filter(like="encoder_").loc["iadsr"].to_dict() == {
         "encoder_kind": "minilm",
@@ -161,7 +166,7 @@ def test_keep_by_group(make_run: Make, table: Table, tmp_path: Path) -> None:
         make_run(table([1], [1]), keep_by_group=None),
         make_run(table([1], [1]), method="iadsr", seed=2, keep_by_group=kept),
     ]
-    collect(folders, {"toys": 4}, tmp_path / "out")
+    collect_folders(folders, {"toys": 4}, tmp_path / "out")
     keep = pd.read_parquet(tmp_path / "out" / "keep.parquet")
     assert list(keep.columns) == [*ADDRESS, "stage", "group", "keep", "inputs"]
     assert keep["keep"].dtype == "float64" and keep["inputs"].dtype == keep["seed"].dtype == "int64"
@@ -174,7 +179,7 @@ def test_keep_by_group(make_run: Make, table: Table, tmp_path: Path) -> None:
 def test_keep_without_any_mask_is_an_empty_table_of_the_same_types(
     make_run: Make, table: Table, tmp_path: Path
 ) -> None:
-    collect([make_run(table([1], [1]))], {"toys": 4}, tmp_path / "out")
+    collect_folders([make_run(table([1], [1]))], {"toys": 4}, tmp_path / "out")
     keep = pd.read_parquet(tmp_path / "out" / "keep.parquet")
     assert keep.empty and list(keep.columns) == [*ADDRESS, "stage", "group", "keep", "inputs"]
     assert keep["keep"].dtype == "float64" and keep["inputs"].dtype == keep["seed"].dtype == "int64"
@@ -185,7 +190,7 @@ def test_diverged_run_keeps_its_rows(make_run: Make, table: Table, tmp_path: Pat
     lost = {"status": "diverged", "reason": "loss is NaN", "best_epoch": None, "best_validation": None}
     folders = [make_run(table([1], [1])), make_run(table([], []), seed=1, **lost)]
     (folders[1] / "curve.csv").write_text((folders[1] / "curve.csv").read_text().splitlines()[0] + "\n")
-    collect(folders, {"toys": 4}, tmp_path / "out")
+    collect_folders(folders, {"toys": 4}, tmp_path / "out")
     metrics, runs, curves = read(tmp_path / "out")
     assert runs.set_index("seed").loc[1, ["status", "reason"]].tolist() == ["diverged", "loss is NaN"]
     assert runs["best_epoch"].isna().tolist() == [False, True]
@@ -198,31 +203,31 @@ def test_diverged_run_keeps_its_rows(make_run: Make, table: Table, tmp_path: Pat
 def test_refusals_name_the_run(make_run: Make, table: Table, tmp_path: Path) -> None:
     folder = make_run(table([1], [1]))
     with pytest.raises(DataError, match="no catalogue size for toys"):
-        collect([folder], {}, tmp_path)
+        collect_folders([folder], {}, tmp_path)
     with pytest.raises(DataError, match="given twice"):
-        collect([folder, folder], {"toys": 4}, tmp_path)
+        collect_folders([folder, folder], {"toys": 4}, tmp_path)
     with pytest.raises(DataError, match="no run to collect"):
-        collect([], {"toys": 4}, tmp_path)
+        collect_folders([], {"toys": 4}, tmp_path)
     with pytest.raises(DataError, match="seed0: a recommended item index is outside the catalogue of 1 items"):
-        collect([folder], {"toys": 1}, tmp_path)
+        collect_folders([folder], {"toys": 1}, tmp_path)
     (folder / "curve.csv").write_text("epoch,loss\n1,2\n")
     with pytest.raises(
         DataError, match=r"curve.csv is damaged \(.*\); make it anew: snakemake --cores 1 --force .*/curve.csv"
     ):
-        collect([folder], {"toys": 4}, tmp_path)
+        collect_folders([folder], {"toys": 4}, tmp_path)
     (folder / "curve.csv").write_text("\n")
     with pytest.raises(
         DataError, match=r"curve.csv is damaged \(.*\); make it anew: snakemake --cores 1 --force .*/curve.csv"
     ):
-        collect([folder], {"toys": 4}, tmp_path)
+        collect_folders([folder], {"toys": 4}, tmp_path)
     (folder / "curve.csv").unlink()
     with pytest.raises(DataError, match=r"seed0 has no curve.csv; train it with"):
-        collect([folder], {"toys": 4}, tmp_path)
+        collect_folders([folder], {"toys": 4}, tmp_path)
     for damaged in ([1], {"train": {"cold": 0.5}}, {"train": {"cold": {"keep": 0.5}}}):
-        with pytest.raises(DataError, match="seed1: keep_by_group is damaged"):
-            collect([make_run(table([1], [1]), seed=1, keep_by_group=damaged)], {"toys": 4}, tmp_path)
+        with pytest.raises(DataError, match=r"seed1/record.json is damaged \(keep_by_group: "):
+            collect_folders([make_run(table([1], [1]), seed=1, keep_by_group=damaged)], {"toys": 4}, tmp_path)
     with pytest.raises(DataError, match=r"record.json is damaged \(KeyError 'total'\); make it anew"):
-        collect([make_run(table([1], [1]), seconds={})], {"toys": 4}, tmp_path)
+        collect_folders([make_run(table([1], [1]), seconds={})], {"toys": 4}, tmp_path)
 
 
 def test_encoder_name() -> None:
@@ -256,7 +261,7 @@ def test_a_record_with_other_content_is_refused_by_name(
 ) -> None:
     folder = make_run(table([1], [1]), **changes)
     with pytest.raises(DataError, match=r"seed0/record.json is damaged \(.*\); make it anew: snakemake"):
-        collect([folder], {"toys": 4}, tmp_path / "out")
+        collect_folders([folder], {"toys": 4}, tmp_path / "out")
 
 
 def test_a_curve_that_lost_epochs_is_refused(make_run: Make, table: Table, tmp_path: Path) -> None:
@@ -265,7 +270,7 @@ def test_a_curve_that_lost_epochs_is_refused(make_run: Make, table: Table, tmp_p
     for kept, message in (("".join(lines)[:-5], "its last line is cut short"), ("".join(lines[:-1]), "1 epochs")):
         (folder / "curve.csv").write_text(kept)
         with pytest.raises(DataError, match=message):
-            collect([folder], {"toys": 4}, tmp_path / "out")
+            collect_folders([folder], {"toys": 4}, tmp_path / "out")
 
 
 def test_a_curve_s_own_columns_are_carried_along(make_run: Make, table: Table, tmp_path: Path) -> None:
@@ -274,7 +279,7 @@ def test_a_curve_s_own_columns_are_carried_along(make_run: Make, table: Table, t
     (folders[1] / "curve.csv").write_text(
         "epoch,loss,validation,seconds,loss_contrast,entropy of the mask\n1,2,0.1,1,0.5,\n2,1,0.2,1,0.25,7\n"
     )
-    collect(folders, {"toys": 4}, tmp_path / "out")
+    collect_folders(folders, {"toys": 4}, tmp_path / "out")
     curves = pd.read_parquet(tmp_path / "out" / "curves.parquet")
     added = curves[["loss_contrast", "entropy of the mask"]]
     assert (added.dtypes == "float64").all()

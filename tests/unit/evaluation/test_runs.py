@@ -7,10 +7,16 @@ import pandas as pd
 import pytest
 
 from iadsr.core.errors import DataError
-from iadsr.evaluation.runs import read_ranks, read_run, read_runs
+from iadsr.evaluation.runs import RunFolder, read_run, read_runs
 
 Make = Callable[..., Path]
 Table = Callable[..., pd.DataFrame]
+
+
+def read_all(run: RunFolder) -> None:
+    run.ranks()
+    for ranking in ("excluded", "kept"):
+        run.shown(ranking, 4)
 
 
 def test_address_comes_from_the_record(make_run: Make, table: Table) -> None:
@@ -24,7 +30,7 @@ def test_missing_file_says_which_and_how_to_make_it(make_run: Make, table: Table
     folder = make_run(table([1], [1]))
     (folder / name).unlink()
     with pytest.raises(DataError, match=f"seed0 has no {name}; train it with: snakemake .*seed0/{name}"):
-        read_ranks(read_run(folder))
+        read_all(read_run(folder))
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"status": "done"}', '{"cell": null}'])
@@ -55,13 +61,13 @@ def test_bad_ranks_are_refused(make_run: Make, table: Table) -> None:
         (table([1], [1]).drop(columns="rank_kept"), "lacks the columns rank_kept"),
     ):
         with pytest.raises(DataError, match=message):
-            read_ranks(read_run(make_run(bad)))
+            read_all(read_run(make_run(bad)))
 
 
 @pytest.mark.parametrize(
     ("column", "value", "message"),
     [
-        ("top_kept", None, "top_kept has an empty field"),
+        ("top_kept", None, "top_kept does not hold lists"),
         ("top_kept", "no list", "top_kept does not hold lists"),
         ("target", "7", "target is"),
         ("target_train_count", "many", "target_train_count is"),
@@ -74,4 +80,4 @@ def test_columns_of_other_things_are_refused(
 ) -> None:
     folder = make_run(table([1], [1]).assign(**{column: [value]}))
     with pytest.raises(DataError, match=message):
-        read_ranks(read_run(folder))
+        read_all(read_run(folder))

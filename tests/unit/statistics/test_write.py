@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from iadsr.core.errors import DataError
-from iadsr.evaluation.runs import Address, Run
+from iadsr.evaluation.runs import Address, Run, runs_below
 from iadsr.formats.statistics import FINDINGS, STATISTICS
 from iadsr.statistics import write
 from iadsr.statistics.compare import Scores, compare_all
@@ -85,7 +85,7 @@ def test_stage_writes_every_table_and_reads_each_run_once(root: Path, monkeypatc
 
     original = write.read_scores
     monkeypatch.setattr(write, "read_scores", counting)
-    write_statistics(root, GRIDS)
+    write_statistics(root, GRIDS, runs_below(root))
     assert sorted(read) == sorted(CELLS)
     assert sorted(path.name for path in (root / "statistics").iterdir()) == sorted(
         [FINDINGS, *(f"{name}.parquet" for name in STATISTICS)]
@@ -122,14 +122,14 @@ def facts() -> dict[str, dict[str, Any]]:
 def test_statistics_of_the_same_runs_have_the_same_bytes(root: Path) -> None:
     written = []
     for _ in range(2):
-        write_statistics(root, GRIDS)
+        write_statistics(root, GRIDS, runs_below(root))
         written.append({path.name: path.read_bytes() for path in (root / "statistics").iterdir()})
     assert written[0] == written[1]
 
 
 def test_an_expected_run_that_evaluation_has_not_seen_is_missing(root: Path) -> None:
     more = [*MAIN, cell("soft", 0, "strong")]
-    write_statistics(root, [grid_of(more)])
+    write_statistics(root, [grid_of(more)], runs_below(root))
     sides = pd.read_parquet(root / "statistics" / "sides.parquet")
     row = one_row(sides, method="soft")
     assert (row["status"], row["note"]) == ("missing", "seed 0 missing: no run record in the results tree")
@@ -140,17 +140,17 @@ def test_an_expected_run_that_evaluation_has_not_seen_is_missing(root: Path) -> 
 def test_missing_and_damaged_files_are_named(root: Path) -> None:
     (root / "data/toys/summary.json").write_text('{"tied_share": "many", "reconstructed": false}')
     with pytest.raises(DataError, match=r"summary\.json is damaged"):
-        write_statistics(root, GRIDS)
+        write_statistics(root, GRIDS, runs_below(root))
     (root / "runs" / str(CELLS[0]) / "ranks.parquet").unlink()
     with pytest.raises(DataError, match=r"has no ranks\.parquet"):
-        write_statistics(root, GRIDS)
+        write_statistics(root, GRIDS, runs_below(root))
     table = pd.read_parquet(root / "evaluation/keep.parquet").drop(columns="inputs")
     table.to_parquet(root / "evaluation/keep.parquet")
     with pytest.raises(DataError, match=r"keep\.parquet.*inputs"):
-        write_statistics(root, GRIDS)
+        write_statistics(root, GRIDS, runs_below(root))
     (root / "evaluation/runs.parquet").unlink()
     with pytest.raises(DataError, match=r"runs\.parquet is missing"):
-        write_statistics(root, GRIDS)
+        write_statistics(root, GRIDS, runs_below(root))
 
 
 @pytest.mark.parametrize("grids", [GRIDS, [grid_of([cell("none")])], [grid_of([cell("iadsr")])]])

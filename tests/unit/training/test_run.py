@@ -23,7 +23,7 @@ from iadsr.core.errors import DataError
 from iadsr.embeddings.encoder import make_encoder
 from iadsr.embeddings.store import embed, embed_with
 from iadsr.evaluation.collect import collect
-from iadsr.evaluation.runs import read_run
+from iadsr.evaluation.runs import read_run, read_runs
 from iadsr.formats.embeddings import describe_source, read_metadata
 from iadsr.formats.tables import write_parquet
 from iadsr.methods.method import Method
@@ -76,7 +76,7 @@ def test_a_control_copies_the_keep_rates_of_its_run(root: Path) -> None:
     assert curves["random_drop"][0] == 1.0
     assert curves["random_drop"][1:] == pytest.approx(curves["iadsr"][:2], abs=0.05)
     folders = [root / "runs" / cell(kind).address for kind in ("none", "iadsr", "random_drop")]
-    collect(folders, {"ring": N_ITEMS}, root / "evaluation")
+    collect(read_runs(folders), {"ring": N_ITEMS}, root / "evaluation")
     runs = pd.read_parquet(root / "evaluation" / "runs.parquet")
     assert runs["status"].tolist() == ["done"] * 3
 
@@ -185,7 +185,7 @@ def test_a_method_that_raises_is_a_recorded_failure(root: Path, monkeypatch: pyt
     folder = root / "runs" / made.address
     assert pd.read_parquet(folder / "ranks.parquet").empty
     run_cell(cell("random_drop", epochs=1), root, "cpu", 1)  # what depends on it ends too
-    collect([folder, root / "runs" / cell("random_drop").address], {"ring": N_ITEMS}, root / "evaluation")
+    collect(read_runs([folder, root / "runs" / cell("random_drop").address]), {"ring": N_ITEMS}, root / "evaluation")
     runs = pd.read_parquet(root / "evaluation" / "runs.parquet")
     assert runs["status"].tolist() == ["failed", "untrained"]
     assert read_scores(read_run(folder)).reason == f"failed ({record['reason']})"
@@ -244,7 +244,9 @@ def test_divergence_is_recorded_also_for_the_control_that_depends_on_it(root: Pa
         assert record["status"] == status
         assert words in str(record["reason"])
         assert len(pd.read_parquet(root / "runs" / made.address / "ranks.parquet")) == 0
-    collect([root / "runs" / made.address for made in (broken, control)], {"ring": N_ITEMS}, root / "evaluation")
+    collect(
+        read_runs([root / "runs" / made.address for made in (broken, control)]), {"ring": N_ITEMS}, root / "evaluation"
+    )
     assert pd.read_parquet(root / "evaluation" / "runs.parquet")["status"].tolist() == ["diverged", "untrained"]
 
 
@@ -267,7 +269,7 @@ def test_run_that_learns_nothing_is_untrained(root: Path, monkeypatch: pytest.Mo
     assert str(refused["reason"]).startswith(f"the run whose keep rates it copies is untrained: {made.address} (at the")
 
     evaluation = root / "evaluation"
-    collect([folder], {"ring": N_ITEMS}, evaluation)
+    collect(read_runs([folder]), {"ring": N_ITEMS}, evaluation)
     metrics = pd.read_parquet(evaluation / "metrics.parquet")
     assert metrics["value"].isna().all() and not metrics["users"].any()
     assert len(pd.read_parquet(evaluation / "curves.parquet")) == 3
@@ -378,7 +380,7 @@ def test_every_loss_and_traced_figure_reaches_the_curve(root: Path, monkeypatch:
     assert curve["late"].isna().tolist() == [True, False, True]
     parts = curve["loss_recommendation"] + curve["loss_curriculum"]
     assert parts.tolist() == pytest.approx(curve["loss"].tolist(), rel=1e-5)
-    collect([root / "runs" / made.address], {"ring": N_ITEMS}, root / "evaluation")
+    collect(read_runs([root / "runs" / made.address]), {"ring": N_ITEMS}, root / "evaluation")
     collected = pd.read_parquet(root / "evaluation" / "curves.parquet")
     assert collected["loss_curriculum"].tolist() == curve["loss_curriculum"].tolist()
     assert collected["late"].isna().tolist() == [True, False, True]
