@@ -1,5 +1,8 @@
 """HSD (Zhang et al., CIKM 2022), fair: no target in a mask, no chance at test. `ssdrec` builds on it, too.
 
+A user's vector is trained on all inputs of the user's samples, as in the original. Under `prefix` and `all`, where one
+sample's input is another one's target, it may so have learned of a target; with `query: last`, no mask reads it.
+
 An input is noise if two levels say so: it does not fit its sequence, and it does not fit its user. What is left moves
 up and is encoded by the backbone. Layers are in `hierarchical_layers`, the defects of the authors' release in
 `hierarchical_defects`.

@@ -24,13 +24,13 @@ _ORIGINAL_SCOPE = ("target_query", "batch_statistics", "padding", "empty_rows")
 class HSDOptions(MethodOptions):
     """HSD (Zhang et al., CIKM 2022): drops an input if it fits neither its sequence nor its user.
 
-    Defaults are those of the authors' code, where not marked as ours. Its defects, each of which `defects` brings back:
-    `target_query` in training the item level is asked about the target, at test about the user; `annealing` the
-    temperature falls until the mask learns no more (to 0.001 within 720 steps); `test_noise` the mask is sampled at
-    test, too; `batch_statistics` a training batch is normed by its own statistics, other samples' targets among them;
-    `padding` padding up to `max_length`, with an embedding of its own, enters norm, LSTM and convolution;
-    `zeroed_rows` a row too short to lose a BPR term loses them all; `empty_rows` a row of which nothing is kept is a
-    zero vector.
+    Defaults are those of the authors' code, where not marked as ours; its clipping of gradients (norm 5) is left out.
+    Its defects, each of which `defects` brings back: `target_query` in training the item level is asked about the
+    target, at test about the user; `annealing` the temperature falls until the mask learns no more (to 0.001 within 720
+    steps); `test_noise` the mask is sampled at test, too; `batch_statistics` a training batch is normed by its own
+    statistics, other samples' targets among them; `padding` padding up to `max_length`, with an embedding of its own,
+    enters norm, LSTM and convolution; `zeroed_rows` a row too short to lose a BPR term loses them all; `empty_rows` a
+    row of which nothing is kept is a zero vector.
     """
 
     name: ClassVar[str] = "hsd"
@@ -59,7 +59,8 @@ class HSDOptions(MethodOptions):
     row's largest BPR terms that is left out rises to it"""
     curriculum_epochs: Epochs = Field(10, description="epochs until then")
     query: Literal["user", "last"] = "user"
-    """what the item level compares inputs with: the user's embedding or, ours, the newest item's"""
+    """what the item level compares inputs with: the user's embedding, trained on all of the user's samples, or, ours,
+    the newest item's"""
     norm: Literal["batch", "layer"] = "batch"
     """of the embeddings at the item level: per position, by the statistics of the steps before, or per item"""
     sequence_dropout: Rate = Field(0.3, description="dropout at the sequence level")

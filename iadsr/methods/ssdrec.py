@@ -1,8 +1,10 @@
 """SSDRec (Zhang et al., ICDE 2024), fair and pruned: HSD on histories that were enlarged, with vectors from graphs.
 
 In training, two items are inserted around the position that fits its history least, one of the three may be taken out
-again, and HSD drops noise from what that gives. In scoring nothing is inserted. Graph vectors reach the item level and
-the choice of what is inserted; the backbone reads plain item embeddings. Graphs are in `ssdrec_graphs`.
+again, which leaves a zero to the sequence level, and HSD drops noise from what that gives. In scoring nothing is
+inserted. Graph vectors reach the item level and the choice of what is inserted; the backbone reads plain item
+embeddings. Ours: the BPR loss counts the history's own items alone, and what is inserted is chosen with a start and an
+end around the history. Graphs are in `ssdrec_graphs`.
 """
 
 from __future__ import annotations
@@ -30,7 +32,8 @@ class Enlarged(NamedTuple):
         inserted: (B, T') True at inserted items.
         taken_out: (B, T') True at inputs that were taken out again.
         places: (B, T) where each original input stands.
-        ends: (B, T) the last place before the next original input.
+        ends: (B, T) where each one's state stands: behind the two inserted items, where they stand around it or
+            before.
     """
 
     batch: Batch
@@ -72,7 +75,7 @@ class SSDRec(HierarchicalDenoiser):
         longer = self.enlarge(self.graph_vectors(table), batch, temperature, noise)
         embedded, every = table(batch.items), table(longer.batch.items)
         valid, time = longer.batch.valid, longer.batch.items.shape[1]
-        inputs = self.read(every, longer.batch)
+        inputs = self.read(every * ~longer.taken_out.unsqueeze(-1), longer.batch)
         decoded = self.sequence_level.decode(inputs)
         described, query = self.read(longer.described, longer.batch), self.query(table, embedded, batch)
         levels = self.judge(decoded, inputs, described, query, time)

@@ -36,7 +36,9 @@ class SSDRecOptions(HSDOptions):
     neighbours: int = Field(20, ge=1, le=1000, description="edges kept in each row of a graph (ours: released all)")
     together: int = Field(1, ge=1, le=1000)
     """histories in which two items must occur together to be neighbours (ours: released 11, which few pairs reach)"""
-    refresh: Steps = Field(20, description="training steps from one encoding of the graphs to the next (ours: 1)")
+    refresh: Steps = 1
+    """training steps from one encoding of the graphs to the next; only a step that encodes them trains their encoder.
+    More save time where items and users are many"""
     candidates: int = Field(512, ge=0, le=2**20)
     """random items per step among which inserted ones are chosen (ours); 0: all, as published"""
     graph_dropout: Rate = Field(0.3, description="dropout in the encoders of graphs")

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from iadsr.config.search import search_ranges
 from iadsr.methods.adt import ADT
 from iadsr.methods.adt_options import ADTOptions
 from iadsr.methods.method import Encoded
@@ -25,6 +26,12 @@ def test_truncation_leaves_out_a_rising_share_of_the_largest_losses() -> None:
     assert left_out == [[6.0], [5.0, 6.0], [4.0, 5.0, 6.0], [4.0, 5.0, 6.0]]
     assert all(set(step.tolist()) <= {0.0, 1.0} for step in found)
     assert float(encoded.traced["targets_kept"]) == pytest.approx(0.7)
+
+
+def test_the_search_reaches_the_releases_share() -> None:
+    """It leaves out 0.05 to 0.2 of all pairs, which are positives alone: with a negative each, twice that share."""
+    found = search_ranges(ADTOptions)["rate"]
+    assert found.low <= 2 * 0.05 and found.high >= 2 * 0.2
 
 
 def test_reweighting_is_a_power_of_the_probability() -> None:

@@ -16,6 +16,7 @@ from iadsr.config.methods import load_method
 from iadsr.conformance.suite import CHECKS, Case
 from iadsr.core.errors import ConfigError
 from iadsr.methods.hierarchical_defects import DEFECTS
+from iadsr.methods.hierarchical_layers import Inputs
 from iadsr.methods.method import Batch, Encoded, MethodInputs
 from iadsr.methods.ssdrec import OWN_DEFECTS, Enlarged, SSDRec
 from iadsr.methods.ssdrec_layers import GraphEncoder, Surroundings, choose, consistency
@@ -126,6 +127,12 @@ def merged(merge: Any, across: Tensor, parts: list[Tensor]) -> Tensor:
     both = [merge.join.weight @ torch.cat((across, part)) for part in parts]
     result: Tensor = merge.map.weight @ (merge.inner.weight @ ((both[0] + both[1]) / 2)).sigmoid()
     return result
+
+
+def test_every_step_trains_the_encoder_of_graphs_unless_told_otherwise() -> None:
+    method = method_of(built()[0].train())
+    table = built()[0].table
+    assert all(method.graph_vectors(table).items.requires_grad for _ in range(4))
 
 
 def test_graphs_are_encoded_at_every_so_many_steps() -> None:
@@ -330,6 +337,21 @@ def test_the_last_state_is_that_of_what_is_kept(
     assert (fallen > 0) == bool(defects), "as released, the newest items fall off"
     assert encoded.keep[~batch.valid].eq(1).all()
     assert 0.3 < kept[longer.inserted].float().mean() < 1
+
+
+def test_the_sequence_level_does_not_read_what_was_taken_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, step = built()
+    read: list[Tensor] = []
+    real = method_of(model).sequence_level.decode
+
+    def record(inputs: Inputs) -> Tensor:
+        read.append(inputs.embedded)
+        return real(inputs)
+
+    monkeypatch.setattr(method_of(model).sequence_level, "decode", record)
+    _, longer = trained_on(model, step.batch, monkeypatch)
+    assert bool(longer.taken_out.any())
+    torch.testing.assert_close(read[0], model.table(longer.batch.items * ~longer.taken_out))
 
 
 def test_nothing_is_inserted_in_scoring(monkeypatch: pytest.MonkeyPatch) -> None:
