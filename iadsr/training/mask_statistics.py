@@ -46,8 +46,8 @@ class MaskStatistics:
 
     @property
     def noise_share(self) -> float | None:
-        """Share of inputs that is noise: the precision of drops at random. None where no noise is known."""
-        return None if self.flags is None else float(self.noise[2]) / self.inputs
+        """Share of inputs that is noise: the precision of drops at random. None without known noise, or inputs."""
+        return None if self.flags is None or not self.inputs else float(self.noise[2]) / self.inputs
 
     def state(self) -> dict[str, Tensor]:
         """Return the sums by attribute, for a checkpoint."""

@@ -37,6 +37,12 @@ def test_precision_is_unknown_where_nothing_is_dropped() -> None:
     assert masks.precision_and_recall() == (None, 0.0)
 
 
+def test_nothing_is_known_of_masks_that_were_never_counted() -> None:
+    """A method may drop inputs in scoring alone."""
+    masks = MaskStatistics(2, CPU, torch.tensor([True, False]))
+    assert mask_figures(masks) == {"drop_precision": None, "drop_recall": None, "noise_share": None}
+
+
 def test_groups_by_the_training_count_of_the_input() -> None:
     masks = made(None)
     groups = masks.by_group(np.array([0, 3, 90, 5, 200]))

@@ -359,6 +359,17 @@ def test_a_record_says_what_the_mask_did(root: Path) -> None:
     assert plain["mask"] is plain["keep_by_group"] is plain["denoised_target"] is None
 
 
+def test_a_method_without_masks_in_training_is_recorded_where_noise_is_known(root: Path) -> None:
+    made = small_cell("own", "steam", "last")
+    run_cell(made, root, "cpu", 1)
+    record = record_of(root, made)
+    assert record["status"] != "failed", record["reason"]
+    mask = record["mask"]
+    assert isinstance(mask, dict)
+    assert mask["train_keep_rate"] is mask["train_noise_share"] is mask["train_drop_precision"] is None
+    assert 0 < mask["noise_share"] < 0.5 and 0 < mask["noise_auc"] < 1
+
+
 def test_every_loss_and_traced_figure_reaches_the_curve(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A method may report under any name, and name it differently from epoch to epoch."""
 
