@@ -17,7 +17,7 @@ from iadsr.core.columns import ITEM, TEXT
 from iadsr.datasets.planted import generate
 from iadsr.methods.method import Histories, MethodInputs
 from iadsr.sequences.samples import training_histories
-from iadsr.sequences.split import Sequences, build_sequences
+from iadsr.sequences.split import LAST_TRAINED, Sequences, build_sequences
 from iadsr.training.feed import Feed, left_padding
 
 N_ITEMS, USERS = 40, 24
@@ -123,5 +123,6 @@ def inputs_of(
     }
     data = small_sequences() if sequences is None else sequences
     given["histories"] = Histories(*training_histories(data))
+    given["input_histories"] = Histories(*training_histories(data, LAST_TRAINED))
     sizes = data.n_items, len(data.users), dimension, width or dimension, max_length
     return MethodInputs(*sizes, **{**given, **changes})

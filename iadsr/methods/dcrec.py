@@ -5,8 +5,10 @@ each other in a training history, the other items with similar users. A row's co
 last item's neighbours in the whole first graph and in that graph without the batch's users: where it is high, the state
 is drawn to the first graph, elsewhere the graphs to each other.
 
-After the authors' code (HKUDS/DCRec 2338233) with its defects mended, each of which `released` brings back. Both graphs
-come from training items alone, also in scoring, where the release builds others from the test inputs.
+After the authors' code (HKUDS/DCRec 2338233) with its defects mended, each of which `released` brings back. As there,
+the graphs of training hold each user's training inputs. They lack the last training target, under objective `last` the
+only one; the other targets that a user has under `prefix` are inputs, too. The graphs of scoring hold all training
+items; the release's hold the test inputs, the newest of which no method here is handed.
 """
 
 from __future__ import annotations
@@ -138,18 +140,20 @@ class DCRec(Method):
             nn.init.normal_(self.fusion.weight, std=INIT_STD)
 
     def build_graphs(self, inputs: MethodInputs) -> None:
-        """Build both graphs, and the list of users' steps by which their edges are found.
+        """Build both graphs of training and of scoring, and users' steps, by which edges of training are found.
 
         Raises:
             ValueError: there are no training histories.
         """
-        if inputs.histories is None:
+        if inputs.histories is None or inputs.input_histories is None:
             raise ValueError("dcrec needs training histories")
-        adjacency, similarity = make_graphs(inputs.histories, inputs.n_items, self.options)
-        steps = graphs.find_steps(inputs.histories)
+        adjacency, similarity = make_graphs(inputs.input_histories, inputs.n_items, self.options)
+        steps = graphs.find_steps(inputs.input_histories)
         both = (np.concatenate(pair) for pair in ((steps.before, steps.after), (steps.after, steps.before)))
         edges = graphs.find_entries(adjacency, *both)
         self.adjacency, self.similarity = ItemGraph(adjacency), ItemGraph(similarity)
+        scored = make_graphs(inputs.histories, inputs.n_items, self.options)
+        self.scored_adjacency, self.scored_similarity = (ItemGraph(matrix) for matrix in scored)
         self.register_buffer("step_users", torch.as_tensor(np.tile(steps.users, 2)), persistent=False)
         self.register_buffer("step_edges", torch.as_tensor(edges), persistent=False)
 
@@ -188,11 +192,10 @@ class DCRec(Method):
     # Graphs
 
     def look(self, every: Tensor, noise: torch.Generator) -> Views:
-        """Compute every item's vector in both graphs from embeddings (N, D)."""
-        return Views(
-            self.convolve(self.adjacency, every, self.thin(self.adjacency, noise)),
-            self.convolve(self.similarity, every, self.thin(self.similarity, noise)),
-        )
+        """Compute every item's vector in both graphs, those of training or of scoring, from embeddings (N, D)."""
+        scored = self.scored_adjacency, self.scored_similarity
+        both = (self.adjacency, self.similarity) if self.training else scored
+        return Views(*(self.convolve(graph, every, self.thin(graph, noise)) for graph in both))
 
     def thin(self, graph: ItemGraph, noise: torch.Generator) -> Tensor:
         """Return a graph's weights (E,), in training with some at random set to 0."""

@@ -1,4 +1,4 @@
-"""Item graphs of DCRec, from training histories alone, as sparse matrices; no loop over users or items.
+"""Item graphs of DCRec, from histories, as sparse matrices; no loop over users or items.
 
 Matrices are (N, N) for N = items + 1: row and column 0, of padding, meet no other item. A node receives along its row.
 """

@@ -118,7 +118,7 @@ class Encoded:
 
 
 class Histories(NamedTuple):
-    """Interactions of all users before their two held-out items, with injected ones.
+    """Interactions of all users in training, with injected ones.
 
     Attributes:
         items: (N,) user by user, in time order.
@@ -143,7 +143,8 @@ class MethodInputs:
             where `Sequences.texts` names the row of an interaction.
         keep_rates: keep rate of the matched run's inputs in each training epoch, for controls.
         test_keep_rate: keep rate of the matched run at test time.
-        histories: see `Histories`.
+        histories: those before each user's two held-out items.
+        input_histories: those before each user's last training target, the only one under objective `last`.
         dropout: the setting, for a network of the method's own.
     """
 
@@ -156,6 +157,7 @@ class MethodInputs:
     keep_rates: npt.NDArray[np.float64] | None = None
     test_keep_rate: float = 1.0
     histories: Histories | None = None
+    input_histories: Histories | None = None
     dropout: float = 0.0
 
 

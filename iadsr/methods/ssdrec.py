@@ -18,7 +18,7 @@ from iadsr.methods.hierarchical import EncodedRows, HierarchicalDenoiser, Levels
 from iadsr.methods.hierarchical_defects import DEFECTS
 from iadsr.methods.masks import encode_packed
 from iadsr.methods.method import Batch, Encoded, MethodInputs, TrainingBatch
-from iadsr.methods.ssdrec_graphs import build_graphs, without_last
+from iadsr.methods.ssdrec_graphs import build_graphs
 from iadsr.methods.ssdrec_layers import GraphEncoder, GraphVectors, Surroundings, choose, consistency
 from iadsr.methods.ssdrec_options import SSDRecOptions
 
@@ -51,10 +51,10 @@ class SSDRec(HierarchicalDenoiser):
 
     def __init__(self, inputs: MethodInputs, options: SSDRecOptions) -> None:
         super().__init__(inputs, options)
-        if inputs.histories is None:
+        histories = inputs.input_histories if options.graphs == "inputs" else inputs.histories
+        if histories is None:
             raise ValueError("ssdrec needs training histories")
         self.positions = inputs.max_length
-        histories = without_last(inputs.histories) if options.graphs == "inputs" else inputs.histories
         graphs = build_graphs(histories, inputs.n_items, inputs.max_length, options.neighbours, options.together)
         self.graph_encoder = GraphEncoder(graphs, inputs.dimension, options.graph_dropout)
         self.surroundings = Surroundings(inputs.dimension)

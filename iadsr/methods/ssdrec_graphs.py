@@ -85,14 +85,6 @@ def last_items(histories: Histories, longest: int) -> Histories:
     return Histories(histories.items[places], offsets)
 
 
-def without_last(histories: Histories) -> Histories:
-    """Leave out each user's last item, which is the training target under objective `last`."""
-    counts = np.diff(histories.offsets)
-    kept = np.ones(len(histories.items), dtype=bool)
-    kept[histories.offsets[1:][counts > 0] - 1] = False
-    return Histories(histories.items[kept], np.concatenate(([0], np.cumsum(np.maximum(counts - 1, 0)))))
-
-
 def item_counts(histories: Histories, n_items: int) -> Matrix:
     """Count how often each user had each item: (U, V + 1)."""
     users = np.repeat(np.arange(len(histories.offsets) - 1), np.diff(histories.offsets))

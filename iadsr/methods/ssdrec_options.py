@@ -31,8 +31,8 @@ class SSDRecOptions(HSDOptions):
     defects: OneOrMany[SSDRecDefect] = ()  # type: ignore[assignment]
     """defects of the release; one name or a list. `batch_statistics` needs `norm: batch`"""
     graphs: Literal["auto", "inputs", "training"] = "auto"
-    """what the graphs hold: each user's `training` items, or of these all but the last one (`inputs`, ours), which is
-    the target under objective `last`; `auto`: `inputs` under `last`"""
+    """what the graphs hold: each user's `training` items, or of these the ones before the last target (`inputs`, ours),
+    the only target under objective `last`; `auto`: `inputs` under `last`"""
     neighbours: int = Field(20, ge=1, le=1000, description="edges kept in each row of a graph (ours: released all)")
     together: int = Field(1, ge=1, le=1000)
     """histories in which two items must occur together to be neighbours (ours: released 11, which few pairs reach)"""

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from iadsr.config.fields import Objective
-from iadsr.sequences.split import LAST_TRAINED, Ints, Sequences, Stage
+from iadsr.sequences.split import HELD_OUT, LAST_TRAINED, Ints, Sequences, Stage
 
 
 @dataclass(frozen=True)
@@ -96,10 +96,16 @@ def whole_samples(sequences: Sequences, max_length: int) -> Samples:
     return Samples(start, ends - start, start, len(sequences.items), np.arange(len(ends)), first, every_position=False)
 
 
-def training_histories(sequences: Sequences) -> tuple[npt.NDArray[np.int32], Ints]:
-    """Collect users' items before the two held-out ones, one user after another, and the offsets (U + 1,) of users."""
+def training_histories(
+    sequences: Sequences, held_out: int = HELD_OUT["validation"]
+) -> tuple[npt.NDArray[np.int32], Ints]:
+    """Collect users' items, one user after another, and the offsets (U + 1,) of users.
+
+    Args:
+        held_out: which genuine item of a user, counted from the end, is the first that is left out, with all behind it.
+    """
     begin = sequences.offsets[:-1]
-    count = sequences.target_positions("validation") - begin
+    count = sequences.from_end(held_out) - begin
     return sequences.items[ranges(begin, count)], np.concatenate(([0], np.cumsum(count)))
 
 

@@ -19,7 +19,7 @@ from iadsr.formats.tables import check_unchanged, read_catalogue, read_numbers
 from iadsr.methods.method import Histories, MethodInputs
 from iadsr.sequences.perturb import inject_noise, shuffle_ties
 from iadsr.sequences.samples import training_histories
-from iadsr.sequences.split import Sequences, hide_test, load_sequences
+from iadsr.sequences.split import LAST_TRAINED, Sequences, hide_test, load_sequences
 from iadsr.sequences.text_rows import with_text_rows
 from iadsr.training.feed import Feed, left_padding
 from iadsr.training.recommender import state_width
@@ -95,6 +95,7 @@ def load_data(cell: Cell, files: dict[str, Path], device: torch.device, with_tes
         rates,
         test_rate,
         Histories(*training_histories(sequences)),
+        Histories(*training_histories(sequences, LAST_TRAINED)),
         settings.dropout,
     )
     return TrainingData(Feed(sequences, device, left_padding(cell)), inputs)

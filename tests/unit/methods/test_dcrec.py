@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,9 @@ from iadsr.methods.dcrec_options import DCRecOptions
 from iadsr.methods.dcrec_transformer import Transformer
 from iadsr.methods.method import Batch, Encoded, Histories
 from iadsr.models.dropout import Dropout
+from iadsr.sequences.perturb import inject_noise
 from iadsr.sequences.samples import training_samples
+from iadsr.sequences.split import LAST_TRAINED, Sequences
 from iadsr.training.feed import Step
 from iadsr.training.loop import train
 from iadsr.training.recommender import Recommender, build_recommender
@@ -65,7 +68,8 @@ def encode(model: Recommender, step: Step, train_mode: bool = True) -> Encoded:
 
 
 def users_of_histories() -> list[list[int]]:
-    histories = inputs_of().histories
+    """What the graphs of training hold."""
+    histories = inputs_of().input_histories
     assert histories is not None
     return [histories.items[a:b].tolist() for a, b in pairwise(histories.offsets.tolist())]
 
@@ -147,6 +151,22 @@ def test_convolution_equals_its_equations() -> None:
         once = dense(graph) @ every
         mean = (every + once + dense(graph) @ once) / 3
         torch.testing.assert_close(view, method.graph_norm(mean + every), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("noisy", [False, True])
+def test_the_graphs_of_training_hold_no_last_training_target(noisy: bool) -> None:
+    """Under objective `last` a row's target would be its last item's neighbour, which it never is in scoring."""
+    before: Sequences = inject_noise(small_sequences(), 0.3) if noisy else small_sequences()
+    items = before.items.copy()
+    places = before.from_end(LAST_TRAINED)
+    items[places] = items[places] % N_ITEMS + 1
+    methods = [
+        DCRec(inputs_of(replace(before, items=given)), DCRecOptions(edge_dropout=0)) for given in (before.items, items)
+    ]
+    every = torch.randn(N_ITEMS + 1, 8)
+    for training in (True, False):
+        one, other = (method.train(training).look(every, stream()) for method in methods)
+        assert [torch.equal(*pair) for pair in zip(one, other, strict=True)] == [training, training]
 
 
 def test_edges_of_the_batch_s_users_are_left_out_whoever_else_goes_there() -> None:
@@ -354,6 +374,8 @@ def test_scoring_is_deterministic_and_as_training_without_dropout() -> None:
     first, second = (model.represent(step.batch, torch.Generator().manual_seed(seed))[0] for seed in (1, 2))
     assert torch.equal(first, second)
     quiet, step = built()
+    method = method_of(quiet)
+    method.scored_adjacency, method.scored_similarity = method.adjacency, method.similarity
     states = encode(quiet, step).states
     assert states is not None
     torch.testing.assert_close(quiet.eval().represent(step.batch, stream())[0], states.sum(1))
@@ -509,8 +531,9 @@ def test_random_scoring_drops_edges_in_scoring() -> None:
 
 
 def test_it_needs_histories() -> None:
-    with pytest.raises(ValueError, match="histories"):
-        DCRec(inputs_of(histories=None), DCRecOptions())
+    for name in ("histories", "input_histories"):
+        with pytest.raises(ValueError, match="histories"):
+            DCRec(inputs_of(**{name: None}), DCRecOptions())
 
 
 def test_it_learns_the_ring() -> None:

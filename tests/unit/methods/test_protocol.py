@@ -17,7 +17,7 @@ from iadsr.conformance.suite import CHECKS, Case
 from iadsr.methods.method import Asked, Batch, Encoded, Method, MethodInputs, TrainingBatch
 from iadsr.sequences.perturb import inject_noise
 from iadsr.sequences.samples import training_samples
-from iadsr.sequences.split import Sequences
+from iadsr.sequences.split import LAST_TRAINED, Sequences
 from iadsr.training import loop
 from iadsr.training.feed import Step
 from iadsr.training.loop import train
@@ -147,11 +147,13 @@ def test_training_histories_end_before_what_is_held_out(noisy: bool) -> None:
     """Injected items are in them: a method cannot tell them from others."""
     sequences: Sequences = inject_noise(small_sequences(), 0.3) if noisy else small_sequences()
     inputs = inputs_of(sequences)
-    assert inputs.histories is not None
-    items, offsets = inputs.histories
-    for user, end in enumerate(sequences.target_positions("validation")):
-        expected = sequences.items[sequences.offsets[user] : end]
-        assert items[offsets[user] : offsets[user + 1]].tolist() == expected.tolist()
+    ends = sequences.target_positions("validation"), sequences.from_end(LAST_TRAINED)
+    for histories, before in zip((inputs.histories, inputs.input_histories), ends, strict=True):
+        assert histories is not None
+        items, offsets = histories
+        for user, end in enumerate(before):
+            expected = sequences.items[sequences.offsets[user] : end]
+            assert items[offsets[user] : offsets[user + 1]].tolist() == expected.tolist()
     assert (inputs.n_items, inputs.n_users) == (sequences.n_items, len(sequences.users))
 
 

@@ -22,7 +22,9 @@ from iadsr.methods.ssdrec import OWN_DEFECTS, Enlarged, SSDRec
 from iadsr.methods.ssdrec_layers import GraphEncoder, Surroundings, choose, consistency
 from iadsr.methods.ssdrec_options import SSDRecDefect
 from iadsr.models.backbone import last_states
+from iadsr.sequences.perturb import inject_noise
 from iadsr.sequences.samples import training_samples
+from iadsr.sequences.split import LAST_TRAINED
 from iadsr.training.feed import Step
 from iadsr.training.loop import train
 from iadsr.training.recommender import Recommender, build_recommender
@@ -171,12 +173,13 @@ def test_an_item_level_reads_the_item_and_a_share_of_the_user() -> None:
     assert not torch.allclose(before.item[batch.valid], after.item[batch.valid])
 
 
+@pytest.mark.parametrize("noisy", [False, True])
 @pytest.mark.parametrize(("objective", "told"), [("last", False), ("prefix", True)])
-def test_under_last_no_graph_holds_a_target(objective: str, told: bool) -> None:
-    """Each user's last training item is its target there; under `prefix`, a target is another sample's input."""
-    whole = small_sequences()
+def test_under_last_no_graph_holds_a_target(objective: str, told: bool, noisy: bool) -> None:
+    """Each user's last training target is its only one there; under `prefix`, a target is another sample's input."""
+    whole = inject_noise(small_sequences(), 0.3) if noisy else small_sequences()
     items = whole.items.copy()
-    places = whole.target_positions("validation") - 1
+    places = whole.from_end(LAST_TRAINED)
     items[places] = items[places] % N_ITEMS + 1
     models = [
         built(objective=objective, inputs=inputs_of(replace(whole, items=each), max_length=LONGEST))[0]
@@ -453,6 +456,6 @@ def test_contradictions_are_refused(options: dict[str, Any], objective: str, wor
 
 
 def test_it_needs_histories() -> None:
-    cell = small_cell("gru4rec", "ssdrec", "last")
-    with pytest.raises(ValueError, match="training histories"):
-        build_recommender(cell, inputs_of(histories=None))
+    for objective, name in (("last", "input_histories"), ("prefix", "histories")):
+        with pytest.raises(ValueError, match="training histories"):
+            build_recommender(small_cell("gru4rec", "ssdrec", objective), inputs_of(**{name: None}))

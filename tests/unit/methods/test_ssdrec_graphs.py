@@ -23,7 +23,6 @@ from iadsr.methods.ssdrec_graphs import (
     strongest,
     symmetric,
     user_similarity,
-    without_last,
 )
 from iadsr.sequences.samples import training_histories
 from iadsr.sequences.split import Sequences
@@ -89,9 +88,6 @@ def test_histories_are_cut_to_their_last_items(longest: int) -> None:
     rows = rows_of(histories())
     assert min(map(len, rows)) == 1
     assert rows_of(last_items(histories(), longest)) == [row[-longest:] for row in rows]
-    assert rows_of(without_last(histories())) == [row[:-1] for row in rows]
-    empty = Histories(np.array([5], dtype=np.int32), np.array([0, 0, 1, 1]))
-    assert rows_of(without_last(empty)) == [[], [], []]
 
 
 @pytest.mark.parametrize(("least", "neighbours"), [(1, 3), (1, 50), (2, 50), (4, 50)])
