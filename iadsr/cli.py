@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from iadsr.config.cell import Cell
+from iadsr.config.claims import load_claims
 from iadsr.config.datasets import PROSE, dataset_file, load_spec
 from iadsr.config.encoders import EncoderSpec, changed_options, embeddings_name, parse_encoder
 from iadsr.config.fields import Texts
@@ -201,7 +202,7 @@ def compare(config: ConfigOption = DEFAULT) -> None:
 
     run = _read(config)
     add_metrics(run.metrics)
-    write_statistics(Path(run.results), _grids(run), runs_below(Path(run.results)))
+    write_statistics(Path(run.results), _grids(run), runs_below(Path(run.results)), load_claims(CONFIG_FOLDER))
 
 
 @app.command()
@@ -209,6 +210,29 @@ def report(config: ConfigOption = DEFAULT) -> None:
     """Render results/report/index.html and its tables."""
     run = _read(config)
     _report(run, Path(run.results))
+
+
+@app.command()
+def claims(
+    config: ConfigOption = DEFAULT,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, with every number.")] = False,
+) -> None:
+    """Print the verdict on each published claim; exit with 3 if one that was judged does not hold."""
+    from iadsr.formats.statistics import STATISTICS
+    from iadsr.formats.tables import read_parquet
+    from iadsr.statistics.claims import REFUTED
+
+    table = read_parquet(Path(_read(config).results) / "statistics" / "verdicts.parquet", STATISTICS["verdicts"])
+    whole = table[table[PROTOCOL] == ""].set_index("claim")["verdict"]
+    if as_json:
+        typer.echo(table.to_json(orient="records", indent=2))
+    else:
+        titles = {claim.id: claim.title for claim in load_claims(CONFIG_FOLDER)}
+        for name, verdict in whole.items():
+            typer.echo(f"{verdict:24}{titles[str(name)]}")
+            for row in table[(table["claim"] == name) & (table[PROTOCOL] != "")].itertuples():
+                typer.echo(f"{'':24}  {row.dataset}, {row.protocol}: {row.verdict}")
+    raise typer.Exit(3 if whole.isin(REFUTED).any() else 0)
 
 
 @app.command()
@@ -291,7 +315,7 @@ def recompute(
     collect(runs, {name: told["items"] for name, told in facts.items()}, out / "evaluation")
     popular = pd.DataFrame([row for told in facts.values() for row in told["popularity"]])
     write_parquet(out / "evaluation" / POPULARITY_FILE, popular)
-    write_statistics(out, _grids(run), {one.address: one for one in runs}.__getitem__)
+    write_statistics(out, _grids(run), {one.address: one for one in runs}.__getitem__, load_claims(CONFIG_FOLDER))
     _report(run, out)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from iadsr.config.claims import Between, Claim, Claims, Compared, Spared
 from iadsr.config.datasets import DATASET_PARTS, DatasetSpec
 from iadsr.config.encoders import ENCODERS
 from iadsr.config.grid import Sweep
@@ -28,6 +29,8 @@ def all_models() -> dict[str, type[BaseModel]]:
         "run": RunConfig,
         "experiment": Experiment,
         "sweep": Sweep,
+        "claim": Claim,
+        **{f"claim-{rule.model_fields['rule'].default}": rule for rule in (Compared, Between, Spared)},
         "protocol": Protocol,
         "settings": Settings,
         "method": MethodKeys,
@@ -47,8 +50,9 @@ def schemas() -> dict[str, dict[str, Any]]:
     for name in made:
         if name.startswith("method-"):
             made[name]["properties"] = {**keys, **made[name].get("properties", {})}
-    parts = ("experiment", "sweep", *(f"dataset-{part}" for part in DATASET_PARTS))
-    return {name: schema for name, schema in made.items() if name not in parts}
+    parts = ("experiment", "sweep", *(name for name in made if name.startswith(("claim", "dataset-"))))
+    files = {name: schema for name, schema in made.items() if name not in parts}
+    return {**files, "claims": Claims.model_json_schema()}
 
 
 def fill_tables(text: str) -> str:

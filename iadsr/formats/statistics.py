@@ -22,6 +22,7 @@ STATISTICS: Mapping[str, tuple[str, ...]] = {
     "detections": (*_SIDE, "auc", "untrained_auc", "precision", "recall", "dropped", "noise_share", "lift", "seeds"),
     "budgets": (*_SIDE, "larger", "change", "enough", "seeds", "note"),
     "curves": (*_SIDE, "quantity", "epoch", "mean", "low", "high"),
+    "verdicts": ("claim", c.DATASET, c.PROTOCOL, "verdict", "least", "most", "low", "high", "detectable", "judged"),
     "environments": ("part", "commit", "runs"),
     "digests": (c.DATASET, "name", "digest", "runs"),
     "encoders": (c.EXPERIMENT, c.DATASET, "encoder", "runs"),

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from iadsr.config.claims import Claim
 from iadsr.core import columns as c
 from iadsr.core.files import read_json, write_json
 from iadsr.evaluation.collect import DENOISED_COLUMNS, ENCODER_COLUMNS, MASK_COLUMNS
@@ -15,6 +16,7 @@ from iadsr.evaluation.runs import Address, Run
 from iadsr.formats.statistics import FINDINGS, STATISTICS
 from iadsr.formats.tables import read_parquet, write_parquet
 from iadsr.statistics import crossed, experiments, findings, summaries
+from iadsr.statistics.claims import judge_claims
 from iadsr.statistics.compare import MISSING, SIGNIFICANCE, compare_all, read_scores
 from iadsr.statistics.grids import Grid
 
@@ -24,10 +26,14 @@ DENOISED_METRICS = {name: metric for name, metric in DENOISED_COLUMNS.items() if
 _SUMMARY_TYPES = {"tied_share": int | float, "reconstructed": bool}
 
 
-def write_statistics(root: Path, grids: Sequence[Grid], find: Callable[[Address], Run]) -> None:
+def write_statistics(
+    root: Path, grids: Sequence[Grid], find: Callable[[Address], Run], published: Sequence[Claim] = ()
+) -> None:
     """Write `formats.statistics.STATISTICS` and `FINDINGS` to `statistics/` below the results folder `root`.
 
-    `find` reads a run that evaluation has scored.
+    Args:
+        find: reads a run that evaluation has scored.
+        published: the claims to judge.
 
     Raises:
         DataError: a file of an earlier stage is missing or damaged, or compared runs rank different users.
@@ -48,7 +54,7 @@ def write_statistics(root: Path, grids: Sequence[Grid], find: Callable[[Address]
     scores = {cell: read_scores(find(cell)) for cell in expected if cell in known}
     datasets = dict.fromkeys(cell.dataset for cell in expected)
     facts = {name: read_json(root / "data" / name / "summary.json", _SUMMARY_TYPES) for name in datasets}
-    tables, found = derive(grids, evaluated, compare_all(grids, scores), facts)
+    tables, found = derive(grids, evaluated, compare_all(grids, scores), facts, published)
     for name in STATISTICS:
         write_parquet(root / "statistics" / f"{name}.parquet", tables[name])
     write_json(root / "statistics" / FINDINGS, found | {"unexpected_runs": len(known - set(expected))})
@@ -59,12 +65,14 @@ def derive(
     evaluated: Mapping[str, pd.DataFrame],
     comparisons: pd.DataFrame,
     facts: Mapping[str, Mapping[str, Any]],
+    published: Sequence[Claim] = (),
 ) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
     """Make all but the comparisons: tables by the names of `formats.statistics.STATISTICS`, and the findings.
 
     Args:
         evaluated: evaluation's tables by name.
         facts: each dataset's summary.
+        published: the claims to judge.
     """
     parts: dict[str, list[pd.DataFrame]] = {name: [] for name in STATISTICS}
     parts["comparisons"].append(comparisons)
@@ -94,6 +102,7 @@ def derive(
         for name, spread in tables["spreads"].groupby(c.EXPERIMENT, sort=False)
     ]
     tables["clear_gains"] = _stacked("clear_gains", clear)
+    tables["verdicts"] = judge_claims(published, tables)
     tables |= provenance(tables["cells"], evaluated["inputs"])
     floors = findings.release_floors(grids, tables["metrics"])
     return tables, {

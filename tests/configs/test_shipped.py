@@ -1,11 +1,13 @@
 """Every shipped configuration validates, and every setting of every cell reaches its run."""
 
+from fnmatch import fnmatchcase
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from iadsr.config.claims import Compared, load_claims
 from iadsr.config.datasets import load_spec
 from iadsr.config.methods import load_method
 from iadsr.config.options import known_backbones, known_methods
@@ -14,6 +16,7 @@ from iadsr.config.protocol import Protocol, budget_pairs, load_protocol, resolve
 from iadsr.config.run import RunConfig, load_run
 from iadsr.config.yaml_files import load_yaml
 from iadsr.core.errors import ConfigError
+from iadsr.evaluation.metrics import METRICS
 from iadsr.tuning.adopt import merge_trials, tuned_text
 from iadsr.tuning.trials import read_trials
 
@@ -186,3 +189,20 @@ def test_a_budget_experiment_without_a_larger_budget_is_refused() -> None:
     values["experiments"]["budget"]["protocols"] = ["paper", "strong"]
     with pytest.raises(ConfigError, match="larger `budget`"):
         parse(RunConfig, values, "mine").grids(FOLDER)
+
+
+def test_claims_name_what_some_run_file_has() -> None:
+    """A misspelt experiment or method would be 'not run' for ever."""
+    experiments: dict[str, set[str]] = {}
+    for path in [*RUNS, *(FOLDER / "additions").glob("*.yaml")]:
+        values = load_yaml(path) if path in RUNS else load_yaml(FOLDER / "laptop.yaml") | load_yaml(path)
+        for name, cells in parse(RunConfig, values, str(path)).grids(FOLDER).items():
+            experiments.setdefault(name, set()).update(cell.method for cell in cells)
+    for claim in load_claims(FOLDER):
+        rule = claim.judged
+        named = {method for name in rule.experiments for method in experiments[name]}
+        patterns = [one for pair in rule.pairs for one in pair] if isinstance(rule, Compared) else [rule.method]
+        for pattern in patterns:
+            assert any(fnmatchcase(method, pattern) for method in named), (claim.id, pattern)
+        if isinstance(rule, Compared):
+            assert set(rule.metrics) <= set(METRICS), claim.id

@@ -3,6 +3,7 @@ rule reporting:
         metrics=rules.evaluation.output,
         comparisons=rules.statistics.output,
         summaries=expand(rules.datasets.output.summary, dataset=RUN.all_datasets),
+        claims=CLAIMS,
         protocols=[
             f"{os.path.relpath(CONFIG_FOLDER)}/protocols/{name}.yaml"
             for name in dict.fromkeys(cell.protocol for cell in CELLS.values())

@@ -1,8 +1,15 @@
+# What was published, as data; see workflow/config/README.md.
+CLAIMS = [
+    os.path.relpath(path) for path in sorted((CONFIG_FOLDER / "claims").glob("*.yaml"))
+]
+
+
 rule statistics:
     input:
         # follow every run: a second list of the records costs seconds to plan
         evaluated=rules.evaluation.output,
         summaries=expand(rules.datasets.output.summary, dataset=RUN.all_datasets),
+        claims=CLAIMS,
     output:
         [f"{ROOT}/statistics/{name}.parquet" for name in STATISTICS],
         f"{ROOT}/statistics/{FINDINGS}",

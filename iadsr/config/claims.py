@@ -1,0 +1,87 @@
+"""Published claims as data: `workflow/config/claims/<paper>.yaml`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from iadsr.config.fields import Name, Strict
+from iadsr.config.parse import parse
+from iadsr.config.yaml_files import load_yaml
+from iadsr.core.errors import ConfigError
+
+Pattern = Annotated[str, Field(min_length=1)]
+_EXPERIMENTS = "names of experiments, `main` for the run file's own grid; those that a run lacks are passed over"
+
+
+class Compared(Strict):
+    """A claim that comparisons decide: one method is better, or worse, than another."""
+
+    rule: Literal["compared"] = Field("compared", description="which rule")
+    experiments: list[Name] = Field(min_length=1, description=_EXPERIMENTS)
+    pairs: list[Annotated[list[Pattern], Field(min_length=2, max_length=2)]] = Field(min_length=1)
+    """[method, baseline], each a name or a pattern with `*`"""
+    expected: Literal["gain", "loss"] = Field("gain", description="what the claim says of the first of a pair")
+    metrics: list[str] = Field(["NDCG@10"], min_length=1, description="each counts")
+    unit: Literal["mean", "each"] = "mean"
+    """mean: the mean over backbones, where there are several; each: every backbone by itself"""
+    against: Literal["every", "best"] = "every"
+    """every: each baseline counts; best: of several baselines the one with the highest mean"""
+
+
+class Between(Strict):
+    """A claim that a quantity of runs decides: its mean over seeds lies between two values."""
+
+    rule: Literal["between"] = Field("between", description="which rule")
+    experiments: list[Name] = Field(min_length=1, description=_EXPERIMENTS)
+    method: Pattern = Field(description="a name, or a pattern with `*`")
+    quantity: str = Field(description="a quantity of the table `quantities`, such as `gate_share`")
+    low: float = Field(description="the least value for which the claim holds")
+    high: float = Field(description="the largest")
+
+
+class Spared(Strict):
+    """The claim that a mask keeps at least as much of cold inputs as of the most popular tenth."""
+
+    rule: Literal["spared"] = Field("spared", description="which rule")
+    experiments: list[Name] = Field(min_length=1, description=_EXPERIMENTS)
+    method: Pattern = Field(description="a name, or a pattern with `*`")
+    stage: Literal["train", "test"] = Field(
+        "test", description="whose inputs: those of training, or the histories at test"
+    )
+
+
+class Claim(Strict):
+    """One published claim, and the rule by which results decide it."""
+
+    id: Name = Field(description="its name in tables")
+    title: str = Field(description="a few words for a table")
+    sentence: str = Field(description="what is claimed")
+    source: str = Field(description="where")
+    published: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
+    """the least and the largest published gain, as fractions; none: no figure that can be cited"""
+    judged: Annotated[Compared | Between | Spared, Field(discriminator="rule")]
+    """the rule, and what it needs; see below"""
+
+
+class Claims(Strict):
+    """The claims of one paper."""
+
+    claims: list[Claim] = Field(min_length=1, description="each with its rule")
+
+
+def load_claims(folder: Path) -> list[Claim]:
+    """Read every file in `claims/` below `folder`, `workflow/config`.
+
+    Raises:
+        ConfigError: see `parse`; or two claims have one id.
+    """
+    claims: list[Claim] = []
+    for path in sorted((folder / "claims").glob("*.yaml")):
+        claims += parse(Claims, load_yaml(path), str(path)).claims
+    ids = [claim.id for claim in claims]
+    if twice := [name for name in ids if ids.count(name) > 1]:
+        raise ConfigError(f"{folder / 'claims'}: two claims have the id '{twice[0]}'")
+    return claims

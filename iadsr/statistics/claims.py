@@ -1,0 +1,180 @@
+"""Verdicts on published claims, from the stage's own tables.
+
+A claim is judged in every dataset and protocol by itself, over the comparisons or runs that its rule names, and then as
+a whole. Each of them is worth a verdict:
+
+- a comparison with the expected outcome: reproduced, or partly if its interval lies below the published gain;
+- one with the other outcome: opposite;
+- no significant difference: not reproduced, if the published gain is ruled out or would have been seen, or the two are
+  equal; else underpowered;
+- runs that are missing or learned nothing: not run.
+
+Several together: what they agree on; else partly, if any is reproduced; else the first of opposite, not reproduced and
+underpowered. What was not run is passed over beside what was. Protocols that disagree on whether a claim holds at all
+make the whole depend on the protocol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from iadsr.config.claims import Between, Claim, Compared, Spared
+from iadsr.core import columns as c
+from iadsr.statistics.compare import BACKBONES, EQUAL, GAIN, LOSS, METHOD, NONE, SOUGHT, UNDERPOWERED
+from iadsr.statistics.summaries import KEEP_GAP
+
+REPRODUCED, PARTLY, NOT_REPRODUCED = "reproduced", "partly reproduced", "not reproduced"
+OPPOSITE, DEPENDS, TOO_FEW, NOT_RUN = "opposite", "depends on the protocol", "underpowered", "not run"
+VERDICTS = (REPRODUCED, PARTLY, NOT_REPRODUCED, OPPOSITE, DEPENDS, TOO_FEW, NOT_RUN)
+REFUTED = (NOT_REPRODUCED, OPPOSITE, DEPENDS)
+COLUMNS = (
+    "claim", c.DATASET, c.PROTOCOL, "verdict", "against",
+    "least", "most", "low", "high", "detectable", "judged", "lost",
+)  # fmt: skip
+
+
+def judge_claims(claims: Sequence[Claim], tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Judge every claim: one row per dataset and protocol, and one, with neither, for the whole.
+
+    Columns: `against`, the baselines or the quantity; `least` and `most`, the extremes of the relative gains (of the
+    quantity's or difference's means); `low` and `high`, those of their 95 % intervals; `detectable`, the largest of the
+    gains that would probably have been found; `judged` and `lost`, how many comparisons or runs decided and were lost.
+
+    Args:
+        tables: comparisons, quantities and keep.
+    """
+    rows: list[dict[str, Any]] = []
+    for claim in claims:
+        own = list(_judged(claim, tables))
+        whole = {"claim": claim.id, c.DATASET: "", c.PROTOCOL: "", "verdict": whole_verdict(own), "against": ""}
+        rows += [whole | {name: sum(row[name] for row in own) for name in ("judged", "lost")}, *own]
+    numbers = dict.fromkeys(("least", "most", "low", "high", "detectable"), "float64")
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({**numbers, "judged": "int64", "lost": "int64"})
+
+
+def combined(verdicts: Iterable[str]) -> str:
+    """Combine verdicts of one protocol; see the module's docstring."""
+    known = {verdict for verdict in verdicts if verdict != NOT_RUN}
+    if len(known) < 2:
+        return next(iter(known), NOT_RUN)
+    if known & {REPRODUCED, PARTLY}:
+        return PARTLY
+    return next(verdict for verdict in (OPPOSITE, NOT_REPRODUCED, TOO_FEW) if verdict in known)
+
+
+def whole_verdict(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Combine the verdicts of a claim's datasets and protocols."""
+    protocols = dict.fromkeys(row[c.PROTOCOL] for row in rows)
+    by_protocol = {combined(row["verdict"] for row in rows if row[c.PROTOCOL] == name) for name in protocols}
+    if by_protocol & {REPRODUCED, PARTLY} and by_protocol & {NOT_REPRODUCED, OPPOSITE}:
+        return DEPENDS
+    return combined(by_protocol)
+
+
+def _judged(claim: Claim, tables: Mapping[str, pd.DataFrame]) -> Iterator[dict[str, Any]]:
+    """Judge a claim in each dataset and protocol."""
+    rule = claim.judged
+    judge: Callable[[pd.DataFrame], dict[str, Any]]
+    if isinstance(rule, Compared):
+        chosen, judge = _compared(rule, tables["comparisons"]), partial(_judge_comparisons, rule, claim.published)
+    elif isinstance(rule, Between):
+        chosen, judge = _between(rule, tables["quantities"]), partial(_judge_means, rule)
+    else:
+        chosen, judge = _spared(rule, tables["keep"]), _judge_gaps
+    chosen = chosen[chosen[c.EXPERIMENT].isin(rule.experiments)]
+    for (dataset, protocol), own in chosen.groupby([c.DATASET, c.PROTOCOL], sort=False):
+        yield {"claim": claim.id, c.DATASET: dataset, c.PROTOCOL: protocol, **judge(own)}
+
+
+def _named(values: pd.Series, pattern: str) -> NDArray[np.bool_]:
+    return np.array([fnmatchcase(value, pattern) for value in values], dtype=bool)
+
+
+def _compared(rule: Compared, table: pd.DataFrame) -> pd.DataFrame:
+    """Select the comparisons that decide: under the headline rule, each set of runs once."""
+    table = table[table["headline"] & table[c.METRIC].isin(rule.metrics) & (table["same_as"] == "")]
+    if rule.unit == "mean":
+        key = [c.EXPERIMENT, c.DATASET, c.PROTOCOL, c.METHOD, "baseline_method"]
+        pooled = pd.MultiIndex.from_frame(table.loc[table["kind"] == BACKBONES, key])
+        alone = (table["kind"] == METHOD) & ~pd.MultiIndex.from_frame(table[key]).isin(pooled)
+        table = table[(table["kind"] == BACKBONES) | alone]
+    else:
+        table = table[table["kind"] == METHOD]
+    pairs = [_named(table[c.METHOD], one) & _named(table["baseline_method"], other) for one, other in rule.pairs]
+    table = table[np.logical_or.reduce(pairs)]
+    if rule.against == "best":
+        key = [c.EXPERIMENT, c.DATASET, c.PROTOCOL, c.BACKBONE, c.METHOD, c.METRIC]
+        best = table.groupby(key)["baseline_mean"].transform("max")
+        table = table[(table["baseline_mean"] == best) | table["baseline_mean"].isna()]
+    return table
+
+
+def _judge_comparisons(rule: Compared, published: Sequence[float] | None, rows: pd.DataFrame) -> dict[str, Any]:
+    verdicts = [
+        _verdict(rule, published, *row)
+        for row in rows[["outcome", "gain_high", "detectable"]].itertuples(index=False, name=None)
+    ]
+    made = rows[[verdict != NOT_RUN for verdict in verdicts]]
+    return {
+        "verdict": combined(verdicts),
+        "against": ", ".join(dict.fromkeys(made["baseline_method"])),
+        **_extremes(made["relative_gain"], made["gain_low"], made["gain_high"]),
+        "detectable": made["detectable"].max(),
+        **_counts(verdicts),
+    }
+
+
+def _verdict(rule: Compared, published: Sequence[float] | None, outcome: str, high: float, detectable: float) -> str:
+    """Judge one comparison by its outcome, the upper end of its gain's interval, and what it could have seen."""
+    other = {GAIN: LOSS, LOSS: GAIN}[rule.expected]
+    if outcome == rule.expected:
+        return PARTLY if published and high < published[0] else REPRODUCED
+    if outcome == other:
+        return OPPOSITE
+    if outcome == EQUAL:
+        return NOT_REPRODUCED
+    if outcome not in (UNDERPOWERED, NONE):
+        return NOT_RUN
+    if published:
+        return NOT_REPRODUCED if high < published[0] else TOO_FEW
+    return TOO_FEW if outcome == UNDERPOWERED or not detectable <= SOUGHT else NOT_REPRODUCED
+
+
+def _between(rule: Between, table: pd.DataFrame) -> pd.DataFrame:
+    return table[(table["quantity"] == rule.quantity) & _named(table[c.METHOD], rule.method)]
+
+
+def _judge_means(rule: Between, rows: pd.DataFrame) -> dict[str, Any]:
+    verdicts = [REPRODUCED if rule.low <= mean <= rule.high else NOT_REPRODUCED for mean in rows["mean"]]
+    return {"verdict": combined(verdicts), "against": rule.quantity, **_extremes(rows["mean"]), **_counts(verdicts)}
+
+
+def _spared(rule: Spared, table: pd.DataFrame) -> pd.DataFrame:
+    own = (table["stage"] == rule.stage) & (table[c.GROUP] == KEEP_GAP)
+    return table[own & _named(table[c.METHOD], rule.method)]
+
+
+def _judge_gaps(rows: pd.DataFrame) -> dict[str, Any]:
+    """Judge by seeds: spared if in none of them less of cold inputs is kept, the opposite if in all."""
+    verdicts = [
+        REPRODUCED if below == 0 else OPPOSITE if below == seeds else NOT_REPRODUCED
+        for below, seeds in rows[["below", "seeds"]].itertuples(index=False)
+    ]
+    return {"verdict": combined(verdicts), "against": KEEP_GAP, **_extremes(rows["mean"]), **_counts(verdicts)}
+
+
+def _extremes(values: pd.Series, low: pd.Series | None = None, high: pd.Series | None = None) -> dict[str, float]:
+    bounds = {"low": np.nan if low is None else low.min(), "high": np.nan if high is None else high.max()}
+    return {"least": values.min(), "most": values.max(), **bounds, "detectable": np.nan}
+
+
+def _counts(verdicts: Sequence[str]) -> dict[str, int]:
+    lost = sum(verdict == NOT_RUN for verdict in verdicts)
+    return {"judged": len(verdicts) - lost, "lost": lost}

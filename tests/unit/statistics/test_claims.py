@@ -1,0 +1,168 @@
+"""Verdicts, worked out by hand on small tables of comparisons."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from iadsr.config.claims import Between, Claim, Compared, Spared
+from iadsr.core import columns as c
+from iadsr.statistics.claims import COLUMNS, combined, judge_claims
+from tests.unit.statistics.frames import one_row
+
+USUAL: dict[str, Any] = {
+    c.EXPERIMENT: "main", "kind": "method", c.DATASET: "toys", c.PROTOCOL: "paper", c.BACKBONE: "gru4rec",
+    c.METHOD: "iadsr", "baseline_method": "none", c.METRIC: "HR@5", "same_as": "", "headline": True,
+    "outcome": "gain", "relative_gain": 0.3, "gain_low": 0.1, "gain_high": 0.5, "detectable": 0.2, "baseline_mean": 0.1,
+}  # fmt: skip
+NOTHING = {
+    "quantities": pd.DataFrame(columns=[c.EXPERIMENT, c.DATASET, c.PROTOCOL, c.METHOD, "quantity", "mean"]),
+    "keep": pd.DataFrame(
+        columns=[c.EXPERIMENT, c.DATASET, c.PROTOCOL, c.METHOD, "stage", c.GROUP, "mean", "below", "seeds"]
+    ),
+}
+
+
+def claim(rule: Compared | Between | Spared, published: list[float] | None = None) -> Claim:
+    return Claim(id="one", title="t", sentence="s", source="nowhere", published=published, judged=rule)
+
+
+def compared(**changes: Any) -> Compared:
+    return Compared(**({"experiments": ["main"], "pairs": [["iadsr", "*"]], "metrics": ["HR@5"]} | changes))
+
+
+def judge(one: Claim, *rows: dict[str, Any], **tables: pd.DataFrame) -> pd.DataFrame:
+    comparisons = pd.DataFrame([USUAL | row for row in rows], columns=list(USUAL))
+    return judge_claims([one], NOTHING | {"comparisons": comparisons} | tables)
+
+
+def verdict(one: Claim, *rows: dict[str, Any], **tables: pd.DataFrame) -> str:
+    return str(one_row(judge(one, *rows, **tables), protocol="")["verdict"])
+
+
+@pytest.mark.parametrize(
+    ("row", "expected", "without", "published"),
+    [
+        ({}, "gain", "reproduced", "reproduced"),
+        ({"gain_high": 0.2}, "gain", "reproduced", "partly reproduced"),
+        ({"outcome": "loss"}, "gain", "opposite", "opposite"),
+        ({"outcome": "loss", "gain_high": -0.1}, "loss", "reproduced", None),
+        ({"outcome": "gain"}, "loss", "opposite", None),
+        ({"outcome": "equal", "gain_high": 0.09}, "gain", "not reproduced", "not reproduced"),
+        ({"outcome": "none", "gain_high": 0.2}, "gain", "not reproduced", "not reproduced"),
+        ({"outcome": "none", "gain_high": 0.3}, "gain", "not reproduced", "underpowered"),
+        ({"outcome": "underpowered", "gain_high": 0.6, "detectable": 0.5}, "gain", "underpowered", "underpowered"),
+        ({"outcome": "underpowered", "gain_high": 0.2, "detectable": 0.5}, "gain", "underpowered", "not reproduced"),
+        ({"outcome": "untrained", "relative_gain": np.nan}, "gain", "not run", "not run"),
+        ({"outcome": "missing", "relative_gain": np.nan}, "gain", "not run", "not run"),
+    ],
+)
+def test_one_comparison(row: dict[str, Any], expected: str, without: str, published: str | None) -> None:
+    rule = compared(expected=expected)
+    assert verdict(claim(rule), row) == without
+    if published is not None:
+        assert verdict(claim(rule, [0.246, 0.363]), row) == published
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "together"),
+    [
+        ([], "not run"),
+        (["not run", "not run"], "not run"),
+        (["not run", "opposite"], "opposite"),
+        (["reproduced", "underpowered"], "partly reproduced"),
+        (["partly reproduced", "opposite"], "partly reproduced"),
+        (["underpowered", "not reproduced"], "not reproduced"),
+        (["underpowered", "not reproduced", "opposite"], "opposite"),
+    ],
+)
+def test_several_together(verdicts: list[str], together: str) -> None:
+    assert combined(verdicts) == combined(reversed(verdicts)) == together
+
+
+def test_protocols_and_datasets_make_the_whole() -> None:
+    one = claim(compared())
+    strong = {c.PROTOCOL: "strong"}
+    assert verdict(one, {}, strong) == "reproduced"
+    assert verdict(one, {}, strong | {"outcome": "equal"}) == "depends on the protocol"
+    assert verdict(one, {}, strong | {"outcome": "underpowered"}) == "partly reproduced"
+    assert verdict(one, {}, strong | {"outcome": "missing"}) == "reproduced"
+    assert verdict(one, {}, {c.DATASET: "beauty", "outcome": "loss"}) == "partly reproduced", "no protocol is to blame"
+    rows = judge(one, {"relative_gain": 0.2}, {c.DATASET: "beauty", "gain_high": 0.7}, strong | {"outcome": "missing"})
+    assert list(rows.columns) == list(COLUMNS)
+    assert rows[[c.DATASET, c.PROTOCOL, "verdict", "judged", "lost"]].to_numpy().tolist() == [
+        ["", "", "reproduced", 2, 1],
+        ["toys", "paper", "reproduced", 1, 0],
+        ["beauty", "paper", "reproduced", 1, 0],
+        ["toys", "strong", "not run", 0, 1],
+    ]
+    assert one_row(rows, dataset="beauty")[["least", "most", "low", "high", "detectable"]].tolist() == [
+        0.3, 0.3, 0.1, 0.7, 0.2,
+    ]  # fmt: skip
+
+
+def test_a_claim_without_a_row_is_not_run() -> None:
+    rows = judge(claim(compared(experiments=["theta"])), {})
+    assert rows[["verdict", "judged", "lost"]].to_numpy().tolist() == [["not run", 0, 0]]
+
+
+def test_the_mean_over_backbones_or_each_of_them() -> None:
+    rows = [
+        {"outcome": "loss"},
+        {c.BACKBONE: "sasrec"},
+        {c.BACKBONE: "all", "kind": "backbones", "outcome": "equal"},
+        {c.PROTOCOL: "alone"},
+    ]
+    found = judge(claim(compared()), *rows).set_index(c.PROTOCOL)["verdict"]
+    assert found.to_dict() == {"": "depends on the protocol", "paper": "not reproduced", "alone": "reproduced"}
+    found = judge(claim(compared(unit="each")), *rows).set_index(c.PROTOCOL)["verdict"]
+    assert found["paper"] == "partly reproduced"
+
+
+def test_only_what_the_rule_names_counts() -> None:
+    for other in (
+        {c.EXPERIMENT: "texts"}, {c.METRIC: "HR@20"}, {"headline": False}, {"same_as": "iadsr"}, {c.METHOD: "hsd"},
+        {"kind": "protocol"},
+    ):  # fmt: skip
+        assert verdict(claim(compared()), {}, {"outcome": "loss"} | other) == "reproduced", other
+    rule = compared(pairs=[["iadsr-theta=*", "iadsr"]])
+    assert verdict(claim(rule), {}, {c.METHOD: "iadsr-theta=0.5", "baseline_method": "iadsr", "outcome": "loss"}) == (
+        "opposite"
+    )
+
+
+def test_the_best_rival_is_the_one_with_the_highest_mean() -> None:
+    weak = {"baseline_method": "adt"}
+    best = {"baseline_method": "hsd", "baseline_mean": 0.2, "outcome": "equal"}
+    lost = {"baseline_method": "steam", "baseline_mean": np.nan, "outcome": "untrained"}
+    row = one_row(judge(claim(compared(against="best")), weak, best, lost), protocol="paper")
+    assert (row["verdict"], row["against"], row["lost"]) == ("not reproduced", "hsd", 1)
+    assert verdict(claim(compared(against="every")), weak, best, lost) == "partly reproduced"
+
+
+def test_a_quantity_lies_between_two_values() -> None:
+    rule = Between(experiments=["main"], method="iadsr", quantity="gate_share", low=0.01, high=0.99)
+    place = {c.EXPERIMENT: "main", c.DATASET: "toys", c.METHOD: "iadsr", "quantity": "gate_share"}
+    rows = [
+        place | {c.PROTOCOL: "paper", "mean": 1.0},
+        place | {c.PROTOCOL: "paper", "mean": 0.999},
+        place | {c.PROTOCOL: "strong", "mean": 0.99},
+        place | {c.PROTOCOL: "strong", "mean": 0.2, c.METHOD: "random_mask"},
+    ]
+    found = judge(claim(rule), quantities=pd.DataFrame(rows)).set_index(c.PROTOCOL)
+    assert found["verdict"].to_dict() == {
+        "": "depends on the protocol", "paper": "not reproduced", "strong": "reproduced",
+    }  # fmt: skip
+    assert found.loc["paper", ["least", "most", "judged"]].tolist() == [0.999, 1.0, 2]
+
+
+@pytest.mark.parametrize(("below", "expected"), [(0, "reproduced"), (1, "not reproduced"), (3, "opposite")])
+def test_cold_items_are_spared_if_no_seed_keeps_less_of_them(below: int, expected: str) -> None:
+    rule = Spared(experiments=["main"], method="iadsr")
+    row = {c.EXPERIMENT: "main", c.DATASET: "toys", c.PROTOCOL: "paper", c.METHOD: "iadsr", "stage": "test"}
+    row |= {c.GROUP: "cold minus decile_10", "mean": 0.1, "below": below, "seeds": 3}
+    others = [row | {"stage": "train", "below": 3 - below}, row | {c.GROUP: "cold", "below": np.nan}]
+    assert verdict(claim(rule), keep=pd.DataFrame([row, *others])) == expected
