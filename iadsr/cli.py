@@ -21,7 +21,7 @@ from iadsr.config.run import TUNING_SEED, Experiment, RunConfig, distinct, load_
 from iadsr.core.columns import ADDRESS, BACKBONE, DATASET, ITEM, MAIN, METHOD, PROTOCOL, RECORD, TEXT, TIMESTAMP, USER
 from iadsr.core.errors import ConfigError, DataError, IadsrError, one_line, suggest
 from iadsr.machine.faults import explain, is_out_of_memory
-from iadsr.plan import plan
+from iadsr.plan import describe_methods, plan
 
 if TYPE_CHECKING:
     from iadsr.statistics.grids import Grid
@@ -415,6 +415,7 @@ def _report(run: RunConfig, root: Path) -> None:
 
     grids = plan(run, CONFIG_FOLDER)
     settings = _settings(run, distinct(grids), grids[MAIN])
+    settings["method_files"] = describe_methods(run, grids, CONFIG_FOLDER)
     experiments = [_experiment(name, experiment) for name, experiment in run.experiments.items()]
     out = root / "report" / "index.html"
     build_report(root, settings, TEMPLATES, out, experiments)

@@ -50,7 +50,7 @@ LOW, HIGH = "gain_low", "gain_high"
 DIGITS = 12  # of a digest
 DATASET, PROTOCOL, BACKBONE = (named(name.capitalize(), name) for name in (c.DATASET, c.PROTOCOL, c.BACKBONE))
 RUNS = number("Runs", "runs", f.integer)
-_ELSEWHERE = ("protocols", "datasets", "tuned")  # settings that have tables of their own
+_ELSEWHERE = ("protocols", "datasets", "tuned", "method_files")  # settings that are shown elsewhere
 
 
 class Catalogue(Maker):
@@ -83,13 +83,13 @@ class Catalogue(Maker):
 
     def _method(self, names: Sequence[str] = (), title: str = "Method") -> Column:
         """Show a method by its short name; below it what a defect is, and which method has the very same runs."""
-        short = f.short_labels(names)
+        short = f.short_labels(names, self.results.titles)
 
         def sub(row: Row) -> str:
-            same = f"same run as {f.label(row['same_as'])}" if row.get("same_as") else None
+            same = f"same run as {self.label(row['same_as'])}" if row.get("same_as") else None
             return "; ".join(filter(None, (self.defects.get(f.defect_in(row[c.METHOD])), same)))
 
-        return Column(title, lambda row: short.get(row[c.METHOD], f.label(row[c.METHOD])), sub, numeric=False)
+        return Column(title, lambda row: short.get(row[c.METHOD], self.label(row[c.METHOD])), sub, numeric=False)
 
     def _about(self, experiment: str, dataset: str) -> str:
         return f"{dataset}; encoder {self.results.encoders(experiment, dataset)}."
@@ -104,13 +104,8 @@ class Catalogue(Maker):
         pairs = rows[c.METRIC] + " vs " + rows["baseline_method"]
         rows = rows.assign(pair=pairs).sort_values([c.DATASET, c.PROTOCOL], kind="stable", key=_by_first_seen)
         frame = wide(rows, [c.DATASET, c.PROTOCOL, c.BACKBONE, c.RANKING], "pair", NUMBERS)
-        titles = [
-            (f"{metric} vs {base}", f"{metric} vs {f.label(base)}")
-            for metric in metrics
-            for base in rows["baseline_method"].unique()
-        ]
-        columns = [DATASET, PROTOCOL, BACKBONE]
-        columns += [gain(title, f"{prefix} ") for prefix, title in titles]
+        columns, bases = [DATASET, PROTOCOL, BACKBONE], rows["baseline_method"].unique()
+        columns += [gain(f"{name} vs {self.label(base)}", f"{name} vs {base} ") for name in metrics for base in bases]
         return self._table("answer", "answer", frame, columns, 3, [c.DATASET, c.PROTOCOL])
 
     def overall(self, dataset: str, protocol: str, ranking: str) -> Table:
@@ -119,12 +114,11 @@ class Catalogue(Maker):
         values = self.results.select("metrics", **where, ranking=ranking, group="all")
         metrics = [name for name in values[c.METRIC].unique() if name not in ON_LISTS]
         values = wide(values[values[c.METRIC].isin(metrics)], SIDE, c.METRIC, ["mean", "sd", "gain", "best"])
-        popular = values[values[c.METHOD] == "most_popular"].assign(
-            status=c.DONE, note="", seeds_done=0, seeds_expected=0
-        )
+        popular = values[values[c.METHOD] == "most_popular"].assign(**{c.EXPERIMENT: c.MAIN}, status=c.DONE, note="")
+        popular = popular.assign(seeds_done=0, seeds_expected=0)
         sides = self.results.beside(self.results.sides(**where), values)
-        frame = pd.concat([popular.assign(**{c.EXPERIMENT: c.MAIN})[list(sides)], sides]).assign(ranking=ranking)
-        base = f.label(self.results.settings["baseline"])
+        frame = pd.concat([popular[list(sides)], sides]).assign(ranking=ranking)
+        base = self.label(self.results.settings["baseline"])
         columns = [
             BACKBONE,
             self._method(),
@@ -144,7 +138,7 @@ class Catalogue(Maker):
         frame = self.results.beside(self.results.sides(**where), values)
         shown = [(metric, rule) for metric in ON_LISTS for rule in c.RANKINGS if f"{metric} {rule} mean" in frame]
         columns = [BACKBONE, self._method()]
-        columns += [mean(ON_LISTS[metric], f"{metric} {rule}", 3, note=f.label(rule)) for metric, rule in shown]
+        columns += [mean(ON_LISTS[metric], f"{metric} {rule}", 3, note=self.label(rule)) for metric, rule in shown]
         context = self.results.context(c.MAIN, dataset, [protocol])
         name = f"coverage-{dataset}-{protocol}"
         return self._table("coverage", name, frame, columns, 2, [c.BACKBONE], len(shown), context=context)
@@ -167,7 +161,7 @@ class Catalogue(Maker):
         def compared(row: Row) -> str:
             protocols = row[c.PROTOCOL] != row["baseline_protocol"]
             first, second = (c.PROTOCOL, "baseline_protocol") if protocols else (c.METHOD, "baseline_method")
-            return f"{f.label(row[first])} vs {f.label(row[second])}"
+            return f"{self.label(row[first])} vs {self.label(row[second])}"
 
         def counts(row: Row) -> str:
             return " / ".join(f.integer(row[part]) for part in ("wins", "ties", "losses"))
@@ -190,9 +184,7 @@ class Catalogue(Maker):
             Column("Wins / ties / losses", counts),
             number("Sd over seeds", "seed_sd"),
             number("Seeds", "seeds", f.integer),
-            Column(
-                "Outcome", lambda r: OUTCOMES[r["outcome"]], lambda r: r["status"][4:], numeric=False, tone="outcome"
-            ),
+            Column("Outcome", outcome, lambda row: row["status"][4:], numeric=False, tone="outcome"),
         ]
         return self._table(kind, name, frame, columns, 3, ["baseline_method", c.METHOD, c.METRIC], context=context)
 
@@ -206,11 +198,8 @@ class Catalogue(Maker):
         values = values[values["what"].isin(wanted)]
         frame = self.results.beside(self.results.sides(**where), wide(values, SIDE, "what", ["mean"]))
         columns = [BACKBONE, self._method()]
-        titles = [wanted[0], *map(group_label, GROUPS)]
-        columns += [
-            number(title, f"{what} mean", note=f"n={f.integer(users.get(what))}")
-            for title, what in zip(titles, wanted, strict=True)
-        ]
+        for title, what in zip([wanted[0], *map(group_label, GROUPS)], wanted, strict=True):
+            columns.append(number(title, f"{what} mean", note=f"n={f.integer(users.get(what))}"))
         ranking = self.results.headline(c.MAIN, protocol)
         context = self.results.context(c.MAIN, dataset, [protocol], ranking)
         name, frame = f"popularity-{dataset}-{protocol}", frame.assign(ranking=ranking)
@@ -279,7 +268,7 @@ class Catalogue(Maker):
             PROTOCOL,
             BACKBONE,
             self._method(),
-            Column("Stage", lambda row: f.label(str(row["stage"])), numeric=False),
+            Column("Stage", lambda row: self.label(str(row["stage"])), numeric=False),
             *(number(f"Kept of {group_label(name)}", f"{name} mean", f.share) for name in (*GROUPS[:2], GROUPS[-1])),
             Column("Cold minus D10", lambda r: f.points(r[f"{gap} mean"]), lambda r: f.plus_points(r[f"{gap} sd"])),
             Column("Drops cold more often", verdict),
@@ -319,10 +308,8 @@ class Catalogue(Maker):
         frame.columns = frame.columns.str.replace("_mean", " mean").str.replace("_sd", " sd")
         columns = [PROTOCOL, BACKBONE, self._method()]
         for metric in dict.fromkeys(rows[c.METRIC]):
-            columns += [
-                mean(f"{metric}, honest", f"{metric} honest"),
-                mean(f"{metric}, denoised target", f"{metric} denoised"),
-            ]
+            pairs = (("honest", "honest"), ("denoised target", "denoised"))
+            columns += [mean(f"{metric}, {title}", f"{metric} {name}") for title, name in pairs]
             columns.append(number(f"{metric}, inflation", f"{metric} inflation", f.percent))
         columns.append(number("Target changed", "denoised_changed mean", f.share))
         name, context = _prefixed(experiment, "denoised-target", dataset), self._about(experiment, dataset)
@@ -340,7 +327,7 @@ class Catalogue(Maker):
         """Tabulate accuracy, gain, mask and seeds of every method, the baseline first in each backbone."""
         where = {c.EXPERIMENT: experiment["name"], c.DATASET: dataset, c.PROTOCOL: protocol}
         where |= {c.BACKBONE: list(backbones)}
-        frame, base = self._accuracy(experiment, VALUE_METRICS, **where), f.label(experiment["baseline"])
+        frame, base = self._accuracy(experiment, VALUE_METRICS, **where), self.label(experiment["baseline"])
         frame = self.results.beside(frame, self._quantities(list(MASKS), **where))
         if experiment["points"]:
             frame[experiment["option"]] = frame[c.METHOD].map(experiment["points"])
@@ -358,7 +345,7 @@ class Catalogue(Maker):
         place = [] if len(backbones) > 1 else list(backbones)
         kind = "sweep" if experiment["view"] == "sweep" else "methods"
         name = _prefixed(experiment["name"], kind, dataset, protocol, *place)
-        what = {"context": " ".join([*(f.label(one) + "." for one in place), context]), "baseline": base}
+        what = {"context": " ".join([*(self.label(one) + "." for one in place), context]), "baseline": base}
         return self._table("methods", name, frame, columns, heads, [c.BACKBONE], len(columns) - heads - 1, **what)
 
     def _accuracy(self, experiment: Mapping[str, Any], metrics: Sequence[str], /, **where: Any) -> pd.DataFrame:
@@ -381,7 +368,7 @@ class Catalogue(Maker):
         protocols = self.results.values(c.PROTOCOL, **where)
         frame["rung"] = [protocols.index(name) + 1 for name in frame[c.PROTOCOL]]
         frame = frame.sort_values(c.BACKBONE, kind="stable", key=_by_first_seen)
-        base = f.label(experiment["baseline"])
+        base = self.label(experiment["baseline"])
 
         def times(value: Any) -> str:
             return f.NOTHING if value is None else f"\u00d7{f.fixed(value, 2)}"
@@ -405,7 +392,7 @@ class Catalogue(Maker):
         frame = frame.sort_values([c.METRIC, c.BACKBONE], kind="stable", key=_by_first_seen)
 
         def method(row: Row) -> str:
-            return f"{f.label(row[c.METHOD])} minus {f.label(row['minus'])}" if row["minus"] else f.label(row[c.METHOD])
+            return " minus ".join(self.label(row[name]) for name in (c.METHOD, "minus") if row[name])
 
         columns = [
             text("Metric", c.METRIC),
@@ -467,11 +454,10 @@ class Catalogue(Maker):
             *(mean(metric, metric) for metric in TEST_METRICS),
             self._seeds(),
         ]
-        share = found["noise_share"].max()
         context = self.results.context(experiment["name"], dataset, [protocol])
         name = _prefixed(experiment["name"], "detection", dataset, protocol)
-        heads = [c.BACKBONE]
-        return self._table("detection", name, frame, columns, 2, heads, 8, context=context, noise=f.share(share))
+        noise = f.share(found["noise_share"].max())
+        return self._table("detection", name, frame, columns, 2, [c.BACKBONE], 8, context=context, noise=noise)
 
     # the data, the settings, the runs
 
@@ -503,9 +489,9 @@ class Catalogue(Maker):
         frame = pd.DataFrame(rows, columns=[*SIDE, "like", *names], dtype=object)
 
         def like(row: Row) -> str:
-            return "" if row["like"] == row[c.METHOD] else f"as {f.label(str(row['like']))}"
+            return "" if row["like"] == row[c.METHOD] else f"as {self.label(str(row['like']))}"
 
-        method = Column("Method", lambda row: f.label(row[c.METHOD]), like, numeric=False)
+        method = Column("Method", lambda row: self.label(row[c.METHOD]), like, numeric=False)
         columns = [DATASET, PROTOCOL, BACKBONE, method]
         columns += [text(name.replace("_", " "), name) for name in names]
         return self._table("tuned", "tuned", frame, columns, 4, SIDE[:3])
@@ -539,11 +525,7 @@ class Catalogue(Maker):
         numbers = {"epochs": f.integer, "best_epoch": f.integer, "best_validation": f.fixed, "seconds_total": f.integer}
         numbers |= {"seconds_epoch": f.significant, "peak_memory_mb": f.integer, "parameters": f.integer}
         columns = [
-            DATASET,
-            PROTOCOL,
-            BACKBONE,
-            self._method(),
-            text("Seed", c.SEED),
+            *(DATASET, PROTOCOL, BACKBONE, self._method(), text("Seed", c.SEED)),
             Column("Status", state, numeric=False),
             *(number(name.replace("_", " ").capitalize(), name, form) for name, form in numbers.items()),
             Column("Identity", lambda row: str(row["identity"] or "")[:DIGITS], numeric=False),

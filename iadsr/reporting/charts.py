@@ -36,6 +36,7 @@ _RC = {
     "grid.linewidth": 0.6,
     **dict.fromkeys(("axes.grid", "axes.axisbelow"), True),
     "legend.fontsize": 7.5,
+    **{"legend.borderaxespad": 0.2, "legend.columnspacing": 1.2, "legend.handlelength": 2.6},
 }
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
@@ -155,15 +156,11 @@ def forest(
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: form(x) if abs(x) > 1e-9 else "0"))
         axes.set_xlabel(xlabel)
 
-    said = "; ".join(
-        f"{row['heading']}, {row['name']}: "
-        + (
-            f"{form(row['value'])} from {form(row['low'])} to {form(row['high'])}"
-            if is_number(row["value"])
-            else row["note"]
-        )
-        for row in rows.to_dict("records")
-    )
+    def told(row: Any) -> str:
+        ends = f"{form(row['value'])} from {form(row['low'])} to {form(row['high'])}" if is_number(row["value"]) else ""
+        return f"{row['heading']}, {row['name']}: {ends or row['note']}"
+
+    said = "; ".join(map(told, rows.to_dict("records")))
     longest = max((len(name) for name, _ in lines), default=0)
     left = 0.2 + _CHARACTER * min(max(longest, 8), _FOREST_NAME)
     return _panel(title, f"{title}. {said}.", left, 0.42, [(0.21 * len(lines), draw)])
@@ -191,23 +188,18 @@ def shared(extents: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def lines(
-    title: str,
-    axes: Sequence[Axis],
-    xlabel: str,
-    names: Sequence[str],
-    ticks: Sequence[str] | None = None,
-    log: bool = False,
+    title: str, axes: Sequence[Axis], xlabel: str, names: Sequence[str], ticks: Sequence[str] = (), log: bool = False
 ) -> Panel:
     """Draw axes one below the other over one x axis, a line per series.
 
     Args:
         names: every series of the figure, in the order that gives each its style.
-        ticks: labels of the positions 0, 1, 2, ...; None: x is a number.
+        ticks: labels of the positions 0, 1, 2, ...; none: x is a number.
         log: draw x on a log scale.
     """
     present = [name for name in names if any((axis.data["series"] == name).any() for axis in axes)]
     look = {name: style for name, style in styles(names).items() if name in present}
-    longest = max(map(len, ticks or [""]))
+    longest = max(map(len, ticks), default=0)
     slanted = longest > 4
     columns = 2 if max(map(len, present), default=0) <= _LEGEND_NAME else 1
     top = 0.36 + 0.19 * math.ceil(len(present) / columns)
@@ -234,14 +226,7 @@ def lines(
             at.set_ylabel(axis.title, fontsize=7.5)
             at.set_xlabel(xlabel)
             if first and look:
-                at.legend(
-                    loc="lower left",
-                    bbox_to_anchor=(-0.2, 1.0),
-                    ncols=columns,
-                    borderaxespad=0.2,
-                    columnspacing=1.2,
-                    handlelength=2.6,
-                )
+                at.legend(loc="lower left", bbox_to_anchor=(-0.2, 1.0), ncols=columns)
 
         return draw
 
@@ -280,7 +265,7 @@ def _scale(at: Axes, axis: Axis) -> None:
         at.yaxis.set_major_formatter(FuncFormatter(lambda y, _: percent(y, 0) if abs(y) > 1e-9 else "0"))
 
 
-def _said(axis: Axis, name: str, ticks: Sequence[str] | None) -> str:
+def _said(axis: Axis, name: str, ticks: Sequence[str]) -> str:
     own = axis.data[(axis.data["series"] == name) & axis.data["y"].notna()]
     if own.empty:
         return f"{axis.title}, {name}: no value"

@@ -11,38 +11,11 @@ from iadsr.core.columns import ALL_BACKBONES
 
 NOTHING = "\u2013"
 MINUS = "\u2212"
-_LABELS = {
+LABELS = {  # of everything but methods, whose files give them titles
     "gru4rec": "GRU4Rec",
     "sasrec": "SASRec",
     "caser": "Caser",
     "fmlp": "FMLP-Rec",
-    "iadsr": "IADSR",
-    "iadsr_released": "IADSR as released",
-    "iadsr_tfidf": "IADSR, TF-IDF of the texts",
-    "iadsr_random": "IADSR, random embeddings",
-    "random_mask": "IADSR, random mask",
-    "random_mask_matched": "IADSR, random mask at its rate",
-    "aux_only": "IADSR, no mask",
-    "random_drop": "input dropout",
-    "random_drop_hsd": "input dropout at HSD's rate",
-    "popularity_drop": "popularity drop",
-    "hsd": "HSD",
-    "hsd_released": "HSD as released",
-    "ssdrec": "SSDRec",
-    "ssdrec_released": "SSDRec as released",
-    "dcrec": "DCRec",
-    "dcrec_plain": "DCRec, Transformer alone",
-    "dcrec_released": "DCRec, as released",
-    "steam": "STEAM",
-    "steam_plain": "STEAM, no corrector",
-    "steam_next": "STEAM, next item",
-    "steam_next_plain": "STEAM, next item, no corrector",
-    "text_outlier": "text outlier drop",
-    "recency": "newest inputs alone",
-    "text_init": "text first",
-    "text_sum": "text added",
-    "text_frozen": "text alone",
-    "iadsr_text_init": "IADSR, text first",
     "most_popular": "most popular",
     "excluded": "history excluded",
     "kept": "history kept",
@@ -54,33 +27,33 @@ _SWITCHES = {"True": "on", "False": "off"}
 _POINT = re.compile(r"(?P<method>[^=]+)-(?P<option>\w+)=(?P<value>.+)")
 
 
-def label(name: str) -> str:
-    """Name a backbone, method, swept setting or ranking rule for a reader; unknown names stay as they are."""
+def label(name: str, titles: Mapping[str, str] = LABELS) -> str:
+    """Name a method, a point of a sweep, a backbone or a ranking rule for a reader; unknown names stay as they are."""
     point = _POINT.fullmatch(name)
     if point is None:
-        return _known(name)
+        return titles.get(name, name)
     setting = _setting(point["option"], point["value"])
-    return f"{_known(point['method'])}{' ' if setting.startswith('with ') else ', '}{setting}"
+    return f"{label(point['method'], titles)}{' ' if setting.startswith('with ') else ', '}{setting}"
 
 
-def short_labels(names: Sequence[str]) -> dict[str, str]:
+def short_labels(names: Sequence[str], titles: Mapping[str, str]) -> dict[str, str]:
     """Name methods in a figure, a swept one by its setting alone, unless two would then be called alike."""
     points = {name: _POINT.fullmatch(name) for name in names}
-    short = {name: _setting(p["option"], p["value"]) if p else label(name) for name, p in points.items()}
+    short = {name: _setting(p["option"], p["value"]) if p else label(name, titles) for name, p in points.items()}
     called = list(short.values())
-    return {name: label(name) if called.count(text) > 1 else text for name, text in short.items()}
+    return {name: label(name, titles) if called.count(text) > 1 else text for name, text in short.items()}
+
+
+def unswept(name: str) -> str:
+    """Return the method that a point of a sweep is of; any other name as it is."""
+    point = _POINT.fullmatch(name)
+    return point["method"] if point else name
 
 
 def defect_in(name: str) -> str:
     """Find the defect of the release that a swept method has or lacks; empty for any other method."""
     point = _POINT.fullmatch(name)
     return point["value"] if point and point["option"] in ("defects", "repaired") else ""
-
-
-def _known(name: str) -> str:
-    """Name a method for a reader; `iadsr_<variant>` without a name of its own becomes `IADSR, <variant>`."""
-    variant = name.removeprefix("iadsr_")
-    return _LABELS.get(name) or (name if variant == name else f"IADSR, {variant.replace('_', ' ')}")
 
 
 def _setting(option: str, value: str) -> str:

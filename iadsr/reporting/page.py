@@ -28,7 +28,7 @@ from iadsr.reporting.results import Results, load
 from iadsr.reporting.tables import Table, to_latex
 
 ALL_CURVES = "curves-all"  # every epoch of every run with everything that was logged, as a download
-_FILTERS = ("label", "fixed", "signed", "percent", "share", "interval", "percent_interval", "integer", "listed")
+_FILTERS = ("fixed", "signed", "percent", "share", "interval", "percent_interval", "integer", "listed")
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def build_report(
     """
     results = load(root, settings, experiments)
     captions = _captions(templates)
-    environment = _environment(templates)
+    environment = _environment(templates, results)
     sentences: Any = environment.get_template("sentences.html.j2").make_module(
         {"results": results, "f": results.findings}
     )
@@ -109,7 +109,7 @@ def _captions(templates: Path) -> Mapping[str, Mapping[str, str]]:
     return tomllib.loads(path.read_text(encoding="utf-8"))
 
 
-def _environment(templates: Path) -> jinja2.Environment:
+def _environment(templates: Path, results: Results) -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(templates),
         autoescape=True,
@@ -118,7 +118,7 @@ def _environment(templates: Path) -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {name: getattr(formats, name) for name in _FILTERS}
+    environment.filters |= {name: getattr(formats, name) for name in _FILTERS} | {"label": results.label}
     environment.filters["svg"] = Markup  # panels come from charts.py, which escapes their text
     return environment
 
@@ -126,56 +126,40 @@ def _environment(templates: Path) -> jinja2.Environment:
 def _main_sections(results: Results, make: Catalogue, draw: Pictures) -> dict[str, list[PageBlock]]:
     """Make the blocks of the main experiment's sections, by name, in order."""
     datasets = results.values(c.DATASET, experiment=c.MAIN)
-    protocols = results.values(c.PROTOCOL, experiment=c.MAIN)
-    places = {
-        (d, p): f"{d}, protocol “{p}”"
-        for d in datasets
-        for p in results.values(c.PROTOCOL, dataset=d, experiment=c.MAIN)
-    }
+    protocols = {name: results.values(c.PROTOCOL, dataset=name, experiment=c.MAIN) for name in datasets}
+    places = {(name, one): f"{name}, protocol “{one}”" for name in datasets for one in protocols[name]}
+    every_protocol = results.values(c.PROTOCOL, experiment=c.MAIN)
     others = make.environments("others", "environments-experiments")
-    return {
-        "evidence": [*(PageBlock(draw.answer(dataset)) for dataset in datasets), PageBlock(make.answer())],
+    sections: dict[str, list[PageBlock | Table | Figure | None]] = {
+        "evidence": [*map(draw.answer, datasets), make.answer()],
         "data": [
-            *map(PageBlock, (make.datasets(datasets), make.encoders(), make.protocols(protocols), make.tuned())),
+            *(make.datasets(datasets), make.encoders(), make.protocols(every_protocol), make.tuned()),
             PageBlock(make.settings(), folded="All other settings of this run"),
         ],
         "results": [block for place, heading in places.items() for block in _overall(results, make, place, heading)],
-        "effects": [PageBlock(one) for name in datasets for one in (draw.effects(name), make.protocol_effects(name))],
+        "effects": [one for name in datasets for one in (draw.effects(name), make.protocol_effects(name))],
         "tests": [PageBlock(make.tests(*place), heading) for place, heading in places.items()],
-        "popularity": [
-            PageBlock(one)
-            for name in datasets
-            for one in (
-                draw.popularity(name),
-                *(make.groups(*place) for place in places if place[0] == name),
-                draw.kept(c.MAIN, name),
-                make.kept(c.MAIN, name),
-            )
-        ],
+        "popularity": [],
         "training": [
-            *(PageBlock(one) for name in datasets for one in (draw.validation(name), draw.losses(name))),
-            PageBlock(make.logged()),
+            *(one for name in datasets for one in (draw.validation(name), draw.losses(name))),
+            make.logged(),
         ],
-        "masks": [
-            *map(PageBlock, (make.masks(c.MAIN), make.pulls())),
-            *(
-                PageBlock(one)
-                for name in datasets
-                for one in (
-                    draw.masks(name),
-                    draw.traces(c.MAIN, name),
-                    make.tails(c.MAIN, name),
-                    make.denoised(c.MAIN, name),
-                )
-            ),
-        ],
+        "masks": [make.masks(c.MAIN), make.pulls()],
         "provenance": [
-            PageBlock(make.environments(c.MAIN, "environments")),
-            PageBlock(make.costs()),
+            *(make.environments(c.MAIN, "environments"), make.costs()),
             PageBlock(make.runs(), folded="Every run, and what it cost"),
             PageBlock(make.digests(), folded="Digests of inputs and source code"),
             PageBlock(others if len(others.frame) else None, folded="Where the experiments' other runs were made"),
         ],
+    }
+    for name in datasets:
+        groups = [make.groups(name, one) for one in protocols[name]]
+        sections["popularity"] += [draw.popularity(name), *groups, draw.kept(c.MAIN, name), make.kept(c.MAIN, name)]
+        sections["masks"] += [draw.masks(name), draw.traces(c.MAIN, name)]
+        sections["masks"] += [make.tails(c.MAIN, name), make.denoised(c.MAIN, name)]
+    return {
+        name: [one if isinstance(one, PageBlock) else PageBlock(one) for one in blocks]
+        for name, blocks in sections.items()
     }
 
 
@@ -219,16 +203,11 @@ def _view(
     view = experiment["view"]
     if view in ("sweep", "ladder", "spread", "budget", "detection"):
         yield PageBlock(getattr(draw, view)(experiment, dataset))
-    if view == "ladder":
-        yield PageBlock(make.ladder(experiment, dataset))
-    elif view == "spread":
-        yield PageBlock(make.spread(experiment, dataset))
-    elif view == "budget":
-        for protocol in results.select("budgets", **where)[c.PROTOCOL].unique():
-            yield PageBlock(make.budget(experiment, dataset, protocol))
-    elif view == "detection":
-        for protocol in results.select("detections", **where)[c.PROTOCOL].unique():
-            yield PageBlock(make.detection(experiment, dataset, protocol))
+    if view in ("ladder", "spread"):
+        yield PageBlock(getattr(make, view)(experiment, dataset))
+    elif view in ("budget", "detection"):
+        for protocol in results.select(f"{view}s", **where)[c.PROTOCOL].unique():
+            yield PageBlock(getattr(make, view)(experiment, dataset, protocol))
     else:
         for protocol in results.values(c.PROTOCOL, **where):
             backbones = results.values(c.BACKBONE, **where, protocol=protocol)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from iadsr.core import columns as c
 from iadsr.core.files import check_types, read_json, reading
 from iadsr.formats.statistics import FINDINGS, STATISTICS
 from iadsr.formats.tables import read_parquet
-from iadsr.reporting.format import label, listed, plain, share
+from iadsr.reporting.format import LABELS, label, listed, plain, share, unswept
 
 SIDE = [c.DATASET, c.PROTOCOL, c.BACKBONE, c.METHOD]
 _SUMMARY_TYPES = {
@@ -43,6 +44,20 @@ class Results:
     settings: Mapping[str, Any]
     experiments: Sequence[Mapping[str, Any]]
 
+    @cached_property
+    def titles(self) -> dict[str, str]:
+        """Names for readers: of methods what their files say, of all else `LABELS`."""
+        return LABELS | {name: said["title"] for name, said in self.settings.get("method_files", {}).items()}
+
+    def label(self, name: str) -> str:
+        """Name anything for a reader; see `format.label`."""
+        return label(name, self.titles)
+
+    def is_rival(self, method: str) -> bool:
+        """Tell whether a method is a competing denoiser: neither a control nor a form of IADSR."""
+        said = self.settings.get("method_files", {}).get(unswept(method), {})
+        return not said.get("control") and said.get("kind") != "iadsr"
+
     def select(self, table: str, **where: object) -> pd.DataFrame:
         """Return the rows of a table whose columns equal the given values; a list allows several."""
         frame = self.tables[table]
@@ -62,10 +77,10 @@ class Results:
         order = frame.groupby([c.DATASET, c.PROTOCOL, c.BACKBONE], sort=False).ngroup()
         return frame.assign(_order=order, _later=later).sort_values(["_order", "_later"], kind="stable")[list(frame)]
 
-    def beside(self, sides: pd.DataFrame, *values: pd.DataFrame, keys: Sequence[str] = SIDE) -> pd.DataFrame:
-        """Join further columns to `sides`, by `keys`."""
+    def beside(self, sides: pd.DataFrame, *values: pd.DataFrame) -> pd.DataFrame:
+        """Join further columns to `sides`."""
         for table in values:
-            sides = sides.merge(table, on=list(keys), how="left")
+            sides = sides.merge(table, on=SIDE, how="left")
         return sides
 
     def context(self, experiment: str, dataset: str, protocols: Sequence[str], ranking: str = "") -> str:
@@ -117,7 +132,7 @@ class Maker:
     """
 
     def __init__(self, results: Results, captions: Mapping[str, str], defects: Mapping[str, str]) -> None:
-        self.results, self.captions, self.defects = results, captions, defects
+        self.results, self.captions, self.defects, self.label = results, captions, defects, results.label
 
     def caption(self, kind: str, **what: str) -> str:
         """Fill the places of a caption: `what`, and the numbers by which statistics decides."""

@@ -352,8 +352,9 @@ def test_an_edit_repeats_what_it_can_change_and_nothing_else(
     assert planned == again
 
 
-def test_what_a_dataset_says_in_words_redraws_the_page_alone(grid: Grid) -> None:
-    path = grid.folder / "workflow/config/datasets/planted.yaml"
+@pytest.mark.parametrize("name", ["datasets/planted", "methods/iadsr"])
+def test_a_title_redraws_the_page_alone(grid: Grid, name: str) -> None:
+    path = grid.folder / f"workflow/config/{name}.yaml"
     text = path.read_text()
     path.write_text(re.sub(r"(?m)^title: .*$", "title: Other words", text))
     try:

@@ -23,7 +23,7 @@ try:
     from iadsr.config.identity import source_digest, sources
     from iadsr.formats.statistics import FINDINGS, STATISTICS
     from iadsr.machine.locks import release_stale_lock
-    from iadsr.plan import announcement, check_folders, metric_digests
+    from iadsr.plan import announcement, check_folders, describe_methods, metric_digests
     from iadsr.plan import plan, shell_prefix
 except ModuleNotFoundError as error:
     raise WorkflowError(
@@ -50,6 +50,7 @@ try:
     )
     GRIDS = plan(RUN, CONFIG_FOLDER)
     CELLS = {cell.address: cell for cell in distinct(GRIDS)}
+    METHODS = describe_methods(RUN, GRIDS, CONFIG_FOLDER)
     # by folder below tuning/; a search reads what the grid's first seed reads
     SEARCHES = {
         cell.folder: cell.model_copy(update={"seed": RUN.seeds[0]})

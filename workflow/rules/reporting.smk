@@ -24,6 +24,7 @@ rule reporting:
         python=PYTHON,
         source=source("reporting"),
         run=RUN.model_dump(),
+        methods=METHODS,
         notes={name: spec.model_dump(include=PROSE) for name, spec in SPECS.items()},
     message:
         f"Drawing {ROOT}/report/index.html"

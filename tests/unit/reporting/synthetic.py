@@ -35,6 +35,11 @@ SETTINGS: dict[str, Any] = {
     "datasets": {
         "beauty": {"title": "Amazon Beauty", "text_note": "Titles & all.", "mirror_note": "A mirror's <copy>."}
     },
+    "method_files": {
+        "none": {"kind": "none", "title": "none", "control": True},
+        "iadsr": {"kind": "iadsr", "title": "IADSR", "control": False},
+        "random_mask": {"kind": "iadsr", "title": "IADSR, random mask", "control": True},
+    },
     "training": {"batch": 128, "note": "<b>& raw</b>"},
 }
 TEMPLATES = Path(__file__).parents[3] / "report"

@@ -236,7 +236,7 @@ def test_tuned_values_name_whose_they_are(results: Results) -> None:
     side = dict(zip(SIDE, ("beauty", "strong", "gru4rec"), strict=False))
     tuned = [
         {**side, "method": "iadsr", "like": "iadsr", "values": {"dropout": 0.3, "alignment": 0.1}},
-        {**side, "method": "random_mask_matched", "like": "iadsr", "values": {"dropout": 0.3}},
+        {**side, "method": "random_mask", "like": "iadsr", "values": {"dropout": 0.3}},
     ]
     settings = {**results.settings, "tuned": tuned}
     table = Catalogue(
@@ -245,4 +245,4 @@ def test_tuned_values_name_whose_they_are(results: Results) -> None:
     assert table is not None
     rows = [[(cell.text, cell.sub) for cell in cells[3:]] for _, cells in table.lines()]
     assert rows[0] == [("IADSR", ""), ("0.3", ""), ("0.1", "")]
-    assert rows[1] == [("IADSR, random mask at its rate", "as IADSR"), ("0.3", ""), ("\u2013", "")]
+    assert rows[1] == [("IADSR, random mask", "as IADSR"), ("0.3", ""), ("\u2013", "")]

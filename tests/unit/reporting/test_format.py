@@ -35,6 +35,9 @@ def test_slug_is_a_safe_name() -> None:
     assert form.slug("../x y", "", "IADSR-theta=-0.5") == "x-y-iadsr-theta-0-5"
 
 
+TITLES = {"iadsr": "IADSR", "iadsr_released": "IADSR as released", "none": "none"}
+
+
 @pytest.mark.parametrize(
     ("name", "expected", "defect"),
     [
@@ -43,16 +46,16 @@ def test_slug_is_a_safe_name() -> None:
         ("iadsr-temperature=0.5", "IADSR, temperature 0.5", ""),
         ("iadsr-theta=-0.5", "IADSR, theta \u22120.5", ""),
         ("iadsr-warm_start=True", "IADSR, warm start on", ""),
-        ("iadsr_some_variant", "IADSR, some variant", ""),
         ("somebody-elses", "somebody-elses", ""),
+        ("somebody.elses-rate=2", "somebody.elses, rate 2", ""),
     ],
 )
 def test_labels_of_swept_methods(name: str, expected: str, defect: str) -> None:
-    assert form.label(name) == expected
+    assert form.label(name, TITLES) == expected
     assert form.defect_in(name) == defect
 
 
 def test_short_labels_are_told_apart() -> None:
     names = ["none", "iadsr-theta=0.1", "iadsr_released-theta=0.1", "iadsr-mask=soft"]
-    short = form.short_labels(names)
+    short = form.short_labels(names, TITLES)
     assert list(short.values()) == ["none", "IADSR, theta 0.1", "IADSR as released, theta 0.1", "mask soft"]

@@ -100,6 +100,18 @@ def test_the_answer_and_the_warnings_come_from_the_tables(text: str, page: Path)
     assert "75.2\u202f%" in section_of(text, "answer")
 
 
+def test_rivals_are_the_methods_that_are_neither_controls_nor_iadsr(tmp_path: Path) -> None:
+    """A control and IADSR's own forms are none; a method from elsewhere, of which no file says anything, is one."""
+    methods = ["none", "iadsr", "random_mask", "hsd-rate=1", "their.method"]
+    make_tree(tmp_path, [grid_of(protocols=["paper"], backbones=["gru4rec"], methods=methods)])
+    hsd = {"hsd": {"kind": "hsd", "title": "HSD", "control": False}}
+    settings = {**SETTINGS, "method_files": SETTINGS["method_files"] | hsd}
+    build_report(tmp_path, settings, TEMPLATES, tmp_path / "report/index.html")
+    said = (tmp_path / "report/index.html").read_text()
+    assert "of which this grid holds HSD, rate 1 and their.method:" in said
+    assert "method_files" not in said
+
+
 def test_rules_of_wording_name_the_numbers_that_decide(text: str) -> None:
     rules = re.sub(r"<[^>]+>", "", section_of(text, "definitions")).replace("\n", " ")
     assert f"p is below {SIGNIFICANCE}." in rules
