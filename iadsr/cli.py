@@ -464,6 +464,10 @@ def _settings(run: RunConfig, cells: list[Cell], main: list[Cell]) -> dict[str, 
         "protocols": protocols,
         "methods": methods,
         "datasets": notes,
+        "claims": [
+            {**claim.model_dump(include={"id", "title", "sentence", "source"}), "rule": claim.judged.rule}
+            for claim in load_claims(CONFIG_FOLDER)
+        ],
         "tuned": [_tuned(cell) for cell in {cell.folder: cell for cell in main if cell.tuned}.values()],
     }
 

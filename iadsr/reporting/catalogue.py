@@ -50,7 +50,7 @@ LOW, HIGH = "gain_low", "gain_high"
 DIGITS = 12  # of a digest
 DATASET, PROTOCOL, BACKBONE = (named(name.capitalize(), name) for name in (c.DATASET, c.PROTOCOL, c.BACKBONE))
 RUNS = number("Runs", "runs", f.integer)
-_ELSEWHERE = ("protocols", "datasets", "tuned", "method_files")  # settings that are shown elsewhere
+_ELSEWHERE = ("protocols", "datasets", "tuned", "method_files", "claims")  # settings that are shown elsewhere
 
 
 class Catalogue(Maker):
@@ -107,6 +107,37 @@ class Catalogue(Maker):
         columns, bases = [DATASET, PROTOCOL, BACKBONE], rows["baseline_method"].unique()
         columns += [gain(f"{name} vs {self.label(base)}", f"{name} vs {base} ") for name in metrics for base in bases]
         return self._table("answer", "answer", frame, columns, 3, [c.DATASET, c.PROTOCOL])
+
+    def claims(self) -> Table:
+        """Tabulate the verdict on each published claim: one row per claim and dataset, a column per protocol."""
+        key, verdicts = ["claim", c.DATASET], self.results.tables["verdicts"]
+        whole, own = (verdicts[(verdicts[c.PROTOCOL] == "") == one] for one in (True, False))
+        frame = pd.DataFrame(self.results.settings["claims"], dtype=object).rename(columns={"id": "claim"})
+        frame = frame.merge(whole[["claim", "verdict"]], on="claim")
+        frame = frame.merge(own[key].drop_duplicates(), on="claim", how="left")
+        protocols = list(dict.fromkeys(own[c.PROTOCOL]))
+        if protocols:
+            numbers = ("verdict", "against", "least", "most", "low", "high", "detectable", "judged", "lost")
+            frame = frame.merge(wide(own, key, c.PROTOCOL, numbers), on=key, how="left")
+
+        def under(protocol: str) -> Column:
+            def verdict(row: Row) -> str:
+                return str(row[f"{protocol} verdict"] or f.NOTHING)
+
+            def why(row: Row) -> str:
+                ends = [row[f"{protocol} {end}"] for end in ("least", "most")]
+                if row["rule"] != "compared" or ends[0] is None:
+                    form = f.points if row["rule"] == "spared" else f.fixed
+                    return " to ".join(dict.fromkeys(map(form, ends))) if ends[0] is not None else ""
+                against = f.listed([f.label(name) for name in row[f"{protocol} against"].split(", ")])
+                gains = " to ".join(dict.fromkeys(map(f.percent, ends)))
+                bounds = f.percent_interval(row[f"{protocol} low"], row[f"{protocol} high"])
+                return f"{gains} {bounds} vs {against}; finds gains from {f.share(row[f'{protocol} detectable'])}"
+
+            return Column(f"Under “{protocol}”", verdict, why, numeric=False)
+
+        columns = [text("Claim", "title", "sentence"), text("Verdict", "verdict"), text("Dataset", c.DATASET)]
+        return self._table("claims", "claims", frame, [*columns, *map(under, protocols)], 1, ["claim"])
 
     def overall(self, dataset: str, protocol: str, ranking: str) -> Table:
         """Tabulate every backbone and method: mean and standard deviation over seeds, gains over the baseline."""

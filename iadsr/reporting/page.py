@@ -88,7 +88,9 @@ def build_report(
             block for one in experiments for block in _experiment(results, make, draw, one, sentences.experiment(one))
         ]
     sections = _numbered(sections | {"provenance": provenance})
+    claims = make.claims()
     page = environment.get_template("page.html.j2").render(
+        claims=claims,
         style=Markup((templates / "style.css").read_text(encoding="utf-8")),
         sentences=sentences,
         sections=sections,
@@ -98,7 +100,8 @@ def build_report(
         runs=os.path.relpath((root / "runs").resolve(), out.resolve().parent),
         downloads=[*(f"all-{name}" for name in (*STATISTICS, "datasets")), ALL_CURVES],
     )
-    _write_tables(sections, results, root, out.parent / "tables")
+    shown = [claims, *(block.table for blocks in sections.values() for block in blocks if block.table)]
+    _write_tables(shown, results, root, out.parent / "tables")
     write_text(out, visible(page))
 
 
@@ -233,9 +236,8 @@ def _numbered(sections: Mapping[str, Sequence[PageBlock]]) -> dict[str, list[Pag
     return numbered
 
 
-def _write_tables(sections: Mapping[str, Sequence[PageBlock]], results: Results, root: Path, folder: Path) -> None:
-    """Write CSV and LaTeX of every table, and every table of the statistics; what an earlier report left there goes."""
-    shown = [block.table for blocks in sections.values() for block in blocks if block.table]
+def _write_tables(shown: Sequence[Table], results: Results, root: Path, folder: Path) -> None:
+    """Write CSV and LaTeX of every table shown, and every table of the statistics; what an earlier report left goes."""
     texts = {f"{table.name}.tex": to_latex(table) for table in shown}
     tables = {f"{table.name}.csv": table.frame for table in shown}
     tables |= {f"all-{name}.csv": results.tables[name] for name in STATISTICS}

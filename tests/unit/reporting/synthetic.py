@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from iadsr.config.claims import load_claims
 from iadsr.core.columns import MAIN
 from iadsr.evaluation.runs import Address
 from iadsr.formats.statistics import FINDINGS
@@ -25,7 +26,12 @@ USERS = 40
 RANKINGS = {"paper": "kept", "strong": "excluded"}
 COMPARE = [("*", "none"), ("iadsr", "random_mask")]
 PROTOCOL = {"objective": "last", "loss": "full softmax", "tie_break": 0}
+CLAIMS = load_claims(Path(__file__).parents[3] / "workflow" / "config")
 SETTINGS: dict[str, Any] = {
+    "claims": [
+        {"id": one.id, "title": one.title, "sentence": one.sentence, "source": one.source, "rule": one.judged.rule}
+        for one in CLAIMS
+    ],
     "name": "laptop",
     "baseline": "none",
     "protocols": {
@@ -82,7 +88,7 @@ def make_tree(root: Path, grids: Sequence[Grid], lost: Mapping[Address, str | No
         ),
     }
     facts = {cell.dataset: _summary(cell.dataset) for cell in cells}
-    tables, findings = derive(grids, evaluated, compare_all(grids, scores), facts)
+    tables, findings = derive(grids, evaluated, compare_all(grids, scores), facts, CLAIMS)
     _write(root / "evaluation/curves.parquet", evaluated["curves"])
     for name, table in tables.items():
         _write(root / "statistics" / f"{name}.parquet", table)

@@ -10,6 +10,7 @@ import pytest
 from iadsr.core.columns import COLD_LIMIT, MAIN
 from iadsr.evaluation.metrics import METRICS
 from iadsr.reporting.catalogue import GROUPS, Catalogue
+from iadsr.reporting.format import percent, percent_interval, share
 from iadsr.reporting.results import SIDE, Results
 from iadsr.reporting.tables import Table
 from tests.unit.reporting.synthetic import TEMPLATES
@@ -246,3 +247,21 @@ def test_tuned_values_name_whose_they_are(results: Results) -> None:
     rows = [[(cell.text, cell.sub) for cell in cells[3:]] for _, cells in table.lines()]
     assert rows[0] == [("IADSR", ""), ("0.3", ""), ("0.1", "")]
     assert rows[1] == [("IADSR, random mask", "as IADSR"), ("0.3", ""), ("\u2013", "")]
+
+
+def test_claims_show_verdicts_numbers_and_what_was_not_run(results: Results, make: Catalogue) -> None:
+    table = make.claims()
+    verdicts = results.tables["verdicts"].set_index(["claim", "protocol"])
+    shown = {row["claim"]: row for row in table.frame.to_dict("records")}
+    assert list(shown) == [claim["id"] for claim in results.settings["claims"]]
+    assert shown["over_the_backbone"]["verdict"] == verdicts.loc[("over_the_backbone", ""), "verdict"]
+    cells = dict(zip(shown, ([(cell.text, cell.sub) for cell in cells] for _, cells in table.lines()), strict=True))
+    assert cells["theta"][1:] == [("not run", ""), ("\u2013", ""), ("\u2013", ""), ("\u2013", "")]
+    one = verdicts.loc[("by_choosing", "paper")]
+    text, why = cells["by_choosing"][3]
+    assert text == one["verdict"]
+    assert why == (
+        f"{percent(one['least'])} to {percent(one['most'])} {percent_interval(one['low'], one['high'])} "
+        f"vs IADSR, random mask; finds gains from {share(one['detectable'])}"
+    )
+    assert cells["gate"][3] == (verdicts.loc[("gate", "paper"), "verdict"], "0.9700")
