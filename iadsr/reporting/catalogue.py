@@ -126,17 +126,22 @@ class Catalogue(Maker):
 
             def why(row: Row) -> str:
                 ends = [row[f"{protocol} {end}"] for end in ("least", "most")]
-                if row["rule"] != "compared" or ends[0] is None:
-                    form = f.points if row["rule"] == "spared" else f.fixed
-                    return " to ".join(dict.fromkeys(map(form, ends))) if ends[0] is not None else ""
-                against = f.listed([f.label(name) for name in row[f"{protocol} against"].split(", ")])
+                against = str(row[f"{protocol} against"])
+                if ends[0] is None:
+                    return ""
+                if row["rule"] == "spared":
+                    return f"{' to '.join(dict.fromkeys(map(f.points, ends)))} points, cold inputs against popular ones"
+                if row["rule"] == "between":
+                    return f"{MASKS.get(against, against)}: {' to '.join(dict.fromkeys(map(f.share, ends)))}"
                 gains = " to ".join(dict.fromkeys(map(f.percent, ends)))
                 bounds = f.percent_interval(row[f"{protocol} low"], row[f"{protocol} high"])
-                return f"{gains} {bounds} vs {against}; finds gains from {f.share(row[f'{protocol} detectable'])}"
+                baselines = f.listed([f.label(name) for name in against.split(", ")])
+                return f"{gains} {bounds} vs {baselines}; finds gains from {f.share(row[f'{protocol} detectable'])}"
 
             return Column(f"Under “{protocol}”", verdict, why, numeric=False)
 
-        columns = [text("Claim", "title", "sentence"), text("Verdict", "verdict"), text("Dataset", c.DATASET)]
+        columns = [text("Claim", "title", "sentence"), text("Verdict", "verdict")]
+        columns += [text("Dataset", c.DATASET)] if own[c.DATASET].nunique() > 1 else []
         return self._table("claims", "claims", frame, [*columns, *map(under, protocols)], 1, ["claim"])
 
     def overall(self, dataset: str, protocol: str, ranking: str) -> Table:
