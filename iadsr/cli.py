@@ -216,20 +216,22 @@ def report(config: ConfigOption = DEFAULT) -> None:
 def claims(
     config: ConfigOption = DEFAULT,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, with every number.")] = False,
+    results: Annotated[Path | None, typer.Option(help="Of this results folder; default: the run file's.")] = None,
 ) -> None:
     """Print the verdict on each published claim; exit with 3 if one that was judged does not hold."""
     from iadsr.formats.statistics import STATISTICS
     from iadsr.formats.tables import read_parquet
     from iadsr.statistics.claims import REFUTED
 
-    table = read_parquet(Path(_read(config).results) / "statistics" / "verdicts.parquet", STATISTICS["verdicts"])
+    root = results or Path(_read(config).results)
+    table = read_parquet(root / "statistics" / "verdicts.parquet", STATISTICS["verdicts"])
     whole = table[table[PROTOCOL] == ""].set_index("claim")["verdict"]
     if as_json:
         typer.echo(table.to_json(orient="records", indent=2))
     else:
         titles = {claim.id: claim.title for claim in load_claims(CONFIG_FOLDER)}
         for name, verdict in whole.items():
-            typer.echo(f"{verdict:24}{titles[str(name)]}")
+            typer.echo(f"{verdict:24}{titles.get(str(name), name)}")
             for row in table[(table["claim"] == name) & (table[PROTOCOL] != "")].itertuples():
                 typer.echo(f"{'':24}  {row.dataset}, {row.protocol}: {row.verdict}")
     raise typer.Exit(3 if whole.isin(REFUTED).any() else 0)
@@ -259,16 +261,18 @@ def cells(
 
 @app.command("archive")
 def archive_runs(config: ConfigOption = DEFAULT, archive: ArchiveOption = ARCHIVE) -> None:
-    """Add the trained runs of a run file to the archive, in place of those with the same addresses."""
+    """Add the trained runs of a run file to the archive, in place of those with the same addresses and encoders."""
     from iadsr.core.files import read_json
-    from iadsr.evaluation.archive import add_to_archive
+    from iadsr.evaluation.archive import add_to_archive, select_runs
+    from iadsr.evaluation.metrics import add_metrics
     from iadsr.evaluation.popularity import popularity_table
     from iadsr.evaluation.runs import read_runs
 
     run = _read(config)
     root = Path(run.results)
     folders = [root / "runs" / cell.address for cell in _cells(run)]
-    runs = read_runs(folder for folder in folders if (folder / RECORD).is_file())
+    add_metrics(run.metrics)  # popularity has them too
+    runs, _ = select_runs(read_runs(folder for folder in folders if (folder / RECORD).is_file()), _records(run))
     if not runs:
         raise DataError(f"there is no trained run below {root / 'runs'}; train some: snakemake --cores 2")
     facts = {
@@ -287,7 +291,7 @@ def archive_runs(config: ConfigOption = DEFAULT, archive: ArchiveOption = ARCHIV
 def recompute(
     config: ConfigOption = DEFAULT,
     archive: ArchiveOption = ARCHIVE,
-    out: Annotated[Path, typer.Option(help="The results folder to write.")] = Path("results/recomputed"),
+    out: Annotated[Path | None, typer.Option(help="A results folder; default: results/recomputed/NAME.")] = None,
 ) -> None:
     """Make a run file's statistics and report from archived runs alone: no data, no training, no torch."""
     import pandas as pd
@@ -301,6 +305,7 @@ def recompute(
     from iadsr.statistics.write import write_statistics
 
     run = _read(config)
+    out = out or Path("results/recomputed") / run.name
     add_metrics(run.metrics)
     facts = {name: read_facts(archive, name) for name in run.all_datasets}
     runs, others = select_runs(read_archive(archive, run.all_datasets), _records(run))

@@ -27,6 +27,8 @@ class Compared(Strict):
     metrics: list[str] = Field(["NDCG@10"], min_length=1, description="each counts")
     unit: Literal["mean", "each"] = "mean"
     """mean: the mean over backbones, where there are several; each: every backbone by itself"""
+    needs: Literal["some", "all"] = "some"
+    """all: one comparison that refutes the claim refutes it as a whole; some: the claim then holds in part"""
     against: Literal["every", "best"] = "every"
     """every: each baseline counts; best: of several baselines the one with the highest mean"""
 

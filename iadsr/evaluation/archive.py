@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -37,6 +37,7 @@ SCHEMA = pa.schema(
         *((name, pa.list_(pa.int32())) for name in _NUMBERS),
     ]
 )
+RunT = TypeVar("RunT", bound=Run)
 FACTS = {"items": int, "summary": dict, "popularity": list}
 
 
@@ -83,16 +84,14 @@ def read_archive(folder: Path, datasets: Iterable[str]) -> list[ArchivedRun]:
     return sorted(runs, key=lambda run: run.address)
 
 
-def select_runs(
-    runs: Iterable[ArchivedRun], cells: Mapping[str, Mapping[str, Any]]
-) -> tuple[list[ArchivedRun], list[ArchivedRun]]:
+def select_runs(runs: Iterable[RunT], cells: Mapping[str, Mapping[str, Any]]) -> tuple[list[RunT], list[RunT]]:
     """Choose the runs at the addresses of `cells`, which say what the record of each must say of its cell.
 
     Returns:
         Those trained with these very settings, and those trained with others.
     """
-    same: list[ArchivedRun] = []
-    others: list[ArchivedRun] = []
+    same: list[RunT] = []
+    others: list[RunT] = []
     for run in runs:
         if (cell := cells.get(str(run.address))) is not None:
             (same if run.record["cell"] == json.loads(json.dumps(cell)) else others).append(run)
@@ -113,21 +112,25 @@ def read_facts(folder: Path, dataset: str) -> Mapping[str, Any]:
 
 
 def add_to_archive(folder: Path, runs: Sequence[RunFolder], facts: Mapping[str, Mapping[str, Any]]) -> None:
-    """Add runs to the archive, in place of those with their addresses, and the `facts` of their datasets.
+    """Add runs to the archive, in place of those with their addresses and encoders, and the `facts` of their datasets.
+
+    A run that is done stays if the new one is not.
 
     Raises:
         DataError: a run's file is missing or damaged, or was changed since; or the archive is damaged.
     """
     for dataset, told in facts.items():
-        own = [run for run in runs if run.address.dataset == dataset]
-        path, added = folder / f"{dataset}.parquet", {run.address for run in own}
-        rows = [_archived(run, told["items"]) for run in own]
-        old = [row for row in _read_table(path).to_pylist() if Address(*(row[name] for name in c.ADDRESS)) not in added]
-        rows = sorted([*old, *rows], key=lambda row: tuple(row[name] for name in c.ADDRESS))
+        path = folder / f"{dataset}.parquet"
+        rows = {_key(row): row for row in _read_table(path).to_pylist()}
+        for run in runs:
+            if run.address.dataset == dataset:
+                row = _archived(run, told["items"])
+                if run.done or _key(row) not in rows or not _is_done(rows[_key(row)]):
+                    rows[_key(row)] = row
         with atomic_path(path) as temporary:
             # the users and targets of one run are those of the next: a page must be large for that to be seen
             parquet.write_table(
-                pa.Table.from_pylist(rows, SCHEMA),
+                pa.Table.from_pylist([rows[key] for key in sorted(rows)], SCHEMA),
                 temporary,
                 compression="zstd",
                 compression_level=19,
@@ -137,12 +140,25 @@ def add_to_archive(folder: Path, runs: Sequence[RunFolder], facts: Mapping[str, 
         write_json(folder / f"{dataset}.json", told)
 
 
+def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Identify a run among all: by its address, and by its encoder, which run files may differ in."""
+    encoder = json.loads(row["record"])["cell"].get("encoder")
+    return (*(row[name] for name in c.ADDRESS), json.dumps(encoder, sort_keys=True))
+
+
+def _is_done(row: Mapping[str, Any]) -> bool:
+    return bool(json.loads(row["record"])["status"] == c.DONE)
+
+
 def _archived(run: RunFolder, items: int) -> dict[str, Any]:
     """Make a run's row of the archive."""
     ranks = run.ranks()
     run.curve()  # checks it
     lists = {name: ranks[name].to_numpy() for name in _NUMBERS}
-    doubled = {name: np.rint(2 * lists[name].astype(np.float64)).astype(np.int64) for name in _RANKS}
+    doubled = {name: 2 * lists[name].astype(np.float64) for name in _RANKS}
+    if any((values != np.rint(values)).any() for values in doubled.values()):
+        raise DataError(f"run {run.place}: a rank is neither whole nor a half")
+    doubled = {name: values.astype(np.int64) for name, values in doubled.items()}
     return {
         **run.address._asdict(),
         "record": json.dumps(run.record, ensure_ascii=False),

@@ -122,7 +122,9 @@ class Catalogue(Maker):
 
         def under(protocol: str) -> Column:
             def verdict(row: Row) -> str:
-                return str(row[f"{protocol} verdict"] or f.NOTHING)
+                made, lost = (row[f"{protocol} {name}"] for name in ("judged", "lost"))
+                part = f" ({made:.0f} of {made + lost:.0f})" if made and lost else ""
+                return f"{row[f'{protocol} verdict'] or f.NOTHING}{part}"
 
             def why(row: Row) -> str:
                 ends = [row[f"{protocol} {end}"] for end in ("least", "most")]
@@ -135,7 +137,7 @@ class Catalogue(Maker):
                     return f"{MASKS.get(against, against)}: {' to '.join(dict.fromkeys(map(f.share, ends)))}"
                 gains = " to ".join(dict.fromkeys(map(f.percent, ends)))
                 bounds = f.percent_interval(row[f"{protocol} low"], row[f"{protocol} high"])
-                baselines = f.listed([f.label(name) for name in against.split(", ")])
+                baselines = f.listed([self.label(name) for name in against.split(", ")])
                 return f"{gains} {bounds} vs {baselines}; finds gains from {f.share(row[f'{protocol} detectable'])}"
 
             return Column(f"Under “{protocol}”", verdict, why, numeric=False)

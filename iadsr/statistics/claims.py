@@ -5,13 +5,14 @@ a whole. Each of them is worth a verdict:
 
 - a comparison with the expected outcome: reproduced, or partly if its interval lies below the published gain;
 - one with the other outcome: opposite;
-- no significant difference: not reproduced, if the published gain is ruled out or would have been seen, or the two are
-  equal; else underpowered;
+- no significant difference: not reproduced, if the two are shown to be equal, are the very same runs, or the published
+  gain is ruled out; else underpowered;
 - runs that are missing or learned nothing: not run.
 
-Several together: what they agree on; else partly, if any is reproduced; else the first of opposite, not reproduced and
-underpowered. What was not run is passed over beside what was. Protocols that disagree on whether a claim holds at all
-make the whole depend on the protocol.
+Several together are what they agree on. Else, if any is reproduced: partly, unless the claim needs all and one is
+opposite or not reproduced. Else not reproduced, if one is opposite or the claim needs all; else underpowered. What was
+not run is passed over beside what was, but leaves nothing wholly reproduced. Protocols that disagree on whether a claim
+holds at all make the whole depend on the protocol.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from numpy.typing import NDArray
 
 from iadsr.config.claims import Between, Claim, Compared, Spared
 from iadsr.core import columns as c
-from iadsr.statistics.compare import BACKBONES, EQUAL, GAIN, LOSS, METHOD, NONE, SOUGHT, UNDERPOWERED
+from iadsr.statistics.compare import BACKBONES, EQUAL, GAIN, LOSS, METHOD, NONE, OK, UNDERPOWERED
 from iadsr.statistics.summaries import KEEP_GAP
 
 REPRODUCED, PARTLY, NOT_REPRODUCED = "reproduced", "partly reproduced", "not reproduced"
@@ -53,29 +54,40 @@ def judge_claims(claims: Sequence[Claim], tables: Mapping[str, pd.DataFrame]) ->
     rows: list[dict[str, Any]] = []
     for claim in claims:
         own = list(_judged(claim, tables))
-        whole = {"claim": claim.id, c.DATASET: "", c.PROTOCOL: "", "verdict": whole_verdict(own), "against": ""}
-        rows += [whole | {name: sum(row[name] for row in own) for name in ("judged", "lost")}, *own]
+        lost = {name: sum(row[name] for row in own) for name in ("judged", "lost")}
+        verdict = _capped(whole_verdict(own, _needs_all(claim)), lost["lost"])
+        rows += [{"claim": claim.id, c.DATASET: "", c.PROTOCOL: "", "verdict": verdict, "against": "", **lost}, *own]
     numbers = dict.fromkeys(("least", "most", "low", "high", "detectable"), "float64")
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype({**numbers, "judged": "int64", "lost": "int64"})
 
 
-def combined(verdicts: Iterable[str]) -> str:
+def combined(verdicts: Iterable[str], needs_all: bool = False) -> str:
     """Combine verdicts of one protocol; see the module's docstring."""
     known = {verdict for verdict in verdicts if verdict != NOT_RUN}
     if len(known) < 2:
         return next(iter(known), NOT_RUN)
+    against = known & {OPPOSITE, NOT_REPRODUCED}
     if known & {REPRODUCED, PARTLY}:
-        return PARTLY
-    return next(verdict for verdict in (OPPOSITE, NOT_REPRODUCED, TOO_FEW) if verdict in known)
+        return NOT_REPRODUCED if needs_all and against else PARTLY
+    return NOT_REPRODUCED if OPPOSITE in known or needs_all else TOO_FEW
 
 
-def whole_verdict(rows: Sequence[Mapping[str, Any]]) -> str:
+def whole_verdict(rows: Sequence[Mapping[str, Any]], needs_all: bool = False) -> str:
     """Combine the verdicts of a claim's datasets and protocols."""
     protocols = dict.fromkeys(row[c.PROTOCOL] for row in rows)
-    by_protocol = {combined(row["verdict"] for row in rows if row[c.PROTOCOL] == name) for name in protocols}
+    by_protocol = {combined((row["verdict"] for row in rows if row[c.PROTOCOL] == one), needs_all) for one in protocols}
     if by_protocol & {REPRODUCED, PARTLY} and by_protocol & {NOT_REPRODUCED, OPPOSITE}:
         return DEPENDS
-    return combined(by_protocol)
+    return combined(by_protocol, needs_all)
+
+
+def _capped(verdict: str, lost: int) -> str:
+    """Leave nothing wholly reproduced of which a part was lost."""
+    return PARTLY if verdict == REPRODUCED and lost else verdict
+
+
+def _needs_all(claim: Claim) -> bool:
+    return isinstance(claim.judged, Compared) and claim.judged.needs == "all"
 
 
 def _judged(claim: Claim, tables: Mapping[str, pd.DataFrame]) -> Iterator[dict[str, Any]]:
@@ -99,7 +111,7 @@ def _named(values: pd.Series, pattern: str) -> NDArray[np.bool_]:
 
 def _compared(rule: Compared, table: pd.DataFrame) -> pd.DataFrame:
     """Select the comparisons that decide: under the headline rule, each set of runs once."""
-    table = table[table["headline"] & table[c.METRIC].isin(rule.metrics) & (table["same_as"] == "")]
+    table = table[table["headline"] & table[c.METRIC].isin(rule.metrics) & table[c.EXPERIMENT].isin(rule.experiments)]
     if rule.unit == "mean":
         key = [c.EXPERIMENT, c.DATASET, c.PROTOCOL, c.METHOD, "baseline_method"]
         pooled = pd.MultiIndex.from_frame(table.loc[table["kind"] == BACKBONES, key])
@@ -109,6 +121,7 @@ def _compared(rule: Compared, table: pd.DataFrame) -> pd.DataFrame:
         table = table[table["kind"] == METHOD]
     pairs = [_named(table[c.METHOD], one) & _named(table["baseline_method"], other) for one, other in rule.pairs]
     table = table[np.logical_or.reduce(pairs)]
+    table = table[~(table["same_as"].isin(table[c.METHOD]) & (table["same_as"] != table["baseline_method"]))]
     if rule.against == "best":
         key = [c.EXPERIMENT, c.DATASET, c.PROTOCOL, c.BACKBONE, c.METHOD, c.METRIC]
         best = table.groupby(key)["baseline_mean"].transform("max")
@@ -117,38 +130,38 @@ def _compared(rule: Compared, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _judge_comparisons(rule: Compared, published: Sequence[float] | None, rows: pd.DataFrame) -> dict[str, Any]:
-    verdicts = [
-        _verdict(rule, published, *row)
-        for row in rows[["outcome", "gain_high", "detectable"]].itertuples(index=False, name=None)
-    ]
+    columns = ["outcome", "gain_high", "same_as", "baseline_method"]
+    verdicts = [_verdict(rule, published, *row) for row in rows[columns].itertuples(index=False, name=None)]
     made = rows[[verdict != NOT_RUN for verdict in verdicts]]
+    lost = int((rows["status"] != OK).sum())
     return {
-        "verdict": combined(verdicts),
+        "verdict": _capped(combined(verdicts, rule.needs == "all"), lost),
         "against": ", ".join(dict.fromkeys(made["baseline_method"])),
         **_extremes(made["relative_gain"], made["gain_low"], made["gain_high"]),
         "detectable": made["detectable"].max(),
-        **_counts(verdicts),
+        "judged": len(made),
+        "lost": lost,
     }
 
 
-def _verdict(rule: Compared, published: Sequence[float] | None, outcome: str, high: float, detectable: float) -> str:
-    """Judge one comparison by its outcome, the upper end of its gain's interval, and what it could have seen."""
-    other = {GAIN: LOSS, LOSS: GAIN}[rule.expected]
+def _verdict(
+    rule: Compared, published: Sequence[float] | None, outcome: str, high: float, same_as: str, baseline: str
+) -> str:
+    """Judge one comparison by its outcome, the upper end of its gain's interval, and whose runs it has."""
     if outcome == rule.expected:
         return PARTLY if published and high < published[0] else REPRODUCED
-    if outcome == other:
+    if outcome in (GAIN, LOSS):
         return OPPOSITE
-    if outcome == EQUAL:
+    if outcome == EQUAL or same_as == baseline:
         return NOT_REPRODUCED
     if outcome not in (UNDERPOWERED, NONE):
         return NOT_RUN
-    if published:
-        return NOT_REPRODUCED if high < published[0] else TOO_FEW
-    return TOO_FEW if outcome == UNDERPOWERED or not detectable <= SOUGHT else NOT_REPRODUCED
+    return NOT_REPRODUCED if published and high < published[0] else TOO_FEW
 
 
 def _between(rule: Between, table: pd.DataFrame) -> pd.DataFrame:
-    return table[(table["quantity"] == rule.quantity) & _named(table[c.METHOD], rule.method)]
+    own = (table["quantity"] == rule.quantity) & table["mean"].notna()
+    return table[own & _named(table[c.METHOD], rule.method)]
 
 
 def _judge_means(rule: Between, rows: pd.DataFrame) -> dict[str, Any]:
@@ -162,9 +175,9 @@ def _spared(rule: Spared, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _judge_gaps(rows: pd.DataFrame) -> dict[str, Any]:
-    """Judge by seeds: spared if in none of them less of cold inputs is kept, the opposite if in all."""
+    """Judge by seeds, one of which is too few: spared if none keeps less of cold inputs, the opposite if all do."""
     verdicts = [
-        REPRODUCED if below == 0 else OPPOSITE if below == seeds else NOT_REPRODUCED
+        TOO_FEW if seeds < 2 or 0 < below < seeds else OPPOSITE if below else REPRODUCED
         for below, seeds in rows[["below", "seeds"]].itertuples(index=False)
     ]
     return {"verdict": combined(verdicts), "against": KEEP_GAP, **_extremes(rows["mean"]), **_counts(verdicts)}
@@ -176,5 +189,4 @@ def _extremes(values: pd.Series, low: pd.Series | None = None, high: pd.Series |
 
 
 def _counts(verdicts: Sequence[str]) -> dict[str, int]:
-    lost = sum(verdict == NOT_RUN for verdict in verdicts)
-    return {"judged": len(verdicts) - lost, "lost": lost}
+    return {"judged": len(verdicts), "lost": 0}

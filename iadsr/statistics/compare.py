@@ -39,7 +39,7 @@ OK = "ok"
 GAIN, LOSS, EQUAL, NONE, UNDERPOWERED, MISSING = "gain", "loss", "equal", "none", "underpowered", "missing"
 DECIDED = (GAIN, LOSS, EQUAL, NONE, UNDERPOWERED)
 SIGNIFICANCE = 0.05
-SOUGHT = 0.246  # the smallest gain that the paper claims on average (arXiv 2510.04239, abstract)
+SOUGHT = 0.246  # the smallest gain that the paper claims on average (arXiv 2510.04239, as a summary quotes it)
 COLUMNS = (
     "experiment", "kind", "dataset", "backbone", "ranking", "metric",
     "protocol", "method", "baseline_protocol", "baseline_method",

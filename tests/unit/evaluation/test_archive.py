@@ -67,6 +67,24 @@ def test_a_run_takes_the_place_of_an_earlier_one_and_the_order_of_additions_is_n
     assert ranks["toys/paper/gru4rec/none/seed0"] == [7, 7, 7]
     assert ranks["toys/paper/gru4rec/iadsr/seed0"] == [3, 1, 2]
     assert read_facts(tmp_path / "a", "toys") == FACTS["toys"]
+    failed = read_run(make_run(table([], []), status="failed", reason="an error", epochs=0))
+    add_to_archive(tmp_path / "a", [failed], FACTS)
+    assert all(run.done for run in read_archive(tmp_path / "a", ["toys"]) if run.address.method == "none"), "it stays"
+
+
+def test_runs_of_other_encoders_and_datasets_stay_apart(make_run: Make, table: Table, tmp_path: Path) -> None:
+    cell = {"dataset": "toys", "protocol": "paper", "backbone": "gru4rec", "method": "iadsr", "seed": 0}
+    for kind in ("minilm", "tfidf", "minilm"):
+        run = read_run(make_run(table([1], [1]), method="iadsr", cell={**cell, "encoder": {"kind": kind}}))
+        add_to_archive(tmp_path, [run], FACTS | {"beauty": FACTS["toys"]})
+    kinds = [run.record["cell"]["encoder"]["kind"] for run in read_archive(tmp_path, ["toys", "toys"])]
+    assert kinds == ["minilm", "tfidf"]
+    assert read_archive(tmp_path, ["beauty"]) == []
+
+
+def test_a_rank_that_is_no_half_is_refused(make_run: Make, table: Table, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="a rank is neither whole nor a half"):
+        add_to_archive(tmp_path, [read_run(make_run(table([2.3], [1])))], FACTS)
 
 
 def test_runs_with_other_settings_are_told_apart(make_run: Make, table: Table, tmp_path: Path) -> None:

@@ -35,7 +35,9 @@ def compared(**changes: Any) -> Compared:
 
 
 def judge(one: Claim, *rows: dict[str, Any], **tables: pd.DataFrame) -> pd.DataFrame:
-    comparisons = pd.DataFrame([USUAL | row for row in rows], columns=list(USUAL))
+    lost = ("untrained", "missing")
+    said = [USUAL | {"status": row["outcome"] if row.get("outcome") in lost else "ok"} | row for row in rows]
+    comparisons = pd.DataFrame(said, columns=[*USUAL, "status"])
     return judge_claims([one], NOTHING | {"comparisons": comparisons} | tables)
 
 
@@ -52,10 +54,11 @@ def verdict(one: Claim, *rows: dict[str, Any], **tables: pd.DataFrame) -> str:
         ({"outcome": "loss", "gain_high": -0.1}, "loss", "reproduced", None),
         ({"outcome": "gain"}, "loss", "opposite", None),
         ({"outcome": "equal", "gain_high": 0.09}, "gain", "not reproduced", "not reproduced"),
-        ({"outcome": "none", "gain_high": 0.2}, "gain", "not reproduced", "not reproduced"),
-        ({"outcome": "none", "gain_high": 0.3}, "gain", "not reproduced", "underpowered"),
+        ({"outcome": "none", "gain_high": 0.2}, "gain", "underpowered", "not reproduced"),
+        ({"outcome": "none", "gain_high": 0.3}, "gain", "underpowered", "underpowered"),
         ({"outcome": "underpowered", "gain_high": 0.6, "detectable": 0.5}, "gain", "underpowered", "underpowered"),
         ({"outcome": "underpowered", "gain_high": 0.2, "detectable": 0.5}, "gain", "underpowered", "not reproduced"),
+        ({"outcome": "none", "gain_high": 0.0, "same_as": "none"}, "gain", "not reproduced", "not reproduced"),
         ({"outcome": "untrained", "relative_gain": np.nan}, "gain", "not run", "not run"),
         ({"outcome": "missing", "relative_gain": np.nan}, "gain", "not run", "not run"),
     ],
@@ -68,19 +71,22 @@ def test_one_comparison(row: dict[str, Any], expected: str, without: str, publis
 
 
 @pytest.mark.parametrize(
-    ("verdicts", "together"),
+    ("verdicts", "some", "every"),
     [
-        ([], "not run"),
-        (["not run", "not run"], "not run"),
-        (["not run", "opposite"], "opposite"),
-        (["reproduced", "underpowered"], "partly reproduced"),
-        (["partly reproduced", "opposite"], "partly reproduced"),
-        (["underpowered", "not reproduced"], "not reproduced"),
-        (["underpowered", "not reproduced", "opposite"], "opposite"),
+        ([], "not run", "not run"),
+        (["not run", "not run"], "not run", "not run"),
+        (["not run", "opposite"], "opposite", "opposite"),
+        (["reproduced", "underpowered"], "partly reproduced", "partly reproduced"),
+        (["partly reproduced", "opposite"], "partly reproduced", "not reproduced"),
+        (["reproduced", "not reproduced"], "partly reproduced", "not reproduced"),
+        (["underpowered", "not reproduced"], "underpowered", "not reproduced"),
+        (["underpowered", "opposite"], "not reproduced", "not reproduced"),
+        (["not reproduced", "opposite"], "not reproduced", "not reproduced"),
     ],
 )
-def test_several_together(verdicts: list[str], together: str) -> None:
-    assert combined(verdicts) == combined(reversed(verdicts)) == together
+def test_several_together(verdicts: list[str], some: str, every: str) -> None:
+    assert combined(verdicts) == combined(reversed(verdicts)) == some
+    assert combined(verdicts, needs_all=True) == every
 
 
 def test_protocols_and_datasets_make_the_whole() -> None:
@@ -89,12 +95,13 @@ def test_protocols_and_datasets_make_the_whole() -> None:
     assert verdict(one, {}, strong) == "reproduced"
     assert verdict(one, {}, strong | {"outcome": "equal"}) == "depends on the protocol"
     assert verdict(one, {}, strong | {"outcome": "underpowered"}) == "partly reproduced"
-    assert verdict(one, {}, strong | {"outcome": "missing"}) == "reproduced"
+    assert verdict(one, {}, strong | {"outcome": "missing"}) == "partly reproduced", "not everywhere"
+    assert verdict(one, {}, strong | {"outcome": "loss"}) == "depends on the protocol"
     assert verdict(one, {}, {c.DATASET: "beauty", "outcome": "loss"}) == "partly reproduced", "no protocol is to blame"
     rows = judge(one, {"relative_gain": 0.2}, {c.DATASET: "beauty", "gain_high": 0.7}, strong | {"outcome": "missing"})
     assert list(rows.columns) == list(COLUMNS)
     assert rows[[c.DATASET, c.PROTOCOL, "verdict", "judged", "lost"]].to_numpy().tolist() == [
-        ["", "", "reproduced", 2, 1],
+        ["", "", "partly reproduced", 2, 1],
         ["toys", "paper", "reproduced", 1, 0],
         ["beauty", "paper", "reproduced", 1, 0],
         ["toys", "strong", "not run", 0, 1],
@@ -115,16 +122,30 @@ def test_the_mean_over_backbones_or_each_of_them() -> None:
         {c.BACKBONE: "sasrec"},
         {c.BACKBONE: "all", "kind": "backbones", "outcome": "equal"},
         {c.PROTOCOL: "alone"},
+        {c.EXPERIMENT: "texts", c.PROTOCOL: "alone", c.BACKBONE: "all", "kind": "backbones", "outcome": "loss"},
+        {"baseline_method": "hsd", c.PROTOCOL: "alone", c.BACKBONE: "all", "kind": "backbones"},
     ]
     found = judge(claim(compared()), *rows).set_index(c.PROTOCOL)["verdict"]
     assert found.to_dict() == {"": "depends on the protocol", "paper": "not reproduced", "alone": "reproduced"}
     found = judge(claim(compared(unit="each")), *rows).set_index(c.PROTOCOL)["verdict"]
     assert found["paper"] == "partly reproduced"
+    found = judge(claim(compared(unit="each", needs="all")), *rows).set_index(c.PROTOCOL)["verdict"]
+    assert found["paper"] == "not reproduced"
+
+
+def test_the_same_runs_count_once_and_never_vanish() -> None:
+    """One of them may be no part of the claim, or be the baseline itself."""
+    rule = compared(pairs=[["iadsr-*", "none"]])
+    twin = {c.METHOD: "iadsr-b", "same_as": "iadsr-a", "outcome": "loss"}
+    assert one_row(judge(claim(rule), twin), protocol="paper")["judged"] == 1
+    assert one_row(judge(claim(rule), {c.METHOD: "iadsr-a"}, twin), protocol="paper")["judged"] == 1
+    row = one_row(judge(claim(rule), {c.METHOD: "iadsr-a", "outcome": "none", "same_as": "none"}), protocol="paper")
+    assert (row["verdict"], row["judged"]) == ("not reproduced", 1)
 
 
 def test_only_what_the_rule_names_counts() -> None:
     for other in (
-        {c.EXPERIMENT: "texts"}, {c.METRIC: "HR@20"}, {"headline": False}, {"same_as": "iadsr"}, {c.METHOD: "hsd"},
+        {c.EXPERIMENT: "texts"}, {c.METRIC: "HR@20"}, {"headline": False}, {c.METHOD: "hsd"},
         {"kind": "protocol"},
     ):  # fmt: skip
         assert verdict(claim(compared()), {}, {"outcome": "loss"} | other) == "reproduced", other
@@ -141,6 +162,16 @@ def test_the_best_rival_is_the_one_with_the_highest_mean() -> None:
     row = one_row(judge(claim(compared(against="best")), weak, best, lost), protocol="paper")
     assert (row["verdict"], row["against"], row["lost"]) == ("not reproduced", "hsd", 1)
     assert verdict(claim(compared(against="every")), weak, best, lost) == "partly reproduced"
+    assert verdict(claim(compared(against="best")), weak, lost) == "partly reproduced", "the lost one may be the best"
+    for place in ({c.PROTOCOL: "strong"}, {c.BACKBONE: "caser"}):
+        rows = judge(claim(compared(against="best", unit="each")), weak, best | place)
+        assert rows["judged"].iloc[0] == 2, "the best of each place"
+    rows = judge(claim(compared(against="best", metrics=["HR@5", "MRR"])), weak, best | {c.METRIC: "MRR"})
+    assert rows["judged"].iloc[0] == 2
+    part = {"status": "ok, without seed 1 untrained"}
+    assert judge(claim(compared()), part)[["verdict", "judged", "lost"]].to_numpy().tolist() == [
+        ["partly reproduced", 1, 1], ["partly reproduced", 1, 1],
+    ]  # fmt: skip
 
 
 def test_a_quantity_lies_between_two_values() -> None:
@@ -151,6 +182,8 @@ def test_a_quantity_lies_between_two_values() -> None:
         place | {c.PROTOCOL: "paper", "mean": 0.999},
         place | {c.PROTOCOL: "strong", "mean": 0.99},
         place | {c.PROTOCOL: "strong", "mean": 0.2, c.METHOD: "random_mask"},
+        place | {c.PROTOCOL: "paper", "mean": 0.5, "quantity": "noise_auc"},
+        place | {c.PROTOCOL: "paper", "mean": np.nan},
     ]
     found = judge(claim(rule), quantities=pd.DataFrame(rows)).set_index(c.PROTOCOL)
     assert found["verdict"].to_dict() == {
@@ -159,10 +192,17 @@ def test_a_quantity_lies_between_two_values() -> None:
     assert found.loc["paper", ["least", "most", "judged"]].tolist() == [0.999, 1.0, 2]
 
 
-@pytest.mark.parametrize(("below", "expected"), [(0, "reproduced"), (1, "not reproduced"), (3, "opposite")])
-def test_cold_items_are_spared_if_no_seed_keeps_less_of_them(below: int, expected: str) -> None:
+@pytest.mark.parametrize(
+    ("below", "seeds", "expected"),
+    [(0, 3, "reproduced"), (1, 3, "underpowered"), (3, 3, "opposite"), (0, 1, "underpowered"), (1, 1, "underpowered")],
+)
+def test_cold_items_are_spared_if_no_seed_keeps_less_of_them(below: int, seeds: int, expected: str) -> None:
     rule = Spared(experiments=["main"], method="iadsr")
     row = {c.EXPERIMENT: "main", c.DATASET: "toys", c.PROTOCOL: "paper", c.METHOD: "iadsr", "stage": "test"}
-    row |= {c.GROUP: "cold minus decile_10", "mean": 0.1, "below": below, "seeds": 3}
-    others = [row | {"stage": "train", "below": 3 - below}, row | {c.GROUP: "cold", "below": np.nan}]
+    row |= {c.GROUP: "cold minus decile_10", "mean": 0.1, "below": below, "seeds": seeds}
+    others = [
+        row | {"stage": "train", "below": 3 - below},
+        row | {c.GROUP: "cold", "below": np.nan},
+        row | {c.METHOD: "hsd", "below": 3 - below},
+    ]
     assert verdict(claim(rule), keep=pd.DataFrame([row, *others])) == expected
