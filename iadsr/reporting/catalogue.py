@@ -117,14 +117,13 @@ class Catalogue(Maker):
         frame = frame.merge(own[key].drop_duplicates(), on="claim", how="left")
         protocols = list(dict.fromkeys(own[c.PROTOCOL]))
         if protocols:
-            numbers = ("verdict", "against", "least", "most", "low", "high", "detectable", "judged", "lost")
+            numbers = ("verdict", "against", "least", "most", "low", "high", "detectable", "lost")
             frame = frame.merge(wide(own, key, c.PROTOCOL, numbers), on=key, how="left")
 
         def under(protocol: str) -> Column:
             def verdict(row: Row) -> str:
-                made, lost = (row[f"{protocol} {name}"] for name in ("judged", "lost"))
-                part = f" ({made:.0f} of {made + lost:.0f})" if made and lost else ""
-                return f"{row[f'{protocol} verdict'] or f.NOTHING}{part}"
+                lost = row[f"{protocol} lost"] or 0
+                return f"{row[f'{protocol} verdict'] or f.NOTHING}{f' ({lost:.0f} incomplete)' if lost else ''}"
 
             def why(row: Row) -> str:
                 ends = [row[f"{protocol} {end}"] for end in ("least", "most")]

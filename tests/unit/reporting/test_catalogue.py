@@ -259,7 +259,7 @@ def test_claims_show_verdicts_numbers_and_what_was_not_run(results: Results, mak
     assert cells["theta"][1:] == [("not run", ""), ("\u2013", ""), ("\u2013", "")]
     one = verdicts.loc[("by_choosing", "paper")]
     text, why = cells["by_choosing"][2]
-    assert text == one["verdict"]
+    assert text == f"{one['verdict']} ({one['lost']} incomplete)"
     assert why == (
         f"{percent(one['least'])} to {percent(one['most'])} {percent_interval(one['low'], one['high'])} "
         f"vs IADSR, random mask; finds gains from {share(one['detectable'])}"
