@@ -317,6 +317,8 @@ def recompute(
         )
     for name, told in facts.items():
         write_json(out / "data" / name / "summary.json", told["summary"])
+    for one in runs:  # the page links to them
+        write_json(out / "runs" / str(one.address) / RECORD, one.record)
     collect(runs, {name: told["items"] for name, told in facts.items()}, out / "evaluation")
     popular = pd.DataFrame([row for told in facts.values() for row in told["popularity"]])
     write_parquet(out / "evaluation" / POPULARITY_FILE, popular)

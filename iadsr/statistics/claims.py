@@ -33,7 +33,6 @@ from iadsr.statistics.summaries import KEEP_GAP
 
 REPRODUCED, PARTLY, NOT_REPRODUCED = "reproduced", "partly reproduced", "not reproduced"
 OPPOSITE, DEPENDS, TOO_FEW, NOT_RUN = "opposite", "depends on the protocol", "underpowered", "not run"
-VERDICTS = (REPRODUCED, PARTLY, NOT_REPRODUCED, OPPOSITE, DEPENDS, TOO_FEW, NOT_RUN)
 REFUTED = (NOT_REPRODUCED, OPPOSITE, DEPENDS)
 COLUMNS = (
     "claim", c.DATASET, c.PROTOCOL, "verdict", "against",

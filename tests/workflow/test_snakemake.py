@@ -306,7 +306,9 @@ def test_archived_runs_give_the_same_statistics_and_page_without_data_and_torch(
     out = grid.folder / "recomputed"
     iadsr("recompute", "--out", str(out))
     names = sorted(path.relative_to(out).as_posix() for path in (out / "statistics").iterdir())
-    for name in (*names, "report/index.html"):
+    linked = sorted(path.relative_to(out).as_posix() for path in out.glob("runs/**/record.json"))
+    assert len(linked) == len(records)
+    for name in (*names, *linked, "report/index.html"):
         assert (out / name).read_bytes() == (grid.results / name).read_bytes(), name
     shutil.rmtree(out)
 
