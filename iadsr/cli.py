@@ -251,8 +251,9 @@ def cells(
     if unarchived:
         from iadsr.evaluation.archive import read_archive, select_runs
 
-        archived, _ = select_runs(read_archive(archive, run.all_datasets), _records(run))
-        for address in sorted(set(_records(run)) - {str(one.address) for one in archived}):
+        records = _records(run)
+        archived, _ = select_runs(read_archive(archive, run.all_datasets), records)
+        for address in sorted(set(records) - {str(one.address) for one in archived}):
             typer.echo(f"{run.results}/runs/{address}/{RECORD}")
         return
     for cell in _cells(run):
