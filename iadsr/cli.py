@@ -293,6 +293,7 @@ def recompute(
     config: ConfigOption = DEFAULT,
     archive: ArchiveOption = ARCHIVE,
     out: Annotated[Path | None, typer.Option(help="A results folder; default: results/recomputed/NAME.")] = None,
+    readme: Annotated[Path | None, typer.Option(help="Put the table of claims into this file, too.")] = None,
 ) -> None:
     """Make a run file's statistics and report from archived runs alone: no data, no training, no torch."""
     import pandas as pd
@@ -303,6 +304,7 @@ def recompute(
     from iadsr.evaluation.metrics import add_metrics
     from iadsr.evaluation.popularity import POPULARITY_FILE
     from iadsr.formats.tables import write_parquet
+    from iadsr.reporting.page import put_claims
     from iadsr.statistics.write import write_statistics
 
     run = _read(config)
@@ -325,6 +327,8 @@ def recompute(
     write_parquet(out / "evaluation" / POPULARITY_FILE, popular)
     write_statistics(out, _grids(run), {one.address: one for one in runs}.__getitem__, load_claims(CONFIG_FOLDER))
     _report(run, out)
+    if readme:
+        put_claims(readme, out / "report")
 
 
 @app.command("check-method")

@@ -117,7 +117,7 @@ class Catalogue(Maker):
         frame = frame.merge(own[key].drop_duplicates(), on="claim", how="left")
         protocols = list(dict.fromkeys(own[c.PROTOCOL]))
         if protocols:
-            numbers = ("verdict", "against", "least", "most", "low", "high", "detectable", "lost")
+            numbers = ("verdict", "against", "least", "most", "low", "high", "detectable", "lost", "weak")
             frame = frame.merge(wide(own, key, c.PROTOCOL, numbers), on=key, how="left")
 
         def under(protocol: str) -> Column:
@@ -136,8 +136,12 @@ class Catalogue(Maker):
                     return f"{MASKS.get(against, against)}: {' to '.join(dict.fromkeys(map(f.share, ends)))}"
                 gains = " to ".join(dict.fromkeys(map(f.percent, ends)))
                 bounds = f.percent_interval(row[f"{protocol} low"], row[f"{protocol} high"])
-                baselines = f.listed([self.label(name) for name in against.split(", ")])
-                return f"{gains} {bounds} vs {baselines}; finds gains from {f.share(row[f'{protocol} detectable'])}"
+                baselines, weak = (
+                    f.listed([self.label(name) for name in names.split(", ") if name])
+                    for names in (against, row[f"{protocol} weak"])
+                )
+                found = f"{gains} {bounds} vs {baselines}; finds gains from {f.share(row[f'{protocol} detectable'])}"
+                return f"{found}; baseline below the most popular items: {weak}" if weak else found
 
             return Column(f"Under “{protocol}”", verdict, why, numeric=False)
 

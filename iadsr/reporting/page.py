@@ -15,7 +15,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from iadsr.core import columns as c
-from iadsr.core.errors import DataError
+from iadsr.core.errors import ConfigError, DataError
 from iadsr.core.files import write_text
 from iadsr.formats.statistics import STATISTICS
 from iadsr.formats.tables import read_parquet, visible, write_csv
@@ -25,7 +25,7 @@ from iadsr.reporting.charts import Figure, inline
 from iadsr.reporting.format import label, listed, slug
 from iadsr.reporting.pictures import Pictures
 from iadsr.reporting.results import Results, load
-from iadsr.reporting.tables import Table, to_latex
+from iadsr.reporting.tables import Table, to_latex, to_markdown
 
 ALL_CURVES = "curves-all"  # every epoch of every run with everything that was logged, as a download
 _FILTERS = ("fixed", "signed", "percent", "share", "interval", "percent_interval", "integer", "listed")
@@ -103,6 +103,21 @@ def build_report(
     shown = [claims, *(block.table for blocks in sections.values() for block in blocks if block.table)]
     _write_tables(shown, results, root, out.parent / "tables")
     write_text(out, visible(page))
+
+
+def put_claims(path: Path, report: Path) -> None:
+    """Put the table of claims of the report in folder `report` into a Markdown file, between its two marks.
+
+    Raises:
+        ConfigError: the file has not both marks.
+    """
+    old = path.read_text(encoding="utf-8")
+    before, start, rest = old.partition("<!-- verdicts -->\n")
+    _, end, after = rest.partition("<!-- end of verdicts -->")
+    if not end:
+        raise ConfigError(f"{path} lacks the marks <!-- verdicts --> and <!-- end of verdicts -->")
+    table = (report / "tables" / "claims.md").read_text(encoding="utf-8")
+    write_text(path, f"{before}{start}\n{table}\n{end}{after}")
 
 
 def _captions(templates: Path) -> Mapping[str, Mapping[str, str]]:
@@ -237,8 +252,12 @@ def _numbered(sections: Mapping[str, Sequence[PageBlock]]) -> dict[str, list[Pag
 
 
 def _write_tables(shown: Sequence[Table], results: Results, root: Path, folder: Path) -> None:
-    """Write CSV and LaTeX of every table shown, and every table of the statistics; what an earlier report left goes."""
+    """Write CSV and LaTeX of every table shown, the claims' as Markdown too, and every table of the statistics.
+
+    What an earlier report left goes.
+    """
     texts = {f"{table.name}.tex": to_latex(table) for table in shown}
+    texts |= {f"{table.name}.md": to_markdown(table) for table in shown if table.name == "claims"}
     tables = {f"{table.name}.csv": table.frame for table in shown}
     tables |= {f"all-{name}.csv": results.tables[name] for name in STATISTICS}
     tables["all-datasets.csv"] = pd.json_normalize([dict(one) for one in results.summaries.values()])
@@ -248,5 +267,5 @@ def _write_tables(shown: Sequence[Table], results: Results, root: Path, folder: 
     for name, text in texts.items():
         write_text(folder / name, text)
     for path in sorted(folder.iterdir()):
-        if path.suffix in (".csv", ".tex") and path.name not in {*tables, *texts}:
+        if path.suffix in (".csv", ".tex", ".md") and path.name not in {*tables, *texts}:
             path.unlink()

@@ -170,6 +170,23 @@ def to_latex(table: Table) -> str:
     )
 
 
+def to_markdown(table: Table) -> str:
+    """Write the table as displayed, for GitHub's Markdown; the smaller lines of row headers are left out."""
+    titles = [column.title for column in table.columns]
+    rows = [[_marked(cell) for cell in cells] for _, cells in table.lines()]
+    lines = [map(_literal, titles), ["---"] * len(titles), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _marked(cell: TableCell) -> str:
+    text = f"**{_literal(cell.text)}**" if cell.bold else _literal(cell.text)
+    return f"{text}<br><sub>{_literal(cell.sub)}</sub>" if cell.sub and not cell.head else text
+
+
+def _literal(text: str) -> str:
+    return re.sub(r"([\\|<>*_`])", r"\\\1", text)
+
+
 def _pieces(cell: TableCell) -> list[str]:
     text = rf"\textbf{{{escape(cell.text)}}}" if cell.bold else escape(cell.text)
     return [f"{text} {escape(cell.sub)}" if cell.sub else text, *[""] * (cell.span - 1)]

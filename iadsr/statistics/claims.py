@@ -36,7 +36,7 @@ OPPOSITE, DEPENDS, TOO_FEW, NOT_RUN = "opposite", "depends on the protocol", "un
 REFUTED = (NOT_REPRODUCED, OPPOSITE, DEPENDS)
 COLUMNS = (
     "claim", c.DATASET, c.PROTOCOL, "verdict", "against",
-    "least", "most", "low", "high", "detectable", "judged", "lost",
+    "least", "most", "low", "high", "detectable", "judged", "lost", "weak",
 )  # fmt: skip
 
 
@@ -45,19 +45,24 @@ def judge_claims(claims: Sequence[Claim], tables: Mapping[str, pd.DataFrame]) ->
 
     Columns: `against`, the baselines or the quantity; `least` and `most`, the extremes of the relative gains (of the
     quantity's or difference's means); `low` and `high`, those of their 95 % intervals; `detectable`, the largest of the
-    gains that would probably have been found; `judged` and `lost`, how many comparisons or runs decided and were lost.
+    gains that would probably have been found; `judged` and `lost`, how many comparisons or runs decided and were lost;
+    `weak`, the backbones with which a baseline, in a metric that decides, is not above the most popular items.
 
     Args:
-        tables: comparisons, quantities and keep.
+        tables: comparisons, metrics, quantities and keep.
     """
     rows: list[dict[str, Any]] = []
     for claim in claims:
         own = list(_judged(claim, tables))
         lost = {name: sum(row[name] for row in own) for name in ("judged", "lost")}
         verdict = _capped(whole_verdict(own, _needs_all(claim)), lost["lost"])
-        rows += [{"claim": claim.id, c.DATASET: "", c.PROTOCOL: "", "verdict": verdict, "against": "", **lost}, *own]
+        rows += [
+            {"claim": claim.id, c.DATASET: "", c.PROTOCOL: "", "verdict": verdict, "against": "", "weak": "", **lost},
+            *own,
+        ]
     numbers = dict.fromkeys(("least", "most", "low", "high", "detectable"), "float64")
-    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({**numbers, "judged": "int64", "lost": "int64"})
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    return table.astype({**numbers, "judged": "int64", "lost": "int64"})
 
 
 def combined(verdicts: Iterable[str], needs_all: bool = False) -> str:
@@ -94,7 +99,8 @@ def _judged(claim: Claim, tables: Mapping[str, pd.DataFrame]) -> Iterator[dict[s
     rule = claim.judged
     judge: Callable[[pd.DataFrame], dict[str, Any]]
     if isinstance(rule, Compared):
-        chosen, judge = _compared(rule, tables["comparisons"]), partial(_judge_comparisons, rule, claim.published)
+        chosen = _compared(rule, tables["comparisons"])
+        judge = partial(_judge_comparisons, rule, claim.published, tables["metrics"])
     elif isinstance(rule, Between):
         chosen, judge = _between(rule, tables["quantities"]), partial(_judge_means, rule)
     else:
@@ -128,7 +134,9 @@ def _compared(rule: Compared, table: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def _judge_comparisons(rule: Compared, published: Sequence[float] | None, rows: pd.DataFrame) -> dict[str, Any]:
+def _judge_comparisons(
+    rule: Compared, published: Sequence[float] | None, metrics: pd.DataFrame, rows: pd.DataFrame
+) -> dict[str, Any]:
     columns = ["outcome", "gain_high", "same_as", "baseline_method"]
     verdicts = [_verdict(rule, published, *row) for row in rows[columns].itertuples(index=False, name=None)]
     made = rows[[verdict != NOT_RUN for verdict in verdicts]]
@@ -140,7 +148,17 @@ def _judge_comparisons(rule: Compared, published: Sequence[float] | None, rows: 
         "detectable": made["detectable"].max(),
         "judged": len(made),
         "lost": lost,
+        "weak": ", ".join(_weak_backbones(made, metrics)),
     }
+
+
+def _weak_backbones(made: pd.DataFrame, metrics: pd.DataFrame) -> list[str]:
+    """List the backbones with which a baseline of comparisons has no higher mean than the most popular items."""
+    low = metrics[(metrics[c.GROUP] == "all") & (metrics["mean"] <= metrics["popular"])]
+    place = [c.EXPERIMENT, c.DATASET, c.PROTOCOL, c.RANKING, c.METRIC]
+    compared = made[[*place, "baseline_method", c.BACKBONE]].rename(columns={c.BACKBONE: "of"})
+    met = low.merge(compared, left_on=[*place, c.METHOD], right_on=[*place, "baseline_method"])
+    return list(dict.fromkeys(met[met["of"].isin([c.ALL_BACKBONES]) | (met["of"] == met[c.BACKBONE])][c.BACKBONE]))
 
 
 def _verdict(
@@ -187,5 +205,5 @@ def _extremes(values: pd.Series, low: pd.Series | None = None, high: pd.Series |
     return {"least": values.min(), "most": values.max(), **bounds, "detectable": np.nan}
 
 
-def _counts(verdicts: Sequence[str]) -> dict[str, int]:
-    return {"judged": len(verdicts), "lost": 0}
+def _counts(verdicts: Sequence[str]) -> dict[str, Any]:
+    return {"judged": len(verdicts), "lost": 0, "weak": ""}

@@ -4,6 +4,7 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,16 @@ def cheap(line: str) -> str:
 def test_first_screen_has_two_commands() -> None:
     first = README.split("## ")[0]
     assert [line.split()[1] for line in LINES if line in first] == ["reproduce", "test"]
+
+
+def test_verdicts_are_those_of_the_archive(tmp_path: Path) -> None:
+    """After new runs or rules: `iadsr recompute --readme README.md`."""
+    copy = tmp_path / "README.md"
+    copy.write_text(re.sub(r"(<!-- verdicts -->\n).*?(?=<!-- end)", r"\1", README, flags=re.DOTALL))
+    assert copy.read_text() != README
+    command = [sys.executable, "-m", "iadsr", "recompute", "--out", tmp_path, "--readme", copy]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    assert copy.read_text() == README
 
 
 @pytest.mark.parametrize("line", sorted({cheap(line) for line in LINES if line}))

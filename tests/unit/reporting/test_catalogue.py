@@ -264,5 +264,8 @@ def test_claims_show_verdicts_numbers_and_what_was_not_run(results: Results, mak
         f"{percent(one['least'])} to {percent(one['most'])} {percent_interval(one['low'], one['high'])} "
         f"vs IADSR, random mask; finds gains from {share(one['detectable'])}"
     )
+    weak = results.tables["verdicts"].assign(weak="sasrec, caser")
+    told = Catalogue(replace(results, tables={**results.tables, "verdicts": weak}), CAPTIONS["tables"], {}).claims()
+    assert any("; baseline below the most popular items: SASRec and Caser" in row[2].sub for _, row in told.lines())
     assert cells["gate"][2] == (verdicts.loc[("gate", "paper"), "verdict"], "Past the gate: 97.0\u202f%")
     assert cells["cold_items"][2][1] == "0.0 points, cold inputs against popular ones"

@@ -5,10 +5,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from iadsr.core.errors import DataError
+from iadsr.core.errors import ConfigError, DataError
 from iadsr.formats.statistics import STATISTICS
 from iadsr.reporting.format import share
-from iadsr.reporting.page import build_report
+from iadsr.reporting.page import build_report, put_claims
 from iadsr.statistics.compare import SIGNIFICANCE
 from iadsr.statistics.experiments import TOLERANCE
 from iadsr.statistics.findings import CLAIM_HIGH, CLAIM_LOW
@@ -133,6 +133,20 @@ def test_two_builds_have_the_same_bytes(tmp_path: Path) -> None:
         built.append({path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*")})
     assert len(built[0]) > 20
     assert built[0] == built[1]
+
+
+def test_claims_go_between_the_marks_of_a_file(page: Path, tmp_path: Path) -> None:
+    file = tmp_path / "README.md"
+    file.write_text("a <!-- verdicts -->\nold <!-- end of verdicts --> b <!-- end of verdicts -->")
+    put_claims(file, page.parent)
+    table = (page.parent / "tables" / "claims.md").read_text()
+    assert table.count("\n") == 2 + 12
+    assert file.read_text() == f"a <!-- verdicts -->\n\n{table}\n<!-- end of verdicts --> b <!-- end of verdicts -->"
+    for text in ("<!-- verdicts -->\n", "<!-- end of verdicts -->", ""):
+        file.write_text(text)
+        with pytest.raises(ConfigError, match="lacks the marks"):
+            put_claims(file, page.parent)
+        assert file.read_text() == text
 
 
 def test_stale_tables_go(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from iadsr.reporting.tables import (
     number,
     text,
     to_latex,
+    to_markdown,
     wide,
 )
 
@@ -117,3 +118,9 @@ def test_latex_has_what_is_displayed() -> None:
     assert r"a\_b & \textbf{0.5000} \ensuremath{\pm}\,0.1000" in made
     assert "HR@5 (n=3)" in made
     assert r"\label{tab:x}" in made and r"\begin{tabular}{lr}" in made
+
+
+def test_markdown_has_what_is_displayed_but_the_smaller_lines_of_headers() -> None:
+    frame = pd.DataFrame({"method": ["a|b*"], "sub": ["below"], "HR mean": [0.5], "HR sd": [0.1], "HR best": [True]})
+    made = to_markdown(table(frame, text("Method", "method", "sub"), mean("HR", "HR", bold="HR best")))
+    assert made == "| Method | HR |\n| --- | --- |\n| a\\|b\\* | **0.5000**<br><sub>±\u202f0.1000</sub> |\n"

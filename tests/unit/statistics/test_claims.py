@@ -17,8 +17,15 @@ USUAL: dict[str, Any] = {
     c.EXPERIMENT: "main", "kind": "method", c.DATASET: "toys", c.PROTOCOL: "paper", c.BACKBONE: "gru4rec",
     c.METHOD: "iadsr", "baseline_method": "none", c.METRIC: "HR@5", "same_as": "", "headline": True,
     "outcome": "gain", "relative_gain": 0.3, "gain_low": 0.1, "gain_high": 0.5, "detectable": 0.2, "baseline_mean": 0.1,
+    c.RANKING: "kept",
 }  # fmt: skip
 NOTHING = {
+    "metrics": pd.DataFrame(
+        columns=[
+            *(c.EXPERIMENT, c.DATASET, c.PROTOCOL, c.BACKBONE, c.METHOD, c.RANKING, c.GROUP, c.METRIC),
+            *("mean", "popular"),
+        ]
+    ),
     "quantities": pd.DataFrame(columns=[c.EXPERIMENT, c.DATASET, c.PROTOCOL, c.METHOD, "quantity", "mean"]),
     "keep": pd.DataFrame(
         columns=[c.EXPERIMENT, c.DATASET, c.PROTOCOL, c.METHOD, "stage", c.GROUP, "mean", "below", "seeds"]
@@ -206,3 +213,27 @@ def test_cold_items_are_spared_if_no_seed_keeps_less_of_them(below: int, seeds: 
         row | {c.METHOD: "hsd", "below": 3 - below},
     ]
     assert verdict(claim(rule), keep=pd.DataFrame([row, *others])) == expected
+
+
+def test_backbones_whose_baseline_is_not_above_the_most_popular_items_are_named() -> None:
+    place = {name: USUAL[name] for name in (c.EXPERIMENT, c.DATASET, c.PROTOCOL, c.RANKING, c.METRIC)}
+    own = {**place, c.METHOD: "none", c.GROUP: "all", "popular": 0.2}
+    metrics = pd.DataFrame(
+        [
+            own | {c.BACKBONE: "gru4rec", "mean": 0.3},
+            own | {c.BACKBONE: "sasrec", "mean": 0.1},
+            own | {c.BACKBONE: "caser", "mean": 0.2},
+            own | {c.BACKBONE: "gru4rec", "mean": 0.1, c.METRIC: "NDCG@10"},
+            own | {c.BACKBONE: "gru4rec", "mean": 0.1, c.METHOD: "iadsr"},
+            own | {c.BACKBONE: "gru4rec", "mean": 0.1, c.GROUP: "cold", "popular": np.nan},
+            own | {c.BACKBONE: "", "mean": 0.2, c.METHOD: "most_popular"},
+        ]
+    )
+    pooled = {c.BACKBONE: "all", "kind": "backbones"}
+    whole, row = judge(claim(compared()), pooled, metrics=metrics).to_dict("records")
+    assert (whole["weak"], row["weak"]) == ("", "sasrec, caser")
+    each = claim(compared(unit="each"))
+    assert one_row(judge(each, {}, metrics=metrics), protocol="paper")["weak"] == ""
+    assert one_row(judge(each, {c.BACKBONE: "sasrec"}, metrics=metrics), protocol="paper")["weak"] == "sasrec"
+    lost = {"outcome": "untrained", c.BACKBONE: "sasrec"}
+    assert one_row(judge(each, lost, metrics=metrics), protocol="paper")["weak"] == ""
