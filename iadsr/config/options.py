@@ -105,6 +105,14 @@ class MethodOptions(ModuleOptions):
         """Whether a run with these options has keep rates of its own that a control can copy."""
         return False
 
+    @property
+    def looks_ahead(self) -> str:
+        """What of these options uses a sample's later inputs, as the end of a sentence; empty: nothing does.
+
+        Objective `all` is then refused.
+        """
+        return "scope 'sequence' reads whole inputs" if getattr(self, "scope", None) == "sequence" else ""
+
     @classmethod
     def is_active(cls, name: str, options: Mapping[str, Any]) -> bool:
         """Tell whether the searched option `name` acts beside the other options; otherwise it is not tuned."""
@@ -129,10 +137,10 @@ class MethodOptions(ModuleOptions):
         options = self.model_dump()
         if options.get("scope") == "auto":
             options["scope"] = scope_under(settings.objective)
-        elif options.get("scope") == "sequence" and settings.objective == "all":
+        if settings.objective == "all" and self.looks_ahead:
             raise ConfigError(
-                f"method '{label}' with scope 'sequence' would see its target under objective 'all', where every "
-                "position predicts the next one: use scope 'causal', or objective 'prefix' or 'last'"
+                f"method '{label}' would see its target under objective 'all', where every position predicts the next "
+                f"one and {self.looks_ahead}: use objective 'prefix' or 'last', or other options"
             )
         if settings.networks == "released" and options.get("remove") == "pack":
             raise ConfigError(

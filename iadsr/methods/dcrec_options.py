@@ -57,14 +57,14 @@ class DCRecOptions(MethodOptions):
         """Tell whether an option acts: all that is searched belongs to the graphs."""
         return bool(options["graph"])
 
+    @property
+    def looks_ahead(self) -> str:
+        """See `MethodOptions`."""
+        return "its network reads inputs from both sides"
+
     def settle(self, settings: Settings, backbone: str, label: str) -> tuple[dict[str, Any], Settings]:
-        """Refuse objective `all`; see `MethodOptions`."""
+        """See `MethodOptions`."""
         options, settings = super().settle(settings, backbone, label)
-        if settings.objective == "all":
-            raise ConfigError(
-                f"method '{label}' looks ahead in its input, so it would see its target under objective 'all', where "
-                "every position predicts the next one: use objective 'prefix' or 'last'"
-            )
         check_heads(self.heads, settings, f"method '{label}'")
         if self.released and not self.graph:
             raise ConfigError(

@@ -120,6 +120,11 @@ class IADSROptions(ItemTableOptions):
         """See `MethodOptions`."""
         return self.mask != "none"
 
+    @property
+    def looks_ahead(self) -> str:
+        """See `MethodOptions`."""
+        return "R11 puts it into a sample's long text" if "R11" in self.defects else super().looks_ahead
+
     def settle(self, settings: Settings, backbone: str, label: str) -> tuple[dict[str, Any], Settings]:
         """Replace `variant` and `repaired` by the defects that the run has; see `MethodOptions`."""
         options, settings = super().settle(settings, backbone, label)
@@ -174,11 +179,6 @@ class IADSROptions(ItemTableOptions):
                     "`interest_text: prefixes` is encoded from the sequences as they are, so it has no text for "
                     "`injected_noise` or `tie_break`; use `interest_text: items`"
                 )
-        if "R11" in self.defects and settings.objective == "all":
-            yield (
-                "R11 puts the target into a sample's long text, and under objective 'all' every position is a target; "
-                "use objective 'last' or 'prefix'"
-            )
         if "R11" in self.defects and self.scope == "causal":
             yield (
                 "R11 puts the target into a sample's one long text, and scope 'causal' has one for each position; use "

@@ -1,9 +1,7 @@
 """Options of `recency`."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from iadsr.config.settings import Settings
-from iadsr.core.errors import ConfigError
 from iadsr.methods.random_drop_options import RandomDropOptions
 
 
@@ -13,11 +11,7 @@ class RecencyOptions(RandomDropOptions):
     name: ClassVar[str] = "recency"
     implementation: ClassVar[str] = "iadsr.methods.recency:Recency"
 
-    def settle(self, settings: Settings, backbone: str, label: str) -> tuple[dict[str, Any], Settings]:
-        """Refuse objective `all`; see `MethodOptions`."""
-        if settings.objective == "all":
-            raise ConfigError(
-                f"method '{label}' drops the oldest share of an input, which tells how much follows: objective 'all', "
-                "under which every position predicts the next one, needs another control"
-            )
-        return super().settle(settings, backbone, label)
+    @property
+    def looks_ahead(self) -> str:
+        """See `MethodOptions`."""
+        return "dropping the oldest share of an input tells how much follows"

@@ -59,6 +59,11 @@ class STEAMOptions(MethodOptions):
         """Masks belong to `cloze`, everything else that is searched to the corrector."""
         return bool(options["recommender"] == "cloze" if name == "mask_rate" else options["corrector"])
 
+    @property
+    def looks_ahead(self) -> str:
+        """See `MethodOptions`: masked items are predicted from both sides, and they alone."""
+        return "`recommender: next_item` reads inputs from both sides" if self.recommender == "next_item" else ""
+
     def settle(self, settings: Settings, backbone: str, label: str) -> tuple[dict[str, Any], Settings]:
         """Settle `rows`; see `MethodOptions`."""
         options, settings = super().settle(settings, backbone, label)
@@ -74,12 +79,6 @@ class STEAMOptions(MethodOptions):
         """Yield what contradicts other options or settings, and choices that another option switches off."""
         if settings.networks == "released":
             yield "its network is its own, so it needs `networks: ours`"
-        if self.recommender == "next_item" and settings.objective == "all":
-            yield (
-                "with `recommender: next_item` it reads inputs from both sides, so under objective 'all', where every "
-                "position predicts the next one, it would see its targets: use objective 'prefix' or 'last', or "
-                "`recommender: cloze`"
-            )
         if self.recommender == "cloze" and (settings.loss == "in_batch" or settings.bounded):
             yield "`recommender: cloze` chooses among all items, by plain scores: it needs `loss: full`, not `bounded`"
         if self.delete + self.insert >= 1:

@@ -394,7 +394,7 @@ def test_without_graphs_it_is_its_transformer() -> None:
 
 def test_a_state_looks_ahead_so_objective_all_is_refused() -> None:
     for options in ({}, {"graph": False}):
-        with pytest.raises(ConfigError, match=r"'dcrec' looks ahead .* use objective 'prefix' or 'last'"):
+        with pytest.raises(ConfigError, match=r"'dcrec' would see its target .* use objective 'prefix' or 'last'"):
             small_cell("own", "dcrec", "all", options)
 
 

@@ -598,7 +598,7 @@ def test_the_corrector_learns_which_items_are_noise(recommender: str) -> None:
 @pytest.mark.parametrize(
     ("options", "settings", "message"),
     [
-        ({"recommender": "next_item"}, {"objective": "all"}, "under objective 'all'.* see its targets"),
+        ({"recommender": "next_item"}, {"objective": "all"}, "see its target under objective 'all'"),
         ({"delete": 0.7, "insert": 0.3}, {}, "leave nothing to keep"),
         ({}, {"loss": "in_batch"}, "needs `loss: full`"),
         ({}, {"bounded": True}, "needs `loss: full`"),
@@ -650,7 +650,7 @@ def test_the_protocols_run_it(protocol: str, dataset: str, labels: tuple[str, ..
 
 def test_the_protocols_refuse_it_in_one_line() -> None:
     for label in NEXT:
-        with pytest.raises(ConfigError, match=f"method '{label}': .*objective 'all'"):
+        with pytest.raises(ConfigError, match=f"method '{label}' would see .*objective 'all'"):
             resolved("strong", "movielens-100k", label)
     with pytest.raises(ConfigError, match="the release has no own; use `networks: ours`"):
         resolved("released", "movielens-100k", "steam")
