@@ -44,7 +44,7 @@ PARTS = ("mask", "project", "decode", "backbone", "table")
 NUMBERS = (
     *("mean", "baseline_mean", "difference", "relative_gain", "ci_low", "ci_high", "gain_low", "gain_high"),
     *("p", "p_holm", "family", "same_as", "effect", "wins", "ties", "losses", "seed_sd", "users", "seeds"),
-    *("status", "outcome"),
+    *("status", "outcome", "alone", "tests"),
 )
 LOW, HIGH = "gain_low", "gain_high"
 DIGITS = 12  # of a digest

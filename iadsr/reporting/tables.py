@@ -125,7 +125,8 @@ def gain(title: str, prefix: str = "", with_p: bool = False) -> Column:
     """
 
     def first(row: Row) -> str:
-        return f"{f.percent(row[f'{prefix}relative_gain'])}\u00a0{OUTCOMES[row[f'{prefix}outcome']]}"
+        said = f"{f.percent(row[f'{prefix}relative_gain'])}\u00a0{OUTCOMES[row[f'{prefix}outcome']]}"
+        return f"{said}, though alone p\u00a0{f.p_value(row[f'{prefix}p'])}" if row[f"{prefix}alone"] else said
 
     def second(row: Row) -> str:
         below = f.percent_interval(row[f"{prefix}gain_low"], row[f"{prefix}gain_high"])

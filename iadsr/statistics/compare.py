@@ -12,6 +12,7 @@ the first of them, in the order given, for every other one, which takes over its
 `outcome` is a gain or a loss if the Holm-adjusted p is below 0.05. Else it is `equal` if the gain is shown to lie
 within +-`crossed.MARGIN`; `underpowered` if even a gain of `SOUGHT` would probably not have been found; or `none`. A
 comparison that could not be made has the status of the run that it lacks: untrained, diverged, failed or missing.
+`alone` marks a difference that would be significant by itself, but is not among the `tests` of its family.
 """
 
 from __future__ import annotations
@@ -44,11 +45,11 @@ COLUMNS = (
     "experiment", "kind", "dataset", "backbone", "ranking", "metric",
     "protocol", "method", "baseline_protocol", "baseline_method",
     "mean", "baseline_mean", "difference", "relative_gain", "ci_low", "ci_high", "gain_low", "gain_high",
-    "p", "p_holm", "p_equal", "detectable", "family", "same_as", "effect", "wins", "ties", "losses", "seed_sd",
-    "users", "seeds", "status", "outcome", "headline",
+    "p", "p_holm", "p_equal", "detectable", "family", "tests", "same_as", "effect", "wins", "ties", "losses", "seed_sd",
+    "users", "seeds", "status", "outcome", "alone", "headline",
 )  # fmt: skip
-_TEXTS = (*COLUMNS[:10], "family", "same_as", "status", "outcome", "headline")
-_WHOLE_NUMBERS = ("wins", "ties", "losses", "users", "seeds")
+_TEXTS = (*COLUMNS[:10], "family", "same_as", "status", "outcome", "alone", "headline")
+_WHOLE_NUMBERS = ("tests", "wins", "ties", "losses", "users", "seeds")
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,7 @@ def compare_all(
             rows.extend({**head, **numbers} for head, numbers in zip(heads, known[key], strict=True))
         table = _typed(pd.DataFrame(rows, columns=list(COLUMNS)))
         table = _decided(_adjusted(table)) if len(table) else table
-        tables.append(table.assign(headline=grid.mark_headline(table)).astype({"headline": bool}))
+        tables.append(table.assign(headline=grid.mark_headline(table)).astype({"headline": bool, "alone": bool}))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -177,7 +178,7 @@ def _typed(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _decided(table: pd.DataFrame) -> pd.DataFrame:
-    """Fill in `outcome`."""
+    """Fill in `outcome` and `alone`."""
     made = table["status"].str.startswith(OK) & table["difference"].notna()
     significant = made & (table["p_holm"] < SIGNIFICANCE)
     outcome = np.select(
@@ -191,7 +192,7 @@ def _decided(table: pd.DataFrame) -> pd.DataFrame:
         [GAIN, LOSS, EQUAL, UNDERPOWERED, NONE],
         [_lost_word(status) for status in table["status"]],
     )
-    return table.assign(outcome=outcome)
+    return table.assign(outcome=outcome, alone=made & ~significant & (table["p"] < SIGNIFICANCE))
 
 
 def _lost_word(status: str) -> str:
@@ -232,11 +233,12 @@ def _fingerprint(side: Side, by_side: Mapping[Side, Mapping[int, Scores]]) -> tu
 
 
 def _adjusted(table: pd.DataFrame) -> pd.DataFrame:
-    """Fill in `p_holm`: within each family among rows without `same_as`, and for the others that of the row named.
+    """Fill in `tests` and `p_holm`: within each family among rows without `same_as`; the others take the named row's.
 
     Where the method named is the baseline, nothing is tested, and the p value stays (it is 1).
     """
     again = (table["same_as"] != "").to_numpy()
+    table["tests"] = table["p"].mask(again).groupby(table["family"]).transform("count")
     adjusted = table[~again].groupby("family")["p"].transform(lambda p: crossed.holm(p.to_numpy()))
     place = ["family", "protocol", "backbone", "baseline_method"]
     known = adjusted.set_axis(pd.MultiIndex.from_frame(table.loc[~again, [*place, "method"]]))

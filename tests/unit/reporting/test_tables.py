@@ -40,15 +40,32 @@ def test_wide_keeps_rows_in_order_and_tells_what_is_missing() -> None:
 
 def test_a_gain_is_written_by_its_outcome() -> None:
     rows = [
-        {"relative_gain": 0.25, "gain_low": 0.1, "gain_high": 0.4, "p_holm": 0.01, "outcome": "gain", "status": "ok"},
-        {"relative_gain": -0.1, "gain_low": -0.3, "gain_high": 0.1, "p_holm": 0.4, "outcome": "none", "status": "ok"},
+        {
+            "relative_gain": 0.25,
+            "gain_low": 0.1,
+            "gain_high": 0.4,
+            "p_holm": 0.01,
+            "outcome": "gain",
+            "status": "ok",
+            "alone": False,
+        },
+        {
+            "relative_gain": -0.1,
+            "gain_low": -0.3,
+            "gain_high": 0.1,
+            "p": 0.03,
+            "p_holm": 0.4,
+            "outcome": "none",
+            "status": "ok",
+            "alone": True,
+        },
         {"outcome": "missing", "status": "none: not in the grid"},
         {"outcome": "untrained", "status": "iadsr seed 1: untrained (flat)"},
         {"outcome": "", "status": ""},
     ]
     cells = [cells[0] for _, cells in table(pd.DataFrame(rows), gain("g", with_p=True), heads=0).lines()]
     assert cells[0] == TableCell("+25.0\u202f%\u00a0gain", "[+10.0, +40.0]\u202f%, p\u00a00.010", tone="gain")
-    assert (cells[1].text, cells[1].tone) == ("\u221210.0\u202f%\u00a0n.s.", "none")
+    assert (cells[1].text, cells[1].tone) == ("\u221210.0\u202f%\u00a0n.s., though alone p\u00a00.030", "none")
     assert cells[2] == TableCell("missing: none: not in the grid", tone="missing")
     assert cells[3] == TableCell("iadsr seed 1: untrained (flat)", tone="missing")
     assert cells[4] == TableCell("\u2013")

@@ -183,8 +183,11 @@ def test_a_gain_of_one_seed_alone_is_none() -> None:
     ],
 )
 def test_outcome_of_a_row(changes: dict[str, object], outcome: str) -> None:
-    made = {"status": "ok", "difference": 0.01, "p_holm": 0.01, "p_equal": 0.5, "detectable": 0.1, **changes}
-    assert compare._decided(pd.DataFrame([made])).iloc[0]["outcome"] == outcome
+    made = {"status": "ok", "difference": 0.01, "p": 0.01, "p_holm": 0.01, "p_equal": 0.5, "detectable": 0.1, **changes}
+    decided = compare._decided(pd.DataFrame([made])).iloc[0]
+    assert decided["outcome"] == outcome
+    assert decided["alone"] == (outcome in ("none", "equal", "underpowered")), "its own p is below the level"
+    assert not compare._decided(pd.DataFrame([made | {"p": 0.05}])).iloc[0]["alone"]
 
 
 def test_headline_is_the_protocol_s_own_ranking_rule() -> None:
@@ -415,6 +418,7 @@ def test_family_is_everything_of_one_kind_protocol_ranking_and_metric() -> None:
     assert "main | protocol | toys | kept | NDCG@10" in sizes["protocol"]
     for _, family in table.groupby("family"):
         np.testing.assert_allclose(family["p_holm"], holm(family["p"].to_numpy()))
+        assert (family["tests"] == len(family)).all()
     assert (table["p_holm"] >= table["p"]).all()
 
 
@@ -429,6 +433,7 @@ def test_missing_rows_do_not_count_in_the_family() -> None:
     runs = [run("none"), run("iadsr", rank=9.0), run("other", reason="loss is NaN")]
     found = row(compare_runs(runs), method="iadsr")
     assert found["p_holm"] == found["p"]
+    assert found["tests"] == 1
 
 
 def test_unequal_users_or_targets_are_refused() -> None:
@@ -449,7 +454,7 @@ def test_numbers_do_not_depend_on_the_rest_of_the_grid() -> None:
     few = compare_runs(runs[:2])
     many = compare_runs(runs)
     kept = many[(many["method"] == "iadsr") & (many["baseline_method"] == "none")].reset_index(drop=True)
-    pd.testing.assert_frame_equal(few.drop(columns="p_holm"), kept.drop(columns="p_holm"))
+    pd.testing.assert_frame_equal(*(one.drop(columns=["p_holm", "tests"]) for one in (few, kept)))
 
 
 def swept(rng: np.random.Generator, digests: dict[str, list[str]]) -> list[Scores]:
@@ -486,6 +491,7 @@ def test_a_method_with_the_baseline_s_runs_is_no_test() -> None:
     same, other = row(table, method="theta=-0.9"), row(table, method="theta=0.5")
     assert (same["same_as"], same["p"], same["p_holm"], same["difference"]) == ("iadsr", 1.0, 1.0, 0.0)
     assert other["p_holm"] == other["p"], "the only test of its family"
+    assert (same["tests"], other["tests"]) == (1, 1)
 
 
 def test_runs_that_diverged_alike_are_not_the_same_run() -> None:
