@@ -31,7 +31,7 @@ smoke: setup ## run every stage on a small generated dataset, in minutes
 	@echo "Done. Open $(CURDIR)/results/smoke/report/index.html"
 
 test: setup setup-llm2vec ## run the test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(CORES) --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 	$(LLM2VEC)/bin/python -m pytest tests/unit/embeddings/test_llm2vec.py
 
 benchmark: setup setup-peers ## measure speed and memory, also beside other libraries
