@@ -52,6 +52,16 @@ def machine() -> str:
     return f"{platform.machine()} {platform.system()} {platform.release()}"
 
 
+def cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """Return the processor's name where the system tells it, else its architecture."""
+    try:
+        lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    named = (value.strip() for key, _, value in (line.partition(":") for line in lines) if key.strip() == "model name")
+    return next(filter(None, named), platform.processor() or platform.machine())
+
+
 def peak_memory_mb() -> float:
     """Return the peak resident memory of this process in MiB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import platform
 import sysconfig
 import time
 import traceback
@@ -28,7 +27,7 @@ from iadsr.formats.embeddings import (
 from iadsr.formats.tables import write_csv, write_parquet
 from iadsr.machine.devices import resolve_device
 from iadsr.machine.faults import is_out_of_memory
-from iadsr.machine.provenance import commit, machine, peak_memory_mb, versions
+from iadsr.machine.provenance import commit, cpu_model, machine, peak_memory_mb, versions
 from iadsr.methods.method import Untrainable
 from iadsr.training.curve import Diverged, curve_table
 from iadsr.training.denoised_target import denoised_target
@@ -209,7 +208,10 @@ def _no_ranks() -> pd.DataFrame:
 
 
 def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({platform.machine()})"
+    """Name the device; of a CPU also the instructions that torch chose for it, since they change the bytes."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"cpu ({cpu_model()}, {torch.backends.cpu.get_cpu_capability()})"
 
 
 def _mask_record(outcome: Outcome, test: dict[str, Any]) -> dict[str, Any] | None:

@@ -1,11 +1,12 @@
 """A record names the checkout's own commit, or none."""
 
+import platform
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from iadsr.machine.provenance import commit
+from iadsr.machine.provenance import commit, cpu_model
 
 NOWHERE = {"hash": None, "dirty": None}
 
@@ -43,3 +44,14 @@ def test_no_git_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert commit(tmp_path) == NOWHERE
     monkeypatch.setenv("PATH", str(tmp_path))
     assert commit() == NOWHERE
+
+
+def test_a_cpu_has_its_name_or_its_architecture(tmp_path: Path) -> None:
+    told = tmp_path / "cpuinfo"
+    told.write_text(
+        "processor\t: 0\nmodel\t\t: 17\nmodel name\t: A CPU @ 2 GHz\nprocessor\t: 1\nmodel name\t: Another\n"
+    )
+    assert cpu_model(told) == "A CPU @ 2 GHz"
+    told.write_text("model name\t:\n")
+    for path in (told, tmp_path / "absent"):
+        assert cpu_model(path) == (platform.processor() or platform.machine())
