@@ -193,8 +193,8 @@ def evaluate(config: ConfigOption = DEFAULT) -> None:
     write_popularity({name: root / "sequences" / name / "sequences.npz" for name in sizes}, root / "evaluation")
 
 
-@app.command()
-def compare(config: ConfigOption = DEFAULT) -> None:
+@app.command("statistics")
+def decide(config: ConfigOption = DEFAULT) -> None:
     """Test every method against its baselines, and summarise what the runs reached."""
     from iadsr.evaluation.metrics import add_metrics
     from iadsr.evaluation.runs import runs_below
@@ -235,6 +235,39 @@ def claims(
             for row in table[(table["claim"] == name) & (table[PROTOCOL] != "")].itertuples():
                 typer.echo(f"{'':24}  {row.dataset}, {row.protocol}: {row.verdict}")
     raise typer.Exit(3 if whole.isin(REFUTED).any() else 0)
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="A results folder, or an archive of runs.")],
+    second: Annotated[Path, typer.Argument(help="Another one; default: the archive.", show_default=False)] = ARCHIVE,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, with every number.")] = False,
+) -> None:
+    """Tell whether the runs of two folders agree; exit with 3 if seeds and machines do not explain a difference."""
+    from iadsr.evaluation.archive import read_folder
+    from iadsr.statistics.agreement import EXPLAINED, LEVEL, judge_agreement
+
+    table = judge_agreement(read_folder(first), read_folder(second))
+    if table.empty:
+        raise DataError(f"{first} and {second} have no cell in common")
+    if as_json:
+        typer.echo(table.to_json(orient="records", indent=2))
+    else:
+        cells = [rows for _, rows in table.groupby([DATASET, PROTOCOL, BACKBONE, METHOD], sort=False)]
+        for one in cells:
+            rows = one.to_dict("records")
+            typer.echo("/".join(rows[0][key] for key in (DATASET, PROTOCOL, BACKBONE, METHOD)))
+            for row in rows:
+                typer.echo(
+                    f"    {row['verdict']:24}{row['metric']} {row['mean']:.4f} ({row['seeds']} seeds), "
+                    f"{row['other_mean']:.4f} ({row['other_seeds']}): {row['difference']:+.4f}, "
+                    f"explained up to {row['allowed']:.4f}"
+                )
+            if rows[0]["unlike"]:
+                typer.echo(f"    unlike: {rows[0]['unlike']}")
+        good = sum(bool(one["verdict"].isin(EXPLAINED).all()) for one in cells)
+        typer.echo(f"{good} of {len(cells)} cells agree; where all do, this is said in {1 - LEVEL:.0%} of cases")
+    raise typer.Exit(0 if table["verdict"].isin(EXPLAINED).all() else 3)
 
 
 @app.command()

@@ -21,7 +21,7 @@ from pyarrow import parquet
 from iadsr.core import columns as c
 from iadsr.core.errors import DataError
 from iadsr.core.files import atomic_path, read_json, reading, write_json
-from iadsr.evaluation.runs import CURVE_COLUMNS, RANK_COLUMNS, Address, Run, RunFolder, check_ranks, run_file
+from iadsr.evaluation.runs import CURVE_COLUMNS, RANK_COLUMNS, Address, Run, RunFolder, check_ranks, read_runs, run_file
 from iadsr.formats.tables import parse_numbers
 
 _SHOWN = {ranking: f"shown_{ranking}" for ranking in c.RANKINGS}
@@ -82,6 +82,20 @@ def read_archive(folder: Path, datasets: Iterable[str]) -> list[ArchivedRun]:
                 address = Address(*(row[name].as_py() for name in c.ADDRESS))
                 runs.append(ArchivedRun(path, address, json.loads(row["record"].as_py()), row))
     return sorted(runs, key=lambda run: run.address)
+
+
+def read_folder(folder: Path) -> Sequence[Run]:
+    """Read every run of a results folder, or of an archive.
+
+    Raises:
+        DataError: it has no run, or a damaged one.
+    """
+    records = sorted((folder / "runs").glob(f"**/{c.RECORD}"))
+    archived = sorted(path.stem for path in folder.glob("*.parquet"))
+    runs = read_runs(path.parent for path in records) if records else read_archive(folder, archived)
+    if not runs:
+        raise DataError(f"{folder} is neither a results folder with runs nor an archive of runs")
+    return runs
 
 
 def select_runs(runs: Iterable[RunT], cells: Mapping[str, Mapping[str, Any]]) -> tuple[list[RunT], list[RunT]]:

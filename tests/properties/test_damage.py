@@ -43,7 +43,7 @@ STAGES: dict[str, Callable[[], None]] = {
     "train iadsr": lambda: cli.train(CELLS["iadsr"], CONFIG),
     "train matched": lambda: cli.train(CELLS["random_drop"], CONFIG),
     "evaluate": lambda: cli.evaluate(CONFIG),
-    "compare": lambda: cli.compare(CONFIG),
+    "statistics": lambda: cli.decide(CONFIG),
     "report": lambda: cli.report(CONFIG),
 }
 READS = {
@@ -57,7 +57,7 @@ READS = {
         "sequences/planted/sequences.npz",
         *(f"runs/{CELLS['iadsr']}/{name}" for name in ("record.json", "ranks.parquet", "curve.csv")),
     ],
-    "compare": [
+    "statistics": [
         *(f"runs/{CELLS['iadsr']}/{name}" for name in ("record.json", "ranks.parquet")),
         *(f"evaluation/{name}.parquet" for name in ("runs", "metrics", "curves", "keep", "popularity", "inputs")),
         "data/planted/summary.json",
@@ -107,7 +107,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
             STAGES[name]()
         for method in ("iadsr", "random_drop"):
             cli.train(CELLS[method], CONFIG)
-        for name in ("evaluate", "compare", "report"):
+        for name in ("evaluate", "statistics", "report"):
             STAGES[name]()
     return folder
 
@@ -184,14 +184,14 @@ OWN = f"runs/{CELLS['iadsr']}"
     ("stage", "name", "damage"),
     [
         ("sequences", "data/planted/interactions.parquet", _flip),
-        ("compare", "evaluation/metrics.parquet", _flip),
+        ("statistics", "evaluation/metrics.parquet", _flip),
         ("train iadsr", "embeddings/planted/tfidf.safetensors", _flip),
         ("evaluate", f"{OWN}/ranks.parquet", _copy(f"{OTHERS}/ranks.parquet")),
-        ("compare", f"{OWN}/ranks.parquet", _copy(f"{OTHERS}/ranks.parquet")),
+        ("statistics", f"{OWN}/ranks.parquet", _copy(f"{OTHERS}/ranks.parquet")),
         ("evaluate", f"{OWN}/curve.csv", _copy(f"{OTHERS}/curve.csv")),
         ("train matched", f"{OWN}/curve.csv", _copy(f"{OTHERS}/curve.csv")),
         ("evaluate", f"{OWN}/record.json", _copy(f"{OTHERS}/record.json")),
-        ("compare", f"{OWN}/record.json", _copy(f"{OTHERS}/record.json")),
+        ("statistics", f"{OWN}/record.json", _copy(f"{OTHERS}/record.json")),
         ("evaluate", f"{OWN}/record.json", _record(best_validation=10**400)),
         ("evaluate", f"{OWN}/record.json", _record(best_validation=float("nan"))),
         ("evaluate", f"{OWN}/record.json", _record(parameters=10**30)),

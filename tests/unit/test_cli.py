@@ -1,10 +1,15 @@
 """The command line, apart from its stages."""
 
 import os
+import shutil
+from pathlib import Path
 
+import pandas as pd
 import pytest
+import typer
 
 from iadsr import cli
+from iadsr.core.errors import DataError
 
 
 def test_settings_for_other_programs_do_not_reach_a_stage(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -16,3 +21,27 @@ def test_settings_for_other_programs_do_not_reach_a_stage(monkeypatch: pytest.Mo
     assert seen["MPLBACKEND"] == "Agg"
     assert {value for name, value in seen.items() if name.endswith("_NUM_THREADS")} == {"1"}
     assert seen["IADSR_MIRROR"] == "kept"
+
+
+def test_the_archive_agrees_with_itself_and_not_with_runs_that_rank_backwards(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = "movielens-100k.parquet"
+    shutil.copy(cli.ARCHIVE / name, tmp_path / name)
+    with pytest.raises(typer.Exit) as ended:
+        cli.compare(tmp_path, cli.ARCHIVE)
+    said = capsys.readouterr().out.splitlines()
+    cells = sum(not line.startswith(" ") for line in said) - 1
+    assert ended.value.exit_code == 0
+    assert said[-1].startswith(f"{cells} of {cells} cells agree")
+    table = pd.read_parquet(tmp_path / name)
+    table["record"] = table["record"].str.replace('"ranks.parquet": "', '"ranks.parquet": "other')
+    for column in ("rank_kept", "rank_excluded"):
+        table[column] = [2 * 1682 + 2 - ranks for ranks in table[column]]
+    table.to_parquet(tmp_path / name)
+    with pytest.raises(typer.Exit) as ended:
+        cli.compare(tmp_path, cli.ARCHIVE)
+    assert ended.value.exit_code == 3
+    assert capsys.readouterr().out.splitlines()[-1].startswith(f"0 of {cells} cells agree")
+    with pytest.raises(DataError, match="neither a results folder with runs nor an archive"):
+        cli.compare(tmp_path / "absent", cli.ARCHIVE)

@@ -26,4 +26,4 @@ rule statistics:
     message:
         "Testing methods against their baselines"
     shell:
-        "{params.python:q} -m iadsr compare --config {params.settings:q} 2>&1 | tee {log:q} >&2"
+        "{params.python:q} -m iadsr statistics --config {params.settings:q} 2>&1 | tee {log:q} >&2"

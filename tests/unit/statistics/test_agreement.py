@@ -1,0 +1,108 @@
+"""Whether runs agree: against scipy's t test, and case by case."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from iadsr.core import columns as c
+from iadsr.evaluation.runs import Address, Run
+from iadsr.statistics.agreement import COLUMNS, LEVEL, METRICS, judge_agreement
+
+USERS = 50
+
+
+@dataclass(frozen=True)
+class Kept(Run):
+    """A run with its ranks in memory."""
+
+    excluded: np.ndarray
+
+    def reading(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def ranks(self, wanted: Sequence[str] = ()) -> pd.DataFrame:
+        assert list(wanted) == ["user", "rank_excluded"]
+        return pd.DataFrame({"user": range(len(self.excluded)), "rank_excluded": self.excluded})
+
+    def curve(self) -> pd.DataFrame:
+        raise NotImplementedError
+
+    def shown(self, ranking: str, items: int) -> int:
+        raise NotImplementedError
+
+
+def made(seed: int, factor: float = 1.0, draw: int = 0, method: str = "none", **record: Any) -> Kept:
+    """Return a run whose ranks are random, drawn by `seed` and `draw`, times `factor`."""
+    ranks = 1 + np.floor(factor * np.random.default_rng([seed, draw]).integers(0, 30, USERS))
+    address = Address("toys", "strong", "gru4rec", method, seed)
+    cell = {**address._asdict(), "encoder": None, "settings": {"ranking": "excluded", "steps": 10}}
+    usual = {"status": c.DONE, "cell": cell, "files": {c.RANKS: f"{seed} {factor} {draw} {method}"}, "device": "cpu"}
+    return Kept(Path(f"{seed}"), address, usual | record, ranks)
+
+
+def means(runs: Sequence[Kept], metric: str) -> list[float]:
+    return [float(METRICS[metric](run.excluded).mean()) for run in runs]
+
+
+@pytest.mark.parametrize("metric", list(METRICS))
+def test_a_single_cell_is_a_t_test(metric: str) -> None:
+    seen = set()
+    for factor in (1.0, 0.7, 0.5, 0.3, 0.1, 4.0):
+        first, second = [made(k) for k in range(5)], [made(k, factor, draw=1) for k in range(3)]
+        row = judge_agreement(first, second).set_index(c.METRIC).loc[metric]
+        p = stats.ttest_ind(means(first, metric), means(second, metric)).pvalue
+        assert row["verdict"] == ("differs" if p < LEVEL / 2 else "agrees")
+        assert row["difference"] == pytest.approx(np.mean(means(second, metric)) - np.mean(means(first, metric)))
+        assert (row["seeds"], row["other_seeds"]) == (5, 3)
+        seen.add(row["verdict"])
+    assert seen == {"differs", "agrees"}
+
+
+def test_one_seed_borrows_the_spread_of_other_cells_of_its_protocol() -> None:
+    reference = [made(k, method=name, draw=place) for place, name in enumerate(("none", "iadsr")) for k in range(3)]
+    rows = judge_agreement(reference, [made(0, draw=9), made(1, method="iadsr", factor=0.2)])
+    assert rows.set_index([c.METHOD, c.METRIC])["verdict"].to_dict() == {
+        ("none", "NDCG@10"): "agrees", ("none", "log rank"): "agrees",
+        ("iadsr", "NDCG@10"): "differs", ("iadsr", "log rank"): "differs",
+    }  # fmt: skip
+    deviations = [np.var(means(reference[k : k + 3], "log rank"), ddof=1) for k in (0, 3)]
+    expected = stats.t.ppf(1 - LEVEL / 4 / 2, 4) * np.sqrt(np.mean(deviations) * (1 / 3 + 1))
+    assert rows[rows[c.METRIC] == "log rank"]["allowed"].tolist() == pytest.approx([expected] * 2)
+    assert list(rows) == list(COLUMNS)
+
+
+def _cases() -> Iterator[tuple[str, list[Kept], list[Kept], str]]:
+    lost = {"status": "untrained", "files": {}}
+    yield "the very same", [made(0), made(1)], [made(1), made(0)], "the same runs"
+    yield "one seed of each and no spread", [made(0)], [made(0, draw=1)], "unknown"
+    yield "lost in one", [made(0), made(1)], [made(0, **lost)], "finished in one set only"
+    yield "lost in both alike", [made(0, **lost)], [made(0, **lost)], "the same runs"
+    yield "one seed of the same more", [made(0), made(1)], [made(0), made(1), made(2)], "agrees"
+
+
+@pytest.mark.parametrize(("first", "second", "verdict"), [pytest.param(*case[1:], id=case[0]) for case in _cases()])
+def test_case(first: list[Kept], second: list[Kept], verdict: str) -> None:
+    assert set(judge_agreement(first, second)["verdict"]) == {verdict}
+
+
+def test_only_common_cells_are_compared_and_what_differs_is_named() -> None:
+    other = {"dataset": "toys", "encoder": None, "settings": {"ranking": "excluded", "steps": 20}}
+    second = [
+        made(0, draw=1, cell=other, device="gpu", inputs={"sequences": "ab"}, versions={"torch": "3"}),
+        made(0, method="iadsr"),
+    ]
+    rows = judge_agreement([made(0), made(1)], second)
+    assert set(rows[c.METHOD]) == {"none"}
+    assert rows["unlike"].iloc[0].split(", ")[-4:] == ["steps", "device", "digest of sequences", "version of torch"]
+    assert judge_agreement([made(0)], [made(0)])["unlike"].iloc[0] == ""
+    encoder = made(0).record["cell"] | {"encoder": {"kind": "tfidf"}}
+    assert judge_agreement([made(0)], [made(0, cell=encoder)]).empty, "another encoder, another cell"
