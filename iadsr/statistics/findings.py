@@ -140,13 +140,19 @@ def mask_learning(cells: pd.DataFrame) -> Rows:
 
 
 def noise_finders(detections: pd.DataFrame) -> Rows:
-    """Return the methods by how well they tell known noise from genuine inputs, the best first: AUC over backbones."""
+    """Return the methods by how well they tell known noise from genuine inputs, the best first: AUC over backbones.
+
+    `backbones` counts those that a method's mean is over, and, in the row of all methods, those that any has.
+    """
     place = [c.EXPERIMENT, c.DATASET, c.PROTOCOL]
-    means = detections.groupby([*place, c.METHOD], sort=False)["auc"].mean().reset_index()
+    grouped = detections.groupby([*place, c.METHOD], sort=False)
+    means = grouped.agg(auc=("auc", "mean"), backbones=(c.BACKBONE, "size")).reset_index()
     means = means.sort_values("auc", ascending=False, kind="stable")
+    of_any = detections.groupby(place)[c.BACKBONE].nunique().rename("of_any").reset_index()
     return [
-        dict(zip(place, key, strict=True)) | {"methods": rows_of(own[[c.METHOD, "auc"]])}
-        for key, own in means.groupby(place, sort=False)
+        {**{name: own[name].iloc[0] for name in place}, "backbones": int(own["of_any"].iloc[0])}
+        | {"methods": rows_of(own[[c.METHOD, "auc", "backbones"]])}
+        for _, own in means.merge(of_any, on=place).groupby(place, sort=False)
     ]
 
 

@@ -57,8 +57,11 @@ def test_methods_are_listed_by_how_well_they_find_noise() -> None:
     rows = [("random_drop", "caser", 0.5), ("iadsr", "caser", 0.6), ("iadsr", "gru4rec", 0.8)]
     table = pd.DataFrame([{**PLACE, "method": name, "backbone": backbone, "auc": auc} for name, backbone, auc in rows])
     place = {name: PLACE[name] for name in ("experiment", "dataset", "protocol")}
-    best = [{"method": "iadsr", "auc": pytest.approx(0.7)}, {"method": "random_drop", "auc": 0.5}]
-    assert findings.noise_finders(table) == [{**place, "methods": best}]
+    best = [
+        {"method": "iadsr", "auc": pytest.approx(0.7), "backbones": 2},
+        {"method": "random_drop", "auc": 0.5, "backbones": 1},
+    ]
+    assert findings.noise_finders(table) == [{**place, "backbones": 2, "methods": best}]
     assert findings.noise_finders(table[:0]) == []
 
 
