@@ -50,9 +50,9 @@ class HSDOptions(MethodOptions):
     """`sigmoid`: logits are sigmoids, as published, so that at least 7 % and at most 54 % of the inputs are dropped
     whatever is learned; `raw`: without (ours)"""
     temperature: Annotated[Temperature, Search(0.1, 2, log=True)] = Field(0.5, description="of the Gumbel-softmax")
-    reconstruction: Annotated[Weight, Search(0.01, 1, log=True)] = 1.0
+    reconstruction: Annotated[Weight, Search(0.001, 1, log=True)] = 1.0
     """weight of the error of the embeddings that the LSTM reconstructs"""
-    bpr: Annotated[Weight, Search(0.01, 1, log=True)] = 1.0
+    bpr: Annotated[Weight, Search(0.001, 1, log=True)] = 1.0
     """weight of the BPR loss between user embeddings and inputs, a sum over positions"""
     curriculum: Rate = 0.2
     """share of a batch's rows, those reconstructed worst, that is left out at first; it falls to 0, and the share of a
