@@ -229,7 +229,7 @@ def claims(
     if as_json:
         typer.echo(table.to_json(orient="records", indent=2))
     else:
-        titles = {claim.id: claim.title for claim in load_claims(CONFIG_FOLDER)}
+        titles = {claim.id: claim.title for claim in load_claims(CONFIG_FOLDER).claims}
         for name, verdict in whole.items():
             typer.echo(f"{verdict:24}{titles.get(str(name), name)}")
             for row in table[(table["claim"] == name) & (table[PROTOCOL] != "")].itertuples():
@@ -511,7 +511,7 @@ def _settings(run: RunConfig, cells: list[Cell], main: list[Cell]) -> dict[str, 
         "datasets": notes,
         "claims": [
             {**claim.model_dump(include={"id", "title", "sentence", "source"}), "rule": claim.judged.rule}
-            for claim in load_claims(CONFIG_FOLDER)
+            for claim in load_claims(CONFIG_FOLDER).claims
         ],
         "tuned": [_tuned(cell) for cell in {cell.folder: cell for cell in main if cell.tuned}.values()],
     }

@@ -10,9 +10,18 @@ from pydantic import Field
 from iadsr.config.fields import Name, Strict
 from iadsr.config.parse import parse
 from iadsr.config.yaml_files import load_yaml
-from iadsr.core.errors import ConfigError
+from iadsr.core.errors import ConfigError, suggest
 
 Pattern = Annotated[str, Field(min_length=1)]
+Verdict = Literal[
+    "reproduced",
+    "partly reproduced",
+    "not reproduced",
+    "opposite",
+    "depends on the protocol",
+    "underpowered",
+    "not run",
+]
 _EXPERIMENTS = "names of experiments, `main` for the run file's own grid; those that a run lacks are passed over"
 
 
@@ -68,22 +77,36 @@ class Claim(Strict):
     """the rule, and what it needs; see below"""
 
 
+class Title(Strict):
+    """A title of the page, for the verdicts with which it is true."""
+
+    title: str = Field(description="the answer in one line")
+    when: dict[str, list[Verdict]] = Field({}, description="verdicts by claim, or by claim/protocol; all must hold")
+
+
 class Claims(Strict):
-    """The claims of one paper."""
+    """The claims of a paper, and the titles that their verdicts give the page."""
 
-    claims: list[Claim] = Field(min_length=1, description="each with its rule")
+    claims: list[Claim] = Field([], description="each with its rule")
+    titles: list[Title] = Field([], description="in order: the first one whose conditions hold is the page's")
 
 
-def load_claims(folder: Path) -> list[Claim]:
+def load_claims(folder: Path) -> Claims:
     """Read every file in `claims/` below `folder`, `workflow/config`.
 
     Raises:
-        ConfigError: see `parse`; or two claims have one id.
+        ConfigError: see `parse`; or two claims have one id, or a title names an unknown one.
     """
-    claims: list[Claim] = []
-    for path in sorted((folder / "claims").glob("*.yaml")):
-        claims += parse(Claims, load_yaml(path), str(path)).claims
+    where = folder / "claims"
+    files = [parse(Claims, load_yaml(path), str(path)) for path in sorted(where.glob("*.yaml"))]
+    claims, titles = [one for file in files for one in file.claims], [one for file in files for one in file.titles]
     ids = [claim.id for claim in claims]
     if twice := [name for name in ids if ids.count(name) > 1]:
-        raise ConfigError(f"{folder / 'claims'}: two claims have the id '{twice[0]}'")
-    return claims
+        raise ConfigError(f"{where}: two claims have the id '{twice[0]}'")
+    named = [name.partition("/")[0] for one in titles for name in one.when]
+    if unknown := [name for name in named if name not in ids]:
+        raise ConfigError(f"{where}: a title names the unknown claim '{unknown[0]}'; {suggest(unknown[0], ids)}")
+    return Claims(claims=claims, titles=titles)
+
+
+NO_CLAIMS = Claims()

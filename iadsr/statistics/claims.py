@@ -20,19 +20,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from iadsr.config.claims import Between, Claim, Compared, Spared
+from iadsr.config.claims import Between, Claim, Compared, Spared, Title, Verdict
 from iadsr.core import columns as c
 from iadsr.statistics.compare import BACKBONES, EQUAL, GAIN, LOSS, METHOD, NONE, OK, UNDERPOWERED
 from iadsr.statistics.summaries import KEEP_GAP
 
-REPRODUCED, PARTLY, NOT_REPRODUCED = "reproduced", "partly reproduced", "not reproduced"
-OPPOSITE, DEPENDS, TOO_FEW, NOT_RUN = "opposite", "depends on the protocol", "underpowered", "not run"
+VERDICTS: tuple[str, ...] = get_args(Verdict)
+REPRODUCED, PARTLY, NOT_REPRODUCED, OPPOSITE, DEPENDS, TOO_FEW, NOT_RUN = VERDICTS
 REFUTED = (NOT_REPRODUCED, OPPOSITE, DEPENDS)
 COLUMNS = (
     "claim", c.DATASET, c.PROTOCOL, "verdict", "against",
@@ -63,6 +63,18 @@ def judge_claims(claims: Sequence[Claim], tables: Mapping[str, pd.DataFrame]) ->
     numbers = dict.fromkeys(("least", "most", "low", "high", "detectable"), "float64")
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     return table.astype({**numbers, "judged": "int64", "lost": "int64"})
+
+
+def choose_title(titles: Iterable[Title], verdicts: pd.DataFrame) -> str:
+    """Choose the first title whose conditions hold; those on a protocol must in every dataset that is judged there."""
+    found: dict[str, set[str]] = {}
+    for claim, protocol, verdict in verdicts[["claim", c.PROTOCOL, "verdict"]].itertuples(index=False, name=None):
+        found.setdefault(f"{claim}/{protocol}" if protocol else claim, set()).add(verdict)
+
+    def holds(one: Title) -> bool:
+        return all(found.get(name, {NOT_RUN}) <= {*among} for name, among in one.when.items())
+
+    return next((one.title for one in titles if holds(one)), "Does the published gain hold?")
 
 
 def combined(verdicts: Iterable[str], needs_all: bool = False) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from iadsr.config.claims import Claim
+from iadsr.config.claims import NO_CLAIMS, Claims
 from iadsr.core import columns as c
 from iadsr.core.files import read_json, write_json
 from iadsr.evaluation.collect import DENOISED_COLUMNS, ENCODER_COLUMNS, MASK_COLUMNS
@@ -16,7 +16,7 @@ from iadsr.evaluation.runs import Address, Run
 from iadsr.formats.statistics import FINDINGS, STATISTICS
 from iadsr.formats.tables import read_parquet, write_parquet
 from iadsr.statistics import crossed, experiments, findings, summaries
-from iadsr.statistics.claims import judge_claims
+from iadsr.statistics.claims import choose_title, judge_claims
 from iadsr.statistics.compare import MISSING, SIGNIFICANCE, compare_all, read_scores
 from iadsr.statistics.grids import Grid
 
@@ -27,13 +27,13 @@ _SUMMARY_TYPES = {"tied_share": int | float, "reconstructed": bool}
 
 
 def write_statistics(
-    root: Path, grids: Sequence[Grid], find: Callable[[Address], Run], published: Sequence[Claim] = ()
+    root: Path, grids: Sequence[Grid], find: Callable[[Address], Run], published: Claims = NO_CLAIMS
 ) -> None:
     """Write `formats.statistics.STATISTICS` and `FINDINGS` to `statistics/` below the results folder `root`.
 
     Args:
         find: reads a run that evaluation has scored.
-        published: the claims to judge.
+        published: the claims to judge, and titles.
 
     Raises:
         DataError: a file of an earlier stage is missing or damaged, or compared runs rank different users.
@@ -65,14 +65,14 @@ def derive(
     evaluated: Mapping[str, pd.DataFrame],
     comparisons: pd.DataFrame,
     facts: Mapping[str, Mapping[str, Any]],
-    published: Sequence[Claim] = (),
+    published: Claims = NO_CLAIMS,
 ) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
     """Make all but the comparisons: tables by the names of `formats.statistics.STATISTICS`, and the findings.
 
     Args:
         evaluated: evaluation's tables by name.
         facts: each dataset's summary.
-        published: the claims to judge.
+        published: the claims to judge, and titles.
     """
     parts: dict[str, list[pd.DataFrame]] = {name: [] for name in STATISTICS}
     parts["comparisons"].append(comparisons)
@@ -102,10 +102,11 @@ def derive(
         for name, spread in tables["spreads"].groupby(c.EXPERIMENT, sort=False)
     ]
     tables["clear_gains"] = _stacked("clear_gains", clear)
-    tables["verdicts"] = judge_claims(published, tables)
+    tables["verdicts"] = judge_claims(published.claims, tables)
     tables |= provenance(tables["cells"], evaluated["inputs"])
     floors = findings.release_floors(grids, tables["metrics"])
     return tables, {
+        "title": choose_title(published.titles, tables["verdicts"]),
         "tallies": findings.tallies(comparisons, floors),
         "protocol_effects": findings.protocol_effects(comparisons),
         "above_popular": findings.above_popular(tables["metrics"]),

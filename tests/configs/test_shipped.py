@@ -198,7 +198,7 @@ def test_claims_name_what_some_run_file_has() -> None:
         values = load_yaml(path) if path in RUNS else load_yaml(FOLDER / "laptop.yaml") | load_yaml(path)
         for name, cells in parse(RunConfig, values, str(path)).grids(FOLDER).items():
             experiments.setdefault(name, set()).update(cell.method for cell in cells)
-    for claim in load_claims(FOLDER):
+    for claim in load_claims(FOLDER).claims:
         rule = claim.judged
         named = {method for name in rule.experiments for method in experiments[name]}
         patterns = [one for pair in rule.pairs for one in pair] if isinstance(rule, Compared) else [rule.method]
@@ -206,3 +206,26 @@ def test_claims_name_what_some_run_file_has() -> None:
             assert any(fnmatchcase(method, pattern) for method in named), (claim.id, pattern)
         if isinstance(rule, Compared):
             assert set(rule.metrics) <= set(METRICS), claim.id
+
+
+def test_every_title_can_be_the_page_s() -> None:
+    """Two that hold alike would leave the later one unseen; a condition on a protocol names one that there is."""
+    published = load_claims(FOLDER)
+    seen = set()
+    for title in published.titles:
+        assert tuple(title.when.items()), "one without conditions would hide those below it"
+        key = tuple(sorted((name, tuple(among)) for name, among in title.when.items()))
+        assert key not in seen
+        seen.add(key)
+        for name in title.when:
+            claim, _, protocol = name.partition("/")
+            assert claim in {one.id for one in published.claims}
+            assert not protocol or (FOLDER / "protocols" / f"{protocol}.yaml").is_file()
+
+
+def test_a_title_of_an_unknown_claim_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "claims").mkdir()
+    claim = "{id: gate, title: t, sentence: s, source: x, judged: {rule: spared, experiments: [main], method: iadsr}}"
+    (tmp_path / "claims" / "a.yaml").write_text(f"claims: [{claim}]\ntitles: [{{title: t, when: {{gates/paper: []}}}}]")
+    with pytest.raises(ConfigError, match="unknown claim 'gates'; did you mean 'gate'"):
+        load_claims(tmp_path)

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from iadsr.config.claims import Between, Claim, Compared, Spared
+from iadsr.config.claims import Between, Claim, Compared, Spared, Title
 from iadsr.core import columns as c
-from iadsr.statistics.claims import COLUMNS, combined, judge_claims
+from iadsr.statistics.claims import COLUMNS, choose_title, combined, judge_claims
 from tests.unit.statistics.frames import one_row
 
 USUAL: dict[str, Any] = {
@@ -237,3 +237,21 @@ def test_backbones_whose_baseline_is_not_above_the_most_popular_items_are_named(
     assert one_row(judge(each, {c.BACKBONE: "sasrec"}, metrics=metrics), protocol="paper")["weak"] == "sasrec"
     lost = {"outcome": "untrained", c.BACKBONE: "sasrec"}
     assert one_row(judge(each, lost, metrics=metrics), protocol="paper")["weak"] == ""
+
+
+def test_the_title_is_the_first_whose_conditions_hold() -> None:
+    titles = [
+        Title(title="both", when={"one/paper": ["reproduced"], "one/strong": ["opposite"]}),
+        Title(title="paper", when={"one/paper": ["reproduced", "partly reproduced"]}),
+        Title(title="lost", when={"two": ["not run"], "one": ["opposite"]}),
+    ]
+    rows = [("one", "", "", "opposite"), ("one", "toys", "paper", "reproduced"), ("one", "toys", "strong", "opposite")]
+
+    def chosen(*rows: tuple[str, ...]) -> str:
+        return choose_title(titles, pd.DataFrame(rows, columns=["claim", c.DATASET, c.PROTOCOL, "verdict"]))
+
+    assert chosen(*rows) == "both"
+    assert chosen(*rows, ("one", "beauty", "strong", "reproduced")) == "paper", "not in every dataset"
+    assert chosen(*rows[:2]) == "paper"
+    assert chosen(rows[0]) == "lost", "a claim without a row is not run"
+    assert chosen() == "Does the published gain hold?"
