@@ -245,28 +245,36 @@ def compare(
 ) -> None:
     """Tell whether the runs of two folders agree; exit with 3 if seeds and machines do not explain a difference."""
     from iadsr.evaluation.archive import read_folder
-    from iadsr.statistics.agreement import EXPLAINED, LEVEL, judge_agreement
+    from iadsr.statistics.agreement import EXPLAINED, LEVEL, Place, group_places, judge_agreement
 
-    table = judge_agreement(read_folder(first), read_folder(second))
+    sets = read_folder(first), read_folder(second)
+    table = judge_agreement(*sets)
     if table.empty:
         raise DataError(f"{first} and {second} have no cell in common")
     if as_json:
         typer.echo(table.to_json(orient="records", indent=2))
     else:
-        cells = [rows for _, rows in table.groupby([DATASET, PROTOCOL, BACKBONE, METHOD], sort=False)]
-        for one in cells:
+        cells = {Place(*map(str, key)): rows for key, rows in table.groupby(list(Place._fields), sort=False)}
+        for place, one in cells.items():
+            several = sum(other[:4] == place[:4] for other in cells) > 1
+            typer.echo("/".join(place[:4]) + (f" with encoder {place.encoder}" if several else ""))
             rows = one.to_dict("records")
-            typer.echo("/".join(rows[0][key] for key in (DATASET, PROTOCOL, BACKBONE, METHOD)))
             for row in rows:
                 typer.echo(
-                    f"    {row['verdict']:24}{row['metric']} {row['mean']:.4f} ({row['seeds']} seeds), "
+                    f"    {row['verdict']:26}{row['metric']} {row['mean']:.4f} ({row['seeds']} seeds), "
                     f"{row['other_mean']:.4f} ({row['other_seeds']}): {row['difference']:+.4f}, "
                     f"explained up to {row['allowed']:.4f}"
                 )
             if rows[0]["unlike"]:
                 typer.echo(f"    unlike: {rows[0]['unlike']}")
-        good = sum(bool(one["verdict"].isin(EXPLAINED).all()) for one in cells)
-        typer.echo(f"{good} of {len(cells)} cells agree; where all do, this is said in {1 - LEVEL:.0%} of cases")
+        for folder, runs in zip((first, second), sets, strict=True):
+            if alone := len(group_places(runs).keys() - cells.keys()):
+                typer.echo(f"{alone} cells are in {folder} only and not compared")
+        good = sum(bool(one["verdict"].isin(EXPLAINED).all()) for one in cells.values())
+        typer.echo(
+            f"{good} of {len(cells)} cells agree; where all do and their seeds spread alike, this is said in "
+            f"{1 - LEVEL:.0%} of cases"
+        )
     raise typer.Exit(0 if table["verdict"].isin(EXPLAINED).all() else 3)
 
 

@@ -45,3 +45,22 @@ def test_the_archive_agrees_with_itself_and_not_with_runs_that_rank_backwards(
     assert capsys.readouterr().out.splitlines()[-1].startswith(f"0 of {cells} cells agree")
     with pytest.raises(DataError, match="neither a results folder with runs nor an archive"):
         cli.compare(tmp_path / "absent", cli.ARCHIVE)
+
+
+def test_a_comparison_tells_encoders_apart_and_counts_what_it_leaves_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = "movielens-100k.parquet"
+    table = pd.read_parquet(cli.ARCHIVE / name)
+    one = table[(table["method"] == "iadsr") & (table["backbone"] == "caser")]
+    other = one.assign(record=one["record"].str.replace('"pooling": "mean"', '"pooling": "first"'))
+    for folder, rows in (("first", [one, other, table[table["method"] == "none"]]), ("second", [one, other])):
+        (tmp_path / folder).mkdir()
+        pd.concat(rows).to_parquet(tmp_path / folder / name)
+    with pytest.raises(typer.Exit):
+        cli.compare(tmp_path / "first", tmp_path / "second")
+    said = capsys.readouterr().out.splitlines()
+    protocols = one["protocol"].nunique()
+    assert said[-1].startswith(f"{2 * protocols} of {2 * protocols} cells agree")
+    assert len([line for line in said if "caser/iadsr with encoder" in line]) == 2 * protocols
+    assert "first only and not compared" in said[-2]

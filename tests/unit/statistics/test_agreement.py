@@ -30,8 +30,10 @@ class Kept(Run):
         return nullcontext()
 
     def ranks(self, wanted: Sequence[str] = ()) -> pd.DataFrame:
-        assert list(wanted) == ["user", "rank_excluded"]
-        return pd.DataFrame({"user": range(len(self.excluded)), "rank_excluded": self.excluded})
+        assert list(wanted) == ["user", "target", "rank_excluded"]
+        users = np.arange(len(self.excluded))
+        target = users + self.record.get("further", 0)
+        return pd.DataFrame({"user": users, "target": target, "rank_excluded": self.excluded})
 
     def curve(self) -> pd.DataFrame:
         raise NotImplementedError
@@ -86,12 +88,40 @@ def _cases() -> Iterator[tuple[str, list[Kept], list[Kept], str]]:
     yield "one seed of each and no spread", [made(0)], [made(0, draw=1)], "unknown"
     yield "lost in one", [made(0), made(1)], [made(0, **lost)], "finished in one set only"
     yield "lost in both alike", [made(0, **lost)], [made(0, **lost)], "the same runs"
+    yield (
+        "lost in both, though not alike",
+        [made(0, **lost)],
+        [made(0, **lost | {"status": "failed"})],
+        "finished in neither set",
+    )
+    yield (
+        "one seed of three lost",
+        [made(k) for k in range(3)],
+        [made(0, draw=1), made(1, **lost)],
+        "seeds lost in one set",
+    )
+    yield "without digests", [made(0, files={}), made(1)], [made(0, files={}), made(1)], "agrees"
+    yield "other targets", [made(0), made(1)], [made(0, draw=1, further=1), made(1)], "other users or targets"
     yield "one seed of the same more", [made(0), made(1)], [made(0), made(1), made(2)], "agrees"
 
 
 @pytest.mark.parametrize(("first", "second", "verdict"), [pytest.param(*case[1:], id=case[0]) for case in _cases()])
 def test_case(first: list[Kept], second: list[Kept], verdict: str) -> None:
     assert set(judge_agreement(first, second)["verdict"]) == {verdict}
+
+
+def test_runs_of_both_sets_cancel_and_count_once() -> None:
+    first = [made(k) for k in range(3)]
+    second = [made(0), made(1), made(2, draw=1), made(3, draw=1)]
+    elsewhere = [made(k, method="iadsr", draw=2) for k in range(3)]  # unchanged, so no test, though its spread is known
+    rows = judge_agreement([*first, *elsewhere], [*second, *elsewhere]).set_index([c.METHOD, c.METRIC])
+    deviations = [np.var(means(runs, "log rank"), ddof=1) for runs in (first, elsewhere)]
+    deviations.append(np.var(means(second[2:], "log rank"), ddof=1))
+    spread = np.sqrt(np.dot(deviations, (2, 2, 1)) / 5)
+    error = np.sqrt(2 * (1 / 3 - 1 / 4) ** 2 + (1 / 3) ** 2 + 2 * (1 / 4) ** 2)  # of the difference, run by run
+    expected = stats.t.ppf(1 - LEVEL / 2 / 2, 5) * spread * error
+    assert rows.loc[("none", "log rank"), "allowed"] == pytest.approx(expected)
+    assert set(rows.loc["iadsr", "verdict"]) == {"the same runs"}
 
 
 def test_only_common_cells_are_compared_and_what_differs_is_named() -> None:
