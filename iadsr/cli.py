@@ -240,7 +240,7 @@ def claims(
 @app.command()
 def compare(
     first: Annotated[Path, typer.Argument(help="A results folder, or an archive of runs.")],
-    second: Annotated[Path, typer.Argument(help="Another one; default: the archive.", show_default=False)] = ARCHIVE,
+    second: Annotated[Path, typer.Argument(help="The reference; default: the archive.", show_default=False)] = ARCHIVE,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, with every number.")] = False,
 ) -> None:
     """Tell whether the runs of two folders agree; exit with 3 if seeds and machines do not explain a difference."""

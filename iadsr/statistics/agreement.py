@@ -1,10 +1,15 @@
 """Whether two sets of runs agree: a rerun with the archive, one machine or version of the code with another.
 
 A cell is what a grid has seeds of. Its mean over seeds may differ between the sets by as much as means of so many seeds
-differ by chance: by the standard deviation over seeds, pooled over all cells of a dataset and protocol in both sets, as
-a t test has it, with `LEVEL` shared among all that is compared. Two metrics are: `NDCG@10`, which tables show, and the
-mean logarithm of the target's rank, which a few hundred users measure far better. Another machine's arithmetic counts
-as another seed: training multiplies the smallest difference until it is as large as that.
+differ by chance, as a t test has it, with `LEVEL` shared among all that is compared. Two metrics are: `NDCG@10`, which
+tables show, and the mean logarithm of the target's rank, which a few hundred users measure far better. Another
+machine's arithmetic counts as another seed: training multiplies the smallest difference until it is as large as that.
+
+The spread over seeds is that of the second set, the reference (of the first, if no cell of the second has two seeds): a
+run of the first that went wrong must not widen what is allowed. A cell's own variance is drawn towards the one pooled
+over the cells of its dataset and protocol, which counts as `PRIOR` degrees of freedom: the moderated t test (Smyth
+2004, doi:10.2202/1544-6115.1027) with a fixed prior. The pooled one alone would call cells that spread more than others
+different far too often.
 
 No means are compared where a seed finished in one set only, or where users or targets differ. Agreement is no proof of
 equality: a true difference of what is `allowed` goes unseen half of the time.
@@ -28,6 +33,7 @@ from iadsr.evaluation.runs import Run
 Floats = NDArray[np.float64]
 
 METRICS: Mapping[str, Callable[[Floats], Floats]] = {"NDCG@10": METRICS_OF_USERS["NDCG@10"], "log rank": np.log}
+PRIOR = 8  # 16: a cell that spreads 3 times as much differs by chance in 11 % of reruns; 4: one seed finds little
 LEVEL = 0.01  # the chance that sets which agree are said to differ, if the seeds of all cells spread alike
 SAME, AGREES, DIFFERS, UNKNOWN = "the same runs", "agrees", "differs", "unknown"
 OTHER_TARGETS, LOST = "other users or targets", "seeds lost in one set"
@@ -86,14 +92,13 @@ def judge_agreement(first: Iterable[Run], second: Iterable[Run]) -> pd.DataFrame
     Raises:
         DataError: a run's files are missing or damaged.
     """
-    sides = group_places(first), group_places(second)
-    common = [place for place in sides[0] if place in sides[1]]
-    pairs = {place: _Pair(_side(sides[0][place]), _side(sides[1][place])) for place in common}
+    sets = [{place: _side(runs) for place, runs in group_places(one).items()} for one in (first, second)]
+    pairs = {place: _Pair(side, sets[1][place]) for place, side in sets[0].items() if place in sets[1]}
     verdicts = {place: _verdict(pair) for place, pair in pairs.items()}
     tests = len(METRICS) * sum(verdict is None for verdict in verdicts.values())
     rows = []
     for place, pair in pairs.items():
-        allowed = _allowed(place, pairs, tests)
+        allowed = _allowed(place, sets, tests)
         unlike = ", ".join(_unlike(*(side.runs for side in pair)))
         differences = pair.second.mean - pair.first.mean
         for index, metric in enumerate(METRICS):
@@ -146,28 +151,32 @@ def _verdict(pair: _Pair) -> str | None:
     return LOST if any((seed in first.scores) != (seed in second.scores) for seed in common) else None
 
 
-def _allowed(place: Place, pairs: Mapping[Place, _Pair], tests: int) -> Floats:
+def _allowed(place: Place, sets: Sequence[Mapping[Place, _Side]], tests: int) -> Floats:
     """Return the largest difference of means (metrics,) that chance explains; NaN where no spread over seeds is known.
 
-    Runs that both sets have count once, and cancel in the difference.
+    Runs that both sets have cancel in the difference.
 
     Args:
         tests: how many means are compared in all.
     """
-    groups = []
-    for other, (first, second) in pairs.items():
-        if other[:2] == place[:2]:
-            new = [values for seed, values in second.scores.items() if seed not in pairs[other].shared]
-            groups += [np.array(values) for values in (list(first.scores.values()), new) if values]  # (seeds, metrics)
-    freedom = sum(len(values) - 1 for values in groups)
-    pair = pairs[place]
+    pair = _Pair(sets[0][place], sets[1][place])
     counts = [len(side.scores) for side in pair]
-    if not freedom or not all(counts) or not tests:
-        return np.full(len(METRICS), np.nan)
-    squares = sum(((values - values.mean(axis=0)) ** 2).sum(axis=0) for values in groups)
-    share = 1 / counts[0] + 1 / counts[1] - 2 * len(pair.shared) / (counts[0] * counts[1])
-    allowed: Floats = stats.t.ppf(1 - LEVEL / tests / 2, freedom) * np.sqrt(squares / freedom * share)
-    return allowed
+    for sides in reversed(sets):
+        spreads = {other: _spread(side) for other, side in sides.items() if other[:2] == place[:2] and side.scores}
+        if (freedom := sum(own for own, _ in spreads.values())) and all(counts) and tests:
+            pooled = sum(squares for _, squares in spreads.values()) / freedom
+            own, squares = spreads[place]
+            variance = (PRIOR * pooled + squares) / (PRIOR + own)
+            share = 1 / counts[0] + 1 / counts[1] - 2 * len(pair.shared) / (counts[0] * counts[1])
+            bound = stats.t.ppf(1 - LEVEL / tests / 2, min(PRIOR + own, freedom))
+            return np.asarray(bound * np.sqrt(variance * share))
+    return np.full(len(METRICS), np.nan)
+
+
+def _spread(side: _Side) -> tuple[int, Floats]:
+    """Return degrees of freedom and sums of squares (metrics,) over seeds."""
+    values = np.array(list(side.scores.values()))
+    return len(values) - 1, ((values - values.mean(axis=0)) ** 2).sum(axis=0)
 
 
 def _unlike(first: Sequence[Run], second: Sequence[Run]) -> Iterator[str]:

@@ -15,7 +15,7 @@ from scipy import stats
 
 from iadsr.core import columns as c
 from iadsr.evaluation.runs import Address, Run
-from iadsr.statistics.agreement import COLUMNS, LEVEL, METRICS, judge_agreement
+from iadsr.statistics.agreement import COLUMNS, LEVEL, METRICS, PRIOR, judge_agreement
 
 USERS = 50
 
@@ -56,30 +56,51 @@ def means(runs: Sequence[Kept], metric: str) -> list[float]:
 
 
 @pytest.mark.parametrize("metric", list(METRICS))
-def test_a_single_cell_is_a_t_test(metric: str) -> None:
+def test_a_single_cell_is_a_t_test_with_the_reference_s_spread(metric: str) -> None:
     seen = set()
     for factor in (1.0, 0.7, 0.5, 0.3, 0.1, 4.0):
-        first, second = [made(k) for k in range(5)], [made(k, factor, draw=1) for k in range(3)]
+        first, second = [made(k, factor, draw=1) for k in range(3)], [made(k) for k in range(5)]
         row = judge_agreement(first, second).set_index(c.METRIC).loc[metric]
-        p = stats.ttest_ind(means(first, metric), means(second, metric)).pvalue
-        assert row["verdict"] == ("differs" if p < LEVEL / 2 else "agrees")
-        assert row["difference"] == pytest.approx(np.mean(means(second, metric)) - np.mean(means(first, metric)))
-        assert (row["seeds"], row["other_seeds"]) == (5, 3)
+        difference = np.mean(means(second, metric)) - np.mean(means(first, metric))
+        t = difference / np.std(means(second, metric), ddof=1) / np.sqrt(1 / 3 + 1 / 5)
+        assert row["verdict"] == ("differs" if 2 * stats.t.sf(abs(t), 4) < LEVEL / 2 else "agrees")
+        assert row["difference"] == pytest.approx(difference)
+        assert (row["seeds"], row["other_seeds"]) == (3, 5)
         seen.add(row["verdict"])
     assert seen == {"differs", "agrees"}
 
 
+def moderated(own: Sequence[Kept], *others: Sequence[Kept]) -> float:
+    """Return the standard deviation over seeds of the log rank that a cell is judged by, beside other cells."""
+    squares = [(len(runs) - 1) * np.var(means(runs, "log rank"), ddof=1) for runs in (own, *others)]
+    pooled = sum(squares) / sum(len(runs) - 1 for runs in (own, *others))
+    return float(np.sqrt((PRIOR * pooled + squares[0]) / (PRIOR + len(own) - 1)))
+
+
 def test_one_seed_borrows_the_spread_of_other_cells_of_its_protocol() -> None:
-    reference = [made(k, method=name, draw=place) for place, name in enumerate(("none", "iadsr")) for k in range(3)]
-    rows = judge_agreement(reference, [made(0, draw=9), made(1, method="iadsr", factor=0.2)])
+    reference = [[made(k, method=name, draw=place) for k in range(3)] for place, name in enumerate(("none", "iadsr"))]
+    rerun = [made(0, draw=9), made(1, method="iadsr", factor=0.2)]
+    rows = judge_agreement([*reference[0], *reference[1]], rerun)
     assert rows.set_index([c.METHOD, c.METRIC])["verdict"].to_dict() == {
         ("none", "NDCG@10"): "agrees", ("none", "log rank"): "agrees",
         ("iadsr", "NDCG@10"): "differs", ("iadsr", "log rank"): "differs",
     }  # fmt: skip
-    deviations = [np.var(means(reference[k : k + 3], "log rank"), ddof=1) for k in (0, 3)]
-    expected = stats.t.ppf(1 - LEVEL / 4 / 2, 4) * np.sqrt(np.mean(deviations) * (1 / 3 + 1))
-    assert rows[rows[c.METRIC] == "log rank"]["allowed"].tolist() == pytest.approx([expected] * 2)
+    bound = stats.t.ppf(1 - LEVEL / 4 / 2, 4) * np.sqrt(1 / 3 + 1)
+    expected = [bound * moderated(reference[place], reference[1 - place]) for place in (0, 1)]
+    assert rows[rows[c.METRIC] == "log rank"]["allowed"].tolist() == pytest.approx(expected)
     assert list(rows) == list(COLUMNS)
+    alone = judge_agreement(rerun[:1], [*reference[0], *reference[1]])
+    bound = stats.t.ppf(1 - LEVEL / 2 / 2, 4) * np.sqrt(1 / 3 + 1)
+    assert alone["allowed"].iloc[1] == pytest.approx(bound * moderated(*reference)), "cells without a rerun count too"
+
+
+def test_a_run_gone_wrong_does_not_widen_what_is_allowed() -> None:
+    cells = [f"method{number}" for number in range(12)]
+    reference = [made(k, method=name, draw=place) for place, name in enumerate(cells) for k in range(3)]
+    rerun = [made(k, method=name, draw=place + 12) for place, name in enumerate(cells) for k in range(3)]
+    rerun[0] = made(0, factor=40, method=cells[0], draw=12)
+    rows = judge_agreement(rerun, reference)
+    assert rows.loc[rows["verdict"] == "differs", [c.METHOD, c.METRIC]].to_numpy().tolist() == [[cells[0], "log rank"]]
 
 
 def _cases() -> Iterator[tuple[str, list[Kept], list[Kept], str]]:
@@ -110,16 +131,13 @@ def test_case(first: list[Kept], second: list[Kept], verdict: str) -> None:
     assert set(judge_agreement(first, second)["verdict"]) == {verdict}
 
 
-def test_runs_of_both_sets_cancel_and_count_once() -> None:
+def test_runs_of_both_sets_cancel() -> None:
     first = [made(k) for k in range(3)]
     second = [made(0), made(1), made(2, draw=1), made(3, draw=1)]
     elsewhere = [made(k, method="iadsr", draw=2) for k in range(3)]  # unchanged, so no test, though its spread is known
     rows = judge_agreement([*first, *elsewhere], [*second, *elsewhere]).set_index([c.METHOD, c.METRIC])
-    deviations = [np.var(means(runs, "log rank"), ddof=1) for runs in (first, elsewhere)]
-    deviations.append(np.var(means(second[2:], "log rank"), ddof=1))
-    spread = np.sqrt(np.dot(deviations, (2, 2, 1)) / 5)
     error = np.sqrt(2 * (1 / 3 - 1 / 4) ** 2 + (1 / 3) ** 2 + 2 * (1 / 4) ** 2)  # of the difference, run by run
-    expected = stats.t.ppf(1 - LEVEL / 2 / 2, 5) * spread * error
+    expected = stats.t.ppf(1 - LEVEL / 2 / 2, 5) * moderated(second, elsewhere) * error
     assert rows.loc[("none", "log rank"), "allowed"] == pytest.approx(expected)
     assert set(rows.loc["iadsr", "verdict"]) == {"the same runs"}
 
