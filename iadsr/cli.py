@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import sys
 from pathlib import Path
@@ -260,10 +261,11 @@ def compare(
             typer.echo("/".join(place[:4]) + (f" with encoder {place.encoder}" if several else ""))
             rows = one.to_dict("records")
             for row in rows:
+                known = not math.isnan(row["allowed"])
                 typer.echo(
                     f"    {row['verdict']:26}{row['metric']} {row['mean']:.4f} ({row['seeds']} seeds), "
-                    f"{row['other_mean']:.4f} ({row['other_seeds']}): {row['difference']:+.4f}, "
-                    f"explained up to {row['allowed']:.4f}"
+                    f"{row['other_mean']:.4f} ({row['other_seeds']}): {row['difference']:+.4f}"
+                    + (f", explained up to {row['allowed']:.4f}" if known else "")
                 )
             if rows[0]["unlike"]:
                 typer.echo(f"    unlike: {rows[0]['unlike']}")

@@ -34,6 +34,7 @@ def test_the_archive_agrees_with_itself_and_not_with_runs_that_rank_backwards(
     cells = sum(not line.startswith(" ") for line in said) - 1
     assert ended.value.exit_code == 0
     assert said[-1].startswith(f"{cells} of {cells} cells agree")
+    assert not any("nan" in line for line in said)
     table = pd.read_parquet(tmp_path / name)
     table["record"] = table["record"].str.replace('"ranks.parquet": "', '"ranks.parquet": "other')
     for column in ("rank_kept", "rank_excluded"):
