@@ -11,8 +11,9 @@ a whole. Each of them is worth a verdict:
 
 Several together are what they agree on. Else, if any is reproduced: partly, unless the claim needs all and one is
 opposite or not reproduced. Else not reproduced, if one is opposite or the claim needs all; else underpowered. What was
-not run is passed over beside what was, but leaves nothing wholly reproduced. Protocols that disagree on whether a claim
-holds at all make the whole depend on the protocol.
+not run is passed over beside what was, but leaves nothing wholly reproduced; nor does a gain over a baseline that
+recommends no better than the most popular items. Protocols that disagree on whether a claim holds at all make the whole
+depend on the protocol.
 """
 
 from __future__ import annotations
@@ -97,9 +98,9 @@ def whole_verdict(rows: Sequence[Mapping[str, Any]], needs_all: bool = False) ->
     return combined(by_protocol, needs_all)
 
 
-def _capped(verdict: str, lost: int) -> str:
-    """Leave nothing wholly reproduced of which a part was lost."""
-    return PARTLY if verdict == REPRODUCED and lost else verdict
+def _capped(verdict: str, *reasons: object) -> str:
+    """Leave nothing wholly reproduced for which there is a reason: a part was lost, or what was beaten is weak."""
+    return PARTLY if verdict == REPRODUCED and any(reasons) else verdict
 
 
 def _needs_all(claim: Claim) -> bool:
@@ -152,15 +153,15 @@ def _judge_comparisons(
     columns = ["outcome", "gain_high", "same_as", "baseline_method"]
     verdicts = [_verdict(rule, published, *row) for row in rows[columns].itertuples(index=False, name=None)]
     made = rows[[verdict != NOT_RUN for verdict in verdicts]]
-    lost = int((rows["status"] != OK).sum())
+    lost, weak = int((rows["status"] != OK).sum()), ", ".join(_weak_backbones(made, metrics))
     return {
-        "verdict": _capped(combined(verdicts, rule.needs == "all"), lost),
+        "verdict": _capped(combined(verdicts, rule.needs == "all"), lost, rule.expected == GAIN and weak),
         "against": ", ".join(dict.fromkeys(made["baseline_method"])),
         **_extremes(made["relative_gain"], made["gain_low"], made["gain_high"]),
         "detectable": made["detectable"].max(),
         "judged": len(made),
         "lost": lost,
-        "weak": ", ".join(_weak_backbones(made, metrics)),
+        "weak": weak,
     }
 
 

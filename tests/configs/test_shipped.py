@@ -36,7 +36,7 @@ def test_run_files(path: Path) -> None:
 
 def test_the_required_grids() -> None:
     laptop = load_run(FOLDER / "laptop.yaml")
-    assert len(laptop.cells(FOLDER)) == 3 * 4 * 3 * 2
+    assert len(laptop.cells(FOLDER)) == 3 * 4 * 2 * 2
     paper = load_run(FOLDER / "paper.yaml")
     assert len(paper.datasets) == 4
     assert len(paper.seeds) == 5

@@ -35,12 +35,12 @@ def test_first_screen_has_two_commands() -> None:
 
 
 def test_verdicts_are_those_of_the_archive(tmp_path: Path) -> None:
-    """After new runs or rules: `iadsr recompute --readme README.md`."""
+    """After new runs or rules: `iadsr recompute --config workflow/config/evidence.yaml --readme README.md`."""
     copy = tmp_path / "README.md"
     copy.write_text(re.sub(r"(<!-- verdicts -->\n).*?(?=<!-- end)", r"\1", README, flags=re.DOTALL))
     assert copy.read_text() != README
-    command = [sys.executable, "-m", "iadsr", "recompute", "--out", tmp_path, "--readme", copy]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    options = ["--config", "workflow/config/evidence.yaml", "--out", tmp_path, "--readme", copy]
+    subprocess.run([sys.executable, "-m", "iadsr", "recompute", *options], cwd=ROOT, check=True, capture_output=True)
     assert copy.read_text() == README
 
 

@@ -232,6 +232,10 @@ def test_backbones_whose_baseline_is_not_above_the_most_popular_items_are_named(
     pooled = {c.BACKBONE: "all", "kind": "backbones"}
     whole, row = judge(claim(compared()), pooled, metrics=metrics).to_dict("records")
     assert (whole["weak"], row["weak"]) == ("", "sasrec, caser")
+    assert (whole["verdict"], row["verdict"]) == ("partly reproduced", "partly reproduced")
+    lower = compared(expected="loss", unit="each")
+    worse = {c.BACKBONE: "sasrec", "outcome": "loss", "gain_high": -0.1}
+    assert verdict(claim(lower), worse, metrics=metrics) == "reproduced", "a loss against it is one all the more"
     each = claim(compared(unit="each"))
     assert one_row(judge(each, {}, metrics=metrics), protocol="paper")["weak"] == ""
     assert one_row(judge(each, {c.BACKBONE: "sasrec"}, metrics=metrics), protocol="paper")["weak"] == "sasrec"
