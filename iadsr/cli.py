@@ -8,7 +8,7 @@ import math
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -19,12 +19,27 @@ from iadsr.config.encoders import EncoderSpec, changed_options, embeddings_name,
 from iadsr.config.fields import Texts
 from iadsr.config.protocol import budget_pairs, load_protocol, load_tuned, resolve_settings
 from iadsr.config.run import TUNING_SEED, Experiment, RunConfig, distinct, load_run, pick
-from iadsr.core.columns import ADDRESS, BACKBONE, DATASET, ITEM, MAIN, METHOD, PROTOCOL, RECORD, TEXT, TIMESTAMP, USER
+from iadsr.core.columns import (
+    ADDRESS,
+    BACKBONE,
+    DATASET,
+    ITEM,
+    MAIN,
+    METHOD,
+    METRIC,
+    PROTOCOL,
+    RECORD,
+    TEXT,
+    TIMESTAMP,
+    USER,
+)
 from iadsr.core.errors import ConfigError, DataError, IadsrError, one_line, suggest
 from iadsr.machine.faults import explain, is_out_of_memory
 from iadsr.plan import describe_methods, plan
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from iadsr.statistics.grids import Grid
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -281,6 +296,43 @@ def compare(
 
 
 @app.command()
+def power(
+    folder: Annotated[Path, typer.Argument(help="A results folder, or an archive of runs.")] = ARCHIVE,
+    config: ConfigOption = DEFAULT,
+    seeds: Annotated[str, typer.Option(help="Numbers of seeds to forecast for.")] = "3,5,10,20",
+    metric: Annotated[list[str], typer.Option(help="Repeat it for several.")] = ["NDCG@10"],  # noqa: B006
+    each: Annotated[bool, typer.Option("--each-backbone", help="Not only on average over them.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, with every number.")] = False,
+) -> None:
+    """Forecast from pilot runs which gains other numbers of seeds would find, and how many find the one claimed."""
+    from iadsr.evaluation.archive import read_folder, select_runs
+    from iadsr.evaluation.metrics import METRICS, add_metrics
+    from iadsr.statistics.compare import read_scores
+    from iadsr.statistics.power import forecast
+
+    run = _read(config)
+    add_metrics(run.metrics)
+    for name in metric:
+        if name not in METRICS:
+            raise ConfigError(f"--metric: there is no metric '{name}'; {suggest(name, METRICS)}")
+    numbers = [int(word) if word.strip().isdecimal() else 0 for word in seeds.split(",")]
+    if min(numbers) < 2:
+        raise ConfigError(f"--seeds must be whole numbers from 2 on, such as 3,5,10, not '{seeds}'")
+    grid = _grids(run)[0]
+    cells = {address: record for address, record in _records(run).items() if address in set(map(str, grid.cells))}
+    runs, others = select_runs(read_folder(folder), cells)
+    if others:
+        typer.echo(f"{len(others)} runs have other settings than the run file's, such as {others[0].address}", err=True)
+    if not runs:
+        raise DataError(f"{folder} has no run of {config}")
+    table = forecast(grid, map(read_scores, runs), numbers, metric, each)
+    if as_json:
+        typer.echo(table.to_json(orient="records", indent=2))
+    else:
+        _print_forecast(table)
+
+
+@app.command()
 def cells(
     config: ConfigOption = DEFAULT,
     full: Annotated[bool, typer.Option("--full", help="With every setting.")] = False,
@@ -408,6 +460,44 @@ def write_reference(
         write_json(folder / f"{name}.schema.json", schema)
     readme = CONFIG_FOLDER / "README.md"
     write_text(readme, fill_tables(readme.read_text(encoding="utf-8")))
+
+
+def _print_forecast(table: pd.DataFrame) -> None:
+    import pandas as pd
+
+    from iadsr.reporting.format import percent, share
+    from iadsr.statistics.compare import OK, SOUGHT
+    from iadsr.statistics.crossed import CAUTION, LEVEL, POWER
+    from iadsr.statistics.power import MOST
+
+    def needed(number: Any, floor: float) -> str:
+        if not pd.isna(number):
+            return f"{share(SOUGHT)} from {number} seeds on"
+        return (
+            f"{share(SOUGHT)} with no number of seeds" if floor > SOUGHT else f"{share(SOUGHT)} not with {MOST} seeds"
+        )
+
+    for keys, rows in table.groupby([DATASET, PROTOCOL, BACKBONE, METHOD, "baseline", METRIC], sort=False):
+        first = rows.to_dict("records")[0]
+        typer.echo("{}/{}/{}: {} against {}, {}".format(*keys))
+        if pd.isna(first["now"]):
+            typer.echo(f"    unknown: {first['status'] if pd.isna(first['gain']) else 'the baseline has no hit'}")
+            continue
+        typer.echo(
+            f"    {first['pilot_seeds']} seeds and {first['users']} users find gains from {share(first['now'])}, "
+            f"saw {percent(first['gain'])}" + (f" ({first['status']})" if first["status"] != OK else "")
+        )
+        if first["pilot_seeds"] == 1:
+            typer.echo("    of users alone; how much seeds vary, one seed cannot tell: train a second one")
+            continue
+        for name, column, least in (("expected", "detectable", "needed"), ("at worst", "at_worst", "needed_at_worst")):
+            at = [f"{seeds} seeds {share(gain)}" for seeds, gain in zip(rows["seeds"], rows[column], strict=True)]
+            ends = [f"any number {share(first['floor'])}", needed(first[least], first["floor"])]
+            typer.echo(f"    {name}: {'; '.join(at + ends)}")
+    typer.echo(
+        f"Gains that a test at {share(1 - LEVEL, 0)} finds in {share(POWER, 0)} of cases by itself; beside other tests "
+        f"they must be larger. At worst: if seeds vary as much as the pilot allows (bound of {share(CAUTION, 0)})."
+    )
 
 
 def _to_embed(run: RunConfig, dataset: str, name: str) -> tuple[str, EncoderSpec, list[str], Texts]:

@@ -84,6 +84,14 @@ class Comparison(NamedTuple):
     baseline: Side
 
 
+class Pair(NamedTuple):
+    """The per-user metrics of both sides of a comparison, (len(tested()), seeds, users) each, and its status."""
+
+    method: Floats
+    baseline: Floats
+    status: str
+
+
 def tested() -> list[tuple[str, str]]:
     """List what is tested of a pair: every metric under every ranking rule."""
     return [(ranking, metric) for ranking in c.RANKINGS for metric in METRICS]
@@ -152,17 +160,12 @@ def compare_all(
     for grid in grids:
         rows: list[dict[str, Any]] = []
         comparisons = plan(grid)
-        by_side = _by_side(scores[cell] for cell in grid.cells if cell in scores)
+        by_side = group_by_side(scores[cell] for cell in grid.cells if cell in scores)
         same = same_tests(comparisons, by_side, [cell.method for cell in grid.cells])
         for comparison in comparisons:
-            if comparison.kind == BACKBONES:
-                runs, baseline_runs, lost = _average(comparison, by_side)
-            else:
-                runs, baseline_runs = by_side.get(comparison.side, {}), by_side.get(comparison.baseline, {})
-                lost = _lost(comparison, runs, baseline_runs)
             key = (comparison, _members(comparison, by_side))
             if key not in known:
-                known[key] = _compare(runs, baseline_runs, lost)
+                known[key] = _compare(pair_up(comparison, by_side))
             said = {"same_as": same.get(comparison, "")}
             heads = [{**_head(grid.name, comparison, ranking, metric), **said} for ranking, metric in tested()]
             rows.extend({**head, **numbers} for head, numbers in zip(heads, known[key], strict=True))
@@ -261,7 +264,7 @@ def _members(comparison: Comparison, by_side: Mapping[Side, Mapping[int, Scores]
     )
 
 
-def _by_side(scores: Iterable[Scores]) -> dict[Side, dict[int, Scores]]:
+def group_by_side(scores: Iterable[Scores]) -> dict[Side, dict[int, Scores]]:
     """Group runs by side and seed."""
     by_side: dict[Side, dict[int, Scores]] = {}
     for run in scores:
@@ -269,16 +272,36 @@ def _by_side(scores: Iterable[Scores]) -> dict[Side, dict[int, Scores]]:
     return by_side
 
 
-def _compare(runs: Mapping[int, Scores], baseline_runs: Mapping[int, Scores], lost: str) -> list[dict[str, Any]]:
-    """Compare two sides: numbers and status, one row for each of `tested()`; `lost` names unusable runs."""
+def pair_up(comparison: Comparison, by_side: Mapping[Side, Mapping[int, Scores]]) -> Pair:
+    """Find the metrics of both sides of a comparison, of the seeds that finished on both.
+
+    Raises:
+        DataError: two runs do not rank the same targets for the same users.
+    """
+    runs: Mapping[int, Scores]
+    baseline_runs: Mapping[int, Scores]
+    if comparison.kind == BACKBONES:
+        runs, baseline_runs, lost = _average(comparison, by_side)
+    else:
+        runs, baseline_runs = by_side.get(comparison.side, {}), by_side.get(comparison.baseline, {})
+        lost = _lost(comparison, runs, baseline_runs)
     seeds = _common_seeds(runs, baseline_runs)
     if not seeds:
-        return [{"users": 0, "seeds": 0, "status": lost or "no run"} for _ in tested()]
+        nothing = np.empty((len(tested()), 0, 0))
+        return Pair(nothing, nothing, lost or "no run")
     used = [side[k] for side in (runs, baseline_runs) for k in seeds]
     for other in used[1:]:
         _check_joined(used[0], other)
-    method = np.stack([runs[k].values for k in seeds], axis=1)  # (cells, seeds, users)
-    baseline = np.stack([baseline_runs[k].values for k in seeds], axis=1)
+    method, baseline = (np.stack([side[k].values for k in seeds], axis=1) for side in (runs, baseline_runs))
+    return Pair(method, baseline, f"{OK}, without {lost}" if lost else OK)
+
+
+def _compare(pair: Pair) -> list[dict[str, Any]]:
+    """Compare two sides: numbers and status, one row for each of `tested()`."""
+    method, baseline, status = pair
+    same = {"users": method.shape[2], "seeds": method.shape[1], "status": status}
+    if not method.size:
+        return [same for _ in tested()]
     found = crossed.compare_crossed(method, baseline)
     by_user = crossed.snapped((method - baseline).mean(axis=1))
     columns = {
@@ -299,7 +322,6 @@ def _compare(runs: Mapping[int, Scores], baseline_runs: Mapping[int, Scores], lo
         "ties": (by_user == 0).sum(axis=1),
         "losses": (by_user < 0).sum(axis=1),
     }
-    same = {"users": method.shape[2], "seeds": len(seeds), "status": f"{OK}, without {lost}" if lost else OK}
     return [{**{name: values[row] for name, values in columns.items()}, **same} for row in range(len(method))]
 
 

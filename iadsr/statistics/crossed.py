@@ -7,10 +7,14 @@ means estimate the second and the last, so the last is taken off there, and what
 degrees of freedom are Satterthwaite's (1946), the interval of the relative gain is Fieller's (1954): it excludes 0
 exactly where that of the difference does. Resampling both users and seeds would count the rest about three times (Owen
 2007). With one seed nothing is known of the runs' part: the interval is then of users alone.
+
+`forecast_crossed` puts another number of seeds into the same variance, the three parts as a pilot estimates them. More
+seeds shrink the last two; user / U stays, however many there are. A pilot of few seeds knows the runs' part badly.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +25,7 @@ Floats = NDArray[np.float64]
 
 LEVEL = 0.95
 POWER = 0.8  # with which `detectable` would be found
+CAUTION = 0.9  # the level of the upper bound on how much seeds vary, in `Forecast.at_worst`
 MARGIN = 0.1  # a relative gain within this much of zero is no difference worth speaking of
 _ROUNDING = 1e-12  # averaging leaves rounding where differences cancel; real ones are far larger
 _BISECTIONS = 60
@@ -56,18 +61,29 @@ class Comparison:
     seed_sd: Floats
 
 
+@dataclass(frozen=True)
+class Forecast:
+    """The relative gains that other numbers of seeds would find, as `Comparison.detectable`; NaN from a single seed.
+
+    Attributes:
+        detectable: (numbers of seeds, metrics), if seeds vary as they did.
+        at_worst: the same, if seeds vary as much as the pilot allows: the upper end of a one-sided interval, `CAUTION`.
+        floor: (metrics,), with any number of seeds.
+    """
+
+    detectable: Floats
+    at_worst: Floats
+    floor: Floats
+
+
 def compare_crossed(method: ArrayLike, baseline: ArrayLike, level: float = LEVEL) -> Comparison:
     """Compare two methods' metrics, (metrics, seeds, users) each: the same users, the same seeds.
 
     Raises:
         ValueError: the shapes differ or are empty, or a value is not finite.
     """
-    method, baseline = np.asarray(method, np.float64), np.asarray(baseline, np.float64)
-    if method.shape != baseline.shape or method.ndim != 3 or 0 in method.shape:
-        raise ValueError(f"need equal shapes (metrics, seeds, users), got {method.shape} and {baseline.shape}")
+    method, baseline = _checked(method, baseline)
     model = _Crossed(method - baseline, baseline)
-    if not np.isfinite(model.means).all():
-        raise ValueError("a metric is not finite")
     with np.errstate(divide="ignore", invalid="ignore"):
         difference, base = model.means
         error, freedom = model.error(np.zeros_like(base))
@@ -75,7 +91,6 @@ def compare_crossed(method: ArrayLike, baseline: ArrayLike, level: float = LEVEL
         certain = np.where(difference == 0, 1.0, 0.0)  # where nothing varies
         p = np.where(error > 0, 2 * stats.t.sf(np.abs(difference) / error, freedom), certain)
         gain_low, gain_high = (model.bound(side, level) for side in (-1, 1))
-        power = stats.t.ppf((1 + LEVEL) / 2, freedom) + stats.t.ppf(POWER, freedom)
         spread = np.sqrt((method - baseline).var(axis=2, ddof=1).mean(axis=1)) if method.shape[2] > 1 else base * np.nan
         by_seed = (method - baseline).mean(axis=2)
         return Comparison(
@@ -88,10 +103,39 @@ def compare_crossed(method: ArrayLike, baseline: ArrayLike, level: float = LEVEL
             error=error,
             p=p,
             p_equal=np.maximum(*(model.beyond(side * MARGIN, side) for side in (-1, 1))),
-            detectable=_detectable(np.where(base > 0, power * error / base, np.nan)),
+            detectable=_detectable(error, freedom, base),
             effect=np.where(spread > _ROUNDING, difference / spread, np.where(difference == 0, 0.0, np.nan)),
             seed_sd=by_seed.std(axis=1, ddof=1) if by_seed.shape[1] > 1 else np.full_like(base, np.nan),
         )
+
+
+def forecast_crossed(method: ArrayLike, baseline: ArrayLike, seeds: Sequence[int]) -> Forecast:
+    """Forecast from pilot runs, (metrics, seeds, users) each, what gains a test with other numbers of seeds would find.
+
+    The users are the pilot's. With the pilot's own number of seeds the forecast is `Comparison.detectable`.
+
+    Raises:
+        ValueError: as `compare_crossed`; or a number of seeds is below 2, whose test would know nothing of their part.
+    """
+    if any(number < 2 for number in seeds):
+        raise ValueError(f"need numbers of seeds of at least 2, got {list(seeds)}")
+    method, baseline = _checked(method, baseline)
+    model = _Crossed(method - baseline, baseline)
+    numbers = np.array([[*seeds, np.inf]]).T
+    free = model.seeds - 1
+    bound = free / stats.chi2.ppf(1 - CAUTION, free) if free else np.nan
+    with np.errstate(divide="ignore", invalid="ignore"):
+        usual, worst = (_detectable(*model.error_with(numbers, factor), model.means[1]) for factor in (1.0, bound))
+    return Forecast(usual[:-1], worst[:-1], usual[-1])
+
+
+def _checked(method: ArrayLike, baseline: ArrayLike) -> tuple[Floats, Floats]:
+    method, baseline = np.asarray(method, np.float64), np.asarray(baseline, np.float64)
+    if method.shape != baseline.shape or method.ndim != 3 or 0 in method.shape:
+        raise ValueError(f"need equal shapes (metrics, seeds, users), got {method.shape} and {baseline.shape}")
+    if not (np.isfinite(method).all() and np.isfinite(baseline).all()):
+        raise ValueError("a metric is not finite")
+    return method, baseline
 
 
 class _Crossed:
@@ -124,11 +168,23 @@ class _Crossed:
         if self.users == 1:
             return np.full_like(gain, np.nan), np.full_like(gain, np.nan)
         excess = np.maximum(seeds - rest, 0) / self.seeds if self.seeds > 1 else np.zeros_like(gain)
-        variance = users + excess
-        spread = users**2 / (self.users - 1) + excess**2 / max(self.seeds - 1, 1)
-        freedom = np.divide(variance**2, spread, out=np.full_like(gain, self.users - 1.0), where=spread > 0)
-        error = np.sqrt(variance)
-        return np.where(error < _ROUNDING, 0.0, error), freedom
+        return _satterthwaite(users, self.users - 1, excess, max(self.seeds - 1, 1))
+
+    def error_with(self, seeds: Floats, factor: float) -> tuple[Floats, Floats]:
+        """Return standard error and degrees of freedom of the difference, (numbers of seeds, metrics), of other seeds.
+
+        Args:
+            seeds: how many, (numbers of seeds, 1); may be infinite.
+            factor: how many times as large the variance of the runs' means is taken to be.
+        """
+        users, by_seed, rest = (part[0, 0] for part in (self.user_part, self.seed_part, self.rest_part))
+        shape = np.broadcast_shapes(seeds.shape, users.shape)
+        if self.users == 1 or self.seeds == 1:
+            return np.full(shape, np.nan), np.full(shape, np.nan)
+        shrinking = np.minimum(rest, self.seeds * users)  # so that no variance over users is left below zero,
+        users = np.maximum(users + shrinking * (1 / seeds - 1 / self.seeds), 0)  # nor by rounding
+        excess = np.maximum(factor * by_seed - rest, 0) / seeds
+        return _satterthwaite(users, self.users - 1, excess, seeds - 1)
 
     def bound(self, side: int, level: float) -> Floats:
         """Return the lower (-1) or upper (1) end of the gain's interval; NaN where there is none."""
@@ -159,10 +215,24 @@ class _Crossed:
         return np.where(error > 0, stats.t.sf(distance / error, freedom), np.where(distance > 0, 0.0, 1.0))
 
 
-def _detectable(gain: Floats) -> Floats:
-    """Return the gain g = `gain` x sqrt(1 + g / 2): a hit's variance grows with its rate, half of it the method's."""
-    square = gain**2
-    return square / 4 + np.sqrt(square**2 / 16 + square)
+def _satterthwaite(users: Floats, free_users: int, excess: Floats, free_seeds: Floats | int) -> tuple[Floats, Floats]:
+    """Return the root of the sum of two variances, and its degrees of freedom."""
+    variance = users + excess
+    spread = users**2 / free_users + excess**2 / free_seeds
+    freedom = np.divide(variance**2, spread, out=np.full_like(variance, free_users), where=spread > 0)
+    error = np.sqrt(variance)
+    return np.where(error < _ROUNDING, 0.0, error), freedom
+
+
+def _detectable(error: Floats, freedom: Floats, base: Floats) -> Floats:
+    """Return the gain g that is found with `POWER`, NaN where `base` is not positive.
+
+    It is g0 x sqrt(1 + g / 2), g0 that of the error: a hit's variance grows with its rate, half of it the method's.
+    """
+    power = stats.t.ppf((1 + LEVEL) / 2, freedom) + stats.t.ppf(POWER, freedom)
+    square = np.where(base > 0, power * error / base, np.nan) ** 2
+    gain: Floats = square / 4 + np.sqrt(square**2 / 16 + square)
+    return gain
 
 
 def _products(values: Floats) -> Floats:

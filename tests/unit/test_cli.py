@@ -1,15 +1,18 @@
 """The command line, apart from its stages."""
 
+import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 import typer
 
 from iadsr import cli
-from iadsr.core.errors import DataError
+from iadsr.config.run import load_run
+from iadsr.core.errors import ConfigError, DataError
 
 
 def test_settings_for_other_programs_do_not_reach_a_stage(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,3 +68,43 @@ def test_a_comparison_tells_encoders_apart_and_counts_what_it_leaves_out(
     assert said[-1].startswith(f"{2 * protocols} of {2 * protocols} cells agree")
     assert len([line for line in said if "caser/iadsr with encoder" in line]) == 2 * protocols
     assert "first only and not compared" in said[-2]
+
+
+def test_power_forecasts_from_the_archive(capsys: pytest.CaptureFixture[str]) -> None:
+    seeds = len(load_run(cli.DEFAULT).seeds)
+    cli.power(seeds=f"{seeds}, 7", metric=["HR@5"], as_json=True)
+    rows = [row for row in json.loads(capsys.readouterr().out) if row["protocol"] == "paper"]
+    assert {(row["backbone"], row["metric"], row["seeds"]) for row in rows} == {("all", "HR@5", n) for n in (seeds, 7)}
+    assert {row["pilot_seeds"] for row in rows} == {seeds}
+    assert all((row["detectable"] == pytest.approx(row["now"])) == (row["seeds"] == seeds) for row in rows)
+    cli.power(metric=["HR@5"])
+    said = capsys.readouterr().out
+    pairs = {(row["method"], row["baseline"]) for row in rows}
+    assert all(f"movielens-100k/paper/all: {a} against {b}, HR@5\n    {seeds} seeds" in said for a, b in pairs)
+    assert pairs and said.count("expected: 3 seeds") == said.count("at worst: 3 seeds") >= len(pairs)
+
+
+def test_power_of_a_single_seed_is_not_forecast(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = pd.read_parquet(cli.ARCHIVE / "movielens-100k.parquet")
+    table[table["seed"] == 0].to_parquet(tmp_path / "movielens-100k.parquet")
+    cli.power(tmp_path)
+    said = capsys.readouterr().out
+    assert "how much seeds vary, one seed cannot tell" in said and "expected" not in said
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"seeds": "3,1"}, "--seeds must be whole numbers from 2 on"),
+        ({"seeds": "3;5"}, "--seeds must be whole numbers from 2 on"),
+        ({"metric": ["NDGC@10"]}, "did you mean 'NDCG@10'"),
+    ],
+)
+def test_power_refuses_wrong_options(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        cli.power(**given)
+
+
+def test_power_needs_runs_of_the_run_file() -> None:
+    with pytest.raises(DataError, match="has no run of"):
+        cli.power(config=cli.CONFIG_FOLDER / "smoke.yaml")

@@ -1,0 +1,107 @@
+"""What gain other numbers of seeds would show, forecast from the runs of a pilot: how many seeds a question needs.
+
+The numbers are those of a test at 5 % by itself: in a family (Holm) a gain must be larger. They hold for the pilot's
+users and settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from iadsr.core import columns as c
+from iadsr.statistics import crossed
+from iadsr.statistics.compare import (
+    BACKBONES,
+    METHOD,
+    SOUGHT,
+    Comparison,
+    Scores,
+    group_by_side,
+    pair_up,
+    plan,
+    same_tests,
+    tested,
+)
+from iadsr.statistics.grids import Grid
+
+Floats = NDArray[np.float64]
+
+MOST = 1000  # seeds; nobody trains more
+COLUMNS = (
+    c.DATASET, c.PROTOCOL, c.BACKBONE, c.METHOD, "baseline", c.RANKING, c.METRIC, "users", "pilot_seeds", "status",
+    "gain", "now", "floor", "needed", "needed_at_worst", "seeds", "detectable", "at_worst",
+)  # fmt: skip
+
+
+def forecast(
+    grid: Grid, scores: Iterable[Scores], seeds: Sequence[int], metrics: Sequence[str], each: bool = False
+) -> pd.DataFrame:
+    """Forecast what gains an experiment's pairs would show with other numbers of seeds, under the headline ranking.
+
+    Pairs are averaged over backbones where there are several. One row per pair, metric and number of `seeds`. Columns:
+    `gain` and `now`, the gain that the pilot's `pilot_seeds` would probably have found; `detectable`, what `seeds`
+    would, and `at_worst`, if seeds vary as much as the pilot allows; `floor`, with any number of seeds; `needed` and
+    `needed_at_worst`, how many show a gain of `SOUGHT`, missing if `MOST` do not. From one seed follows `now` alone.
+
+    Args:
+        scores: of the pilot's runs; runs outside of the grid do not count.
+        each: every backbone by itself, too.
+
+    Raises:
+        DataError: two runs do not rank the same targets for the same users.
+    """
+    cells = set(grid.cells)
+    by_side = group_by_side(run for run in scores if run.address in cells)
+    planned = plan(grid)
+    pooled = {_place(one) for one in planned if one.kind == BACKBONES}
+    wanted = [
+        one for one in planned if one.kind == BACKBONES or (one.kind == METHOD and (each or _place(one) not in pooled))
+    ]
+    same = same_tests(wanted, by_side, [cell.method for cell in grid.cells])
+    rows: list[dict[str, Any]] = []
+    for comparison in wanted:
+        side, ranking, twin = comparison.side, grid.headline(comparison.side.protocol), same.get(comparison)
+        pair = pair_up(comparison, by_side)
+        status = f"the same runs as {twin}" if twin else pair.status
+        for metric in metrics:
+            head = (*side, comparison.baseline.method, ranking, metric, *pair.method.shape[:0:-1], status)
+            found: list[dict[str, Any]] = [{"seeds": number} for number in seeds]
+            if pair.method.size and not twin:
+                at = tested().index((ranking, metric))
+                found = _forecast(pair.method[at], pair.baseline[at], seeds)
+            rows.extend({**dict(zip(COLUMNS, head, strict=False)), **numbers} for numbers in found)
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    whole = dict.fromkeys(("needed", "needed_at_worst"), "Int64")
+    return table.astype(dict.fromkeys(("gain", "now", "floor", "detectable", "at_worst"), "float64") | whole)
+
+
+def _place(comparison: Comparison) -> tuple[str, ...]:
+    side, baseline = comparison[1:]
+    return (side.dataset, side.protocol, side.method, baseline.method)
+
+
+def _forecast(method: Floats, baseline: Floats, seeds: Sequence[int]) -> list[dict[str, Any]]:
+    """Forecast from per-user metrics (seeds, users): one row per number of `seeds`."""
+    method, baseline = method[None], baseline[None]
+    now = crossed.compare_crossed(method, baseline)
+    some, many = (crossed.forecast_crossed(method, baseline, numbers) for numbers in (seeds, range(2, MOST + 1)))
+    same = {
+        "gain": now.gain[0],
+        "now": now.detectable[0],
+        "floor": some.floor[0],
+        "needed": _first(many.detectable[:, 0]),
+        "needed_at_worst": _first(many.at_worst[:, 0]),
+    }
+    at_seeds = zip(seeds, some.detectable[:, 0], some.at_worst[:, 0], strict=True)
+    return [{**same, "seeds": number, "detectable": usual, "at_worst": worst} for number, usual, worst in at_seeds]
+
+
+def _first(detectable: Floats) -> int | None:
+    """Return the first of the numbers of seeds from 2 on that shows a gain of `SOUGHT`."""
+    seen = np.flatnonzero(detectable <= SOUGHT)
+    return 2 + int(seen[0]) if seen.size else None
