@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
+from textwrap import wrap
 from typing import Any
 
 import pandas as pd
@@ -157,18 +159,85 @@ def escape(text: str) -> str:
     return encoded
 
 
+# In \footnotesize: characters of a page, of a table that fits one of two columns, and at least of a cell's longest line
+# and of a column's title; lines of a page
+_PAGE, _NARROW, _CELL, _TITLE, _LINES = 108, 48, 14, 9, 40
+_FLOAT = r"""\begin{%(kind)s}[htbp]
+\centering
+\caption{%(caption)s}
+\label{tab:%(label)s}
+\footnotesize
+\setlength{\tabcolsep}{4pt}
+\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%%
+\begin{tabular}{%(sides)s}
+\toprule
+%(titles)s \\
+\midrule
+%(rows)s
+\bottomrule
+\end{tabular}}
+\end{%(kind)s}
+"""
+
+
 def to_latex(table: Table) -> str:
-    """Write the table as displayed, with its caption and the label `tab:<name>`. Needs the package booktabs."""
-    rows = [[piece for cell in cells for piece in _pieces(cell)] for _, cells in table.lines()]
-    titles = [escape(f"{column.title} ({column.note})" if column.note else column.title) for column in table.columns]
-    return pd.DataFrame(rows, columns=titles, dtype=object).to_latex(
-        index=False,
-        escape=False,
-        caption=escape(table.caption),
-        label=f"tab:{table.name}",
-        column_format="".join("r" if column.numeric else "l" for column in table.columns),
-        position="htbp",
+    """Write the table as displayed, for a paper of two columns. Needs the packages booktabs and graphicx.
+
+    Long cells are wrapped. A table too wide for one column spans both, and is scaled down if still too wide. One
+    higher than a page becomes several, labelled `tab:<name>`, `tab:<name>-2` and so on.
+    """
+    sides = "".join("r" if column.numeric else "l" for column in table.columns)
+    titles = [TableCell(f"{column.title} ({column.note})" if column.note else column.title) for column in table.columns]
+    rows = list(table.lines())
+    widths = [_TITLE] * len(sides)
+    for at, cell in (placed for _, cells in rows for placed in _placed(cells)):
+        widths[at] = max(widths[at], len(f"{cell.text} {cell.sub}") if cell.span == 1 else 0)
+    # the longest lines with which all columns fit, columns of short cells keep what they need
+    limit = next((n for n in range(_PAGE, _CELL, -1) if sum(2 + min(n, width) for width in widths) <= _PAGE), _CELL)
+    widths = [min(limit, width) for width in widths]
+    parts: list[list[str]] = [[]]
+    height = 0
+    for opens, cells in rows:
+        pieces = [_latex_cell(cell, sides[at], sum(widths[at : at + cell.span])) for at, cell in _placed(cells)]
+        height += (lines := 1 + max(piece.count(r"\\") for piece in pieces))
+        if height > _LINES:
+            parts.append([])
+            height = lines
+        rule = "\\addlinespace\n" if opens and parts[-1] else ""
+        parts[-1].append(f"{rule}{' & '.join(pieces)} \\\\")
+    heads = [_latex_cell(cell, sides[at], widths[at], "b") for at, cell in _placed(titles)]
+    caption = escape(table.caption)
+    return "\n".join(
+        _FLOAT
+        % {
+            "kind": "table" if sum(2 + width for width in widths) <= _NARROW else "table*",
+            "caption": f"{caption} Part {number} of {len(parts)}." if len(parts) > 1 else caption,
+            "label": f"{table.name}-{number}" if number > 1 else table.name,
+            "sides": sides,
+            "titles": " & ".join(heads),
+            "rows": "\n".join(part),
+        }
+        for number, part in enumerate(parts, 1)
     )
+
+
+def _placed(cells: Sequence[TableCell]) -> Iterator[tuple[int, TableCell]]:
+    """Yield each cell with the number of its first column."""
+    return zip(accumulate((cell.span for cell in cells), initial=0), cells, strict=False)
+
+
+def _latex_cell(cell: TableCell, side: str, limit: int, place: str = "t") -> str:
+    """Write a cell in lines of at most `limit` characters, its second line beside the first if both fit."""
+    side = side if cell.span == 1 else "l"
+    lines = [rf"\textbf{{{escape(line)}}}" if cell.bold else escape(line) for line in wrap(cell.text, limit)]
+    if len(cell.text) + 1 + len(cell.sub) <= limit:
+        lines = [" ".join(filter(None, [*lines, escape(cell.sub)]))]
+    else:
+        lines += [rf"\scriptsize {escape(line)}" for line in wrap(cell.sub, limit * 5 // 4)]
+    text = r"\\ ".join(lines)
+    if len(lines) > 1:
+        text = rf"\begin{{tabular}}[{place}]{{@{{}}{side}@{{}}}}{text}\end{{tabular}}"
+    return rf"\multicolumn{{{cell.span}}}{{{side}}}{{{text}}}" if cell.span > 1 else text
 
 
 def to_markdown(table: Table) -> str:
@@ -186,8 +255,3 @@ def _marked(cell: TableCell) -> str:
 
 def _literal(text: str) -> str:
     return re.sub(r"([\\|<>*_`])", r"\\\1", text)
-
-
-def _pieces(cell: TableCell) -> list[str]:
-    text = rf"\textbf{{{escape(cell.text)}}}" if cell.bold else escape(cell.text)
-    return [f"{text} {escape(cell.sub)}" if cell.sub else text, *[""] * (cell.span - 1)]

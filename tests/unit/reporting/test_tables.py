@@ -137,6 +137,31 @@ def test_latex_has_what_is_displayed() -> None:
     assert r"\label{tab:x}" in made and r"\begin{tabular}{lr}" in made
 
 
+def test_latex_wraps_what_is_long_and_sets_its_second_line_below() -> None:
+    frame = pd.DataFrame({"why": ["to be or not to be, " * 10], "sub": ["that is it"]})
+    made = to_latex(table(frame, text("Why", "why", "sub")))
+    assert made.startswith(r"\begin{table*}")
+    lines = made[made.index(r"\begin{tabular}[t]{@{}l@{}}") :].split("\n")[0].split(r"\\ ")
+    assert len(lines) == 3 and all(len(line) < 160 for line in lines)
+    assert lines[2].startswith(r"\scriptsize that is it\end{tabular}")
+
+
+def test_latex_gives_a_reason_the_columns_that_it_spans() -> None:
+    frame = pd.DataFrame({"a": ["x"], "HR": [None], "MRR": [None], "status": ["missing"], "note": ["seeds 0, 1 and 2"]})
+    made = to_latex(table(frame, text("A", "a"), number("HR", "HR"), number("MRR", "MRR"), span=2))
+    assert made.startswith(r"\begin{table}[htbp]")
+    assert r"x & \multicolumn{2}{l}{seeds 0, 1 and 2} \\" in made
+
+
+def test_latex_of_many_rows_is_several_tables() -> None:
+    frame = pd.DataFrame({"a": ["x"] * 60 + ["y"] * 40})
+    made = to_latex(table(frame, text("A", "a"), opens=["a"]))
+    assert [made.count(part) for part in (r"\begin{table}", r"\label{tab:x}", r"\label{tab:x-3}")] == [3, 1, 1]
+    assert "A caption. Part 3 of 3." in made
+    assert made.count(r"x \\") == 60 and made.count(r"y \\") == 40
+    assert made.count(r"\addlinespace") == 1
+
+
 def test_markdown_has_what_is_displayed_but_the_smaller_lines_of_headers() -> None:
     frame = pd.DataFrame({"method": ["a|b*"], "sub": ["below"], "HR mean": [0.5], "HR sd": [0.1], "HR best": [True]})
     made = to_markdown(table(frame, text("Method", "method", "sub"), mean("HR", "HR", bold="HR best")))
