@@ -1,0 +1,84 @@
+"""The page in headless Chromium, judged by axe-core: WCAG 2.0 to 2.2 at levels A and AA, and axe's best practices.
+
+Skipped where Playwright or Chromium is missing.
+"""
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright")
+axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+READABLE = 4.5  # contrast of text, WCAG 1.4.3
+# axe cannot tell colours inside an SVG, and spends most of its time there
+OPEN = """
+document.querySelectorAll("details").forEach(one => one.open = true);
+document.querySelectorAll("svg > :not(title, desc)").forEach(one => one.remove());
+"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as driver:
+        binary = next(filter(None, map(shutil.which, BROWSERS)), driver.chromium.executable_path)
+        if not Path(binary).is_file():
+            pytest.skip("needs Chromium: install it, or run `playwright install chromium`")
+        browser = driver.chromium.launch(executable_path=binary)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(
+    scope="module",
+    params=[(width, scheme) for width in (1440, 390) for scheme in ("light", "dark")],
+    ids=lambda view: f"{view[0]}-{view[1]}",
+)
+def view(browser: Any, page: Path, request: pytest.FixtureRequest) -> Iterator[tuple[str, Any]]:
+    """A colour scheme, and the page in it, with everything folded opened."""
+    width, scheme = request.param
+    # past the page's security policy, which allows no script
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, bypass_csp=True)
+    tab = context.new_page()
+    tab.goto(page.as_uri())
+    tab.evaluate(OPEN)
+    yield scheme, tab
+    context.close()
+
+
+def luminance(colour: tuple[int, ...]) -> float:
+    """Return the relative luminance as WCAG defines it."""
+    linear = [c / 3294.6 if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in colour]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_paper_is_of_the_scheme(view: tuple[str, Any]) -> None:
+    scheme, tab = view
+    colour = tab.evaluate("getComputedStyle(document.body).backgroundColor")
+    paper = luminance(tuple(map(int, re.findall(r"\d+", colour))))
+    assert paper < 0.1 if scheme == "dark" else paper > 0.9
+
+
+def test_nothing_is_wider_than_the_window(view: tuple[str, Any]) -> None:
+    _, tab = view
+    assert tab.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+@pytest.mark.slow
+def test_axe_finds_no_violation(view: tuple[str, Any]) -> None:
+    _, tab = view
+    found = axe.Axe().run(tab, options={"runOnly": RULES, "resultTypes": ["violations"]}).response
+    assert {"color-contrast", "svg-img-alt", "target-size"} <= {rule["id"] for rule in found["passes"]}
+    assert [(rule["id"], rule["help"], rule["nodes"][0]["html"]) for rule in found["violations"]] == []
+
+
+def test_text_of_charts_is_readable_on_white(page: Path) -> None:
+    texts = re.findall(r"<text[^>]*>", page.read_text(encoding="utf-8"))
+    colours = {tuple(bytes.fromhex(code)) for text in texts for code in re.findall(r"fill: #(\w{6})", text)}
+    assert colours and all(1.05 / (luminance(colour) + 0.05) >= READABLE for colour in colours)
