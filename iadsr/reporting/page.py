@@ -22,6 +22,7 @@ from iadsr.formats.tables import read_parquet, visible, write_csv
 from iadsr.reporting import format as formats
 from iadsr.reporting.catalogue import Catalogue
 from iadsr.reporting.charts import Figure, inline
+from iadsr.reporting.dictionary import describe_columns
 from iadsr.reporting.format import label, listed, slug
 from iadsr.reporting.pictures import Pictures
 from iadsr.reporting.results import Results, load
@@ -73,7 +74,7 @@ def build_report(
         DataError: a file is absent or damaged that an earlier stage must have written.
     """
     results = load(root, settings, experiments)
-    captions = _captions(templates)
+    captions, meanings = (_source(templates, name) for name in ("captions.toml", "columns.toml"))
     environment = _environment(templates, results)
     sentences: Any = environment.get_template("sentences.html.j2").make_module(
         {"results": results, "f": results.findings}
@@ -88,7 +89,7 @@ def build_report(
             block for one in experiments for block in _experiment(results, make, draw, one, sentences.experiment(one))
         ]
     sections = _numbered(sections | {"provenance": provenance})
-    claims = make.claims()
+    claims, downloads = make.claims(), _downloads(results, root)
     page = environment.get_template("page.html.j2").render(
         claims=claims,
         style=Markup((templates / "style.css").read_text(encoding="utf-8")),
@@ -98,10 +99,11 @@ def build_report(
         intros=captions["intros"],
         results=results,
         runs=os.path.relpath((root / "runs").resolve(), out.resolve().parent),
-        downloads=[*(f"all-{name}" for name in (*STATISTICS, "datasets")), ALL_CURVES],
+        downloads=list(downloads),
     )
     shown = [claims, *(block.table for blocks in sections.values() for block in blocks if block.table)]
-    _write_tables(shown, results, root, out.parent / "tables")
+    dictionary = describe_columns(meanings, downloads, results.numbers)
+    _write_tables(shown, {**downloads, "columns": dictionary}, out.parent / "tables")
     write_text(out, visible(page))
 
 
@@ -120,8 +122,8 @@ def put_claims(path: Path, report: Path) -> None:
     write_text(path, f"{before}{start}\n{table}\n{end}{after}")
 
 
-def _captions(templates: Path) -> Mapping[str, Mapping[str, str]]:
-    path = templates / "captions.toml"
+def _source(templates: Path, name: str) -> Mapping[str, Mapping[str, str]]:
+    path = templates / name
     if not path.is_file():
         raise DataError(f"{path} is missing: `templates` must be the folder of the report's page sources")
     return tomllib.loads(path.read_text(encoding="utf-8"))
@@ -251,17 +253,22 @@ def _numbered(sections: Mapping[str, Sequence[PageBlock]]) -> dict[str, list[Pag
     return numbered
 
 
-def _write_tables(shown: Sequence[Table], results: Results, root: Path, folder: Path) -> None:
-    """Write CSV and LaTeX of every table shown, the claims' as Markdown too, and every table of the statistics.
+def _downloads(results: Results, root: Path) -> dict[str, pd.DataFrame]:
+    """Collect the tables that the page selects from, by the names of their files."""
+    tables = {f"all-{name}": results.tables[name] for name in STATISTICS}
+    tables["all-datasets"] = pd.json_normalize([dict(one) for one in results.summaries.values()])
+    return tables | {ALL_CURVES: read_parquet(root / "evaluation" / "curves.parquet", [*c.ADDRESS, "epoch"])}
+
+
+def _write_tables(shown: Sequence[Table], downloads: Mapping[str, pd.DataFrame], folder: Path) -> None:
+    """Write CSV and LaTeX of every table shown, the claims' as Markdown too, and the downloads as CSV.
 
     What an earlier report left goes.
     """
     texts = {f"{table.name}.tex": to_latex(table) for table in shown}
     texts |= {f"{table.name}.md": to_markdown(table) for table in shown if table.name == "claims"}
     tables = {f"{table.name}.csv": table.frame for table in shown}
-    tables |= {f"all-{name}.csv": results.tables[name] for name in STATISTICS}
-    tables["all-datasets.csv"] = pd.json_normalize([dict(one) for one in results.summaries.values()])
-    tables[f"{ALL_CURVES}.csv"] = read_parquet(root / "evaluation" / "curves.parquet", [*c.ADDRESS, "epoch"])
+    tables |= {f"{name}.csv": frame for name, frame in downloads.items()}
     for name, frame in tables.items():
         write_csv(folder / name, frame)
     for name, text in texts.items():

@@ -49,6 +49,14 @@ class Results:
         """Names for readers: of methods what their files say, of all else `LABELS`."""
         return LABELS | {name: said["title"] for name, said in self.settings.get("method_files", {}).items()}
 
+    @cached_property
+    def numbers(self) -> dict[str, str]:
+        """The numbers by which statistics decides, as texts have them."""
+        found = self.findings
+        claim = {end: share(found["claim"][end]) for end in ("low", "high")}
+        shares = {name: share(found[name], 0) for name in ("level", "power", "tolerance", "margin")}
+        return {"cold": str(c.COLD_LIMIT), "significance": str(found["significance"]), **claim, **shares}
+
     def label(self, name: str) -> str:
         """Name anything for a reader; see `format.label`."""
         return label(name, self.titles)
@@ -136,10 +144,7 @@ class Maker:
 
     def caption(self, kind: str, **what: str) -> str:
         """Fill the places of a caption: `what`, and the numbers by which statistics decides."""
-        found = self.results.findings
-        low, high = (share(found["claim"][end]) for end in ("low", "high"))
-        known = {name: share(found[name], 0) for name in ("level", "power", "tolerance")} | {"low": low, "high": high}
-        return self.captions[kind].format_map({"context": "", "cold": str(c.COLD_LIMIT), **known, **what}).strip()
+        return self.captions[kind].format_map({"context": "", **self.results.numbers, **what}).strip()
 
 
 def load(root: Path, settings: Mapping[str, Any], experiments: Sequence[Mapping[str, Any]]) -> Results:

@@ -143,7 +143,7 @@ def run_summaries(cells: pd.DataFrame, curves: pd.DataFrame, figures: Sequence[s
     known = [name for name in (*COSTS, *figures) if done[name].notna().any()]
     at_best = curves.merge(done[[*ADDRESS, "best_epoch"]], on=ADDRESS)
     at_best = at_best[at_best["epoch"] == at_best["best_epoch"]].drop(columns="best_epoch")
-    logged = [name for name in at_best if name not in NOT_LOGGED]
+    logged = [name for name in at_best if name not in (*NOT_LOGGED, *known)]  # a figure of the runs is counted once
     long = [
         frame.melt(ADDRESS, names, "quantity", c.VALUE).astype({c.VALUE: "float64"})
         for frame, names in ((done, known), (at_best, logged))

@@ -1,5 +1,6 @@
 """Every command of the README runs as written, in a new shell, after `make setup`."""
 
+import csv
 import os
 import re
 import shlex
@@ -34,14 +35,29 @@ def test_first_screen_has_two_commands() -> None:
     assert [line.split()[1] for line in LINES if line in first] == ["reproduce", "test"]
 
 
-def test_verdicts_are_those_of_the_archive(tmp_path: Path) -> None:
-    """After new runs or rules: `iadsr recompute --config workflow/config/evidence.yaml --readme README.md`."""
-    copy = tmp_path / "README.md"
+@pytest.fixture(scope="module")
+def recomputed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `iadsr recompute` makes of the archive, with a README that lost its verdicts."""
+    folder = tmp_path_factory.mktemp("recomputed")
+    copy = folder / "README.md"
     copy.write_text(re.sub(r"(<!-- verdicts -->\n).*?(?=<!-- end)", r"\1", README, flags=re.DOTALL))
     assert copy.read_text() != README
-    options = ["--config", "workflow/config/evidence.yaml", "--out", tmp_path, "--readme", copy]
+    options = ["--config", "workflow/config/evidence.yaml", "--out", folder, "--readme", copy]
     subprocess.run([sys.executable, "-m", "iadsr", "recompute", *options], cwd=ROOT, check=True, capture_output=True)
-    assert copy.read_text() == README
+    return folder
+
+
+def test_verdicts_are_those_of_the_archive(recomputed: Path) -> None:
+    """After new runs or rules: `iadsr recompute --config workflow/config/evidence.yaml --readme README.md`."""
+    assert (recomputed / "README.md").read_text() == README
+
+
+def test_every_column_of_the_archives_page_is_described(recomputed: Path) -> None:
+    with (recomputed / "report" / "tables" / "columns.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["column"] for row in rows} >= {"texts", "order_note", "guessing_loss"}
+    unknown = [row for row in rows if not row["meaning"] or "a method logs under this name" in row["meaning"]]
+    assert not unknown
 
 
 @pytest.mark.parametrize("line", sorted({cheap(line) for line in LINES if line}))

@@ -39,7 +39,12 @@ SETTINGS: dict[str, Any] = {
         "strong": {"description": "Every target.", "cells": {"beauty/gru4rec": PROTOCOL | {"objective": "all"}}},
     },
     "datasets": {
-        "beauty": {"title": "Amazon Beauty", "text_note": "Titles & all.", "mirror_note": "A mirror's <copy>."}
+        "beauty": {
+            "title": "Amazon Beauty",
+            "text_note": "Titles & all.",
+            "mirror_note": "A mirror's <copy>.",
+            "order_note": None,
+        }
     },
     "method_files": {
         "none": {"kind": "none", "title": "none", "control": True},
@@ -135,6 +140,7 @@ def _run(cell: Address, status: str | None) -> dict[str, Any]:
         "reason": "loss is NaN at epoch 3" if status else None,
         "objective": "last" if cell.protocol == "paper" else "all",
         "encoder": "minilm" if iadsr else None,
+        "texts": "names",
         "epochs": 20,
         "best_epoch": 3,
         "best_validation": 0.05 + 0.001 * cell.seed,
@@ -201,6 +207,7 @@ def _curve(cell: Address) -> pd.DataFrame:
             "loss_recommendation": 7.2 - np.log(epochs),
             "loss_alignment": iadsr * 4.8 / epochs,
             "loss_reconstruction": iadsr * 0.02 / epochs,
+            "guessing_loss": 7.4,
             "validation": 0.05 * epochs,
             "keep_rate": iadsr * 0.7,
             "gate_share": iadsr * 0.97,

@@ -169,6 +169,15 @@ def test_costs_and_what_was_logged_at_the_kept_epoch() -> None:
     assert {method for method, _ in found} == {"none", "iadsr"}
 
 
+def test_a_figure_of_both_runs_and_curves_counts_each_seed_once() -> None:
+    seeds = [cell("iadsr", seed) for seed in (0, 1)]
+    cells = cells_of({one: {"best_epoch": 1, "gate_share": 0.2 + 0.2 * one.seed} for one in seeds}, [])
+    curves = curves_of({one: {"gate_share": [0.2 + 0.2 * one.seed]} for one in seeds})
+    gate = one_row(summaries.run_summaries(cells, curves, ["gate_share"], "none"), quantity="gate_share")
+    assert (gate["seeds"], gate["mean"]) == (2, pytest.approx(0.3))
+    assert gate["sd"] == pytest.approx(0.2 / math.sqrt(2))
+
+
 def test_cold_inputs_are_set_against_popular_ones_seed_by_seed() -> None:
     shares = {
         cell("iadsr", 0): {"train": {"cold": 0.5, "decile_1": None, "decile_10": 0.7}},
