@@ -103,7 +103,8 @@ def build_report(
     )
     shown = [claims, *(block.table for blocks in sections.values() for block in blocks if block.table)]
     dictionary = describe_columns(meanings, downloads, results.numbers)
-    _write_tables(shown, {**downloads, "columns": dictionary}, out.parent / "tables")
+    answer = f"**{results.findings['title']}.**\n\n{to_markdown(claims)}"
+    _write_tables(shown, {"claims.md": answer}, {**downloads, "columns": dictionary}, out.parent / "tables")
     write_text(out, visible(page))
 
 
@@ -260,13 +261,14 @@ def _downloads(results: Results, root: Path) -> dict[str, pd.DataFrame]:
     return tables | {ALL_CURVES: read_parquet(root / "evaluation" / "curves.parquet", [*c.ADDRESS, "epoch"])}
 
 
-def _write_tables(shown: Sequence[Table], downloads: Mapping[str, pd.DataFrame], folder: Path) -> None:
-    """Write CSV and LaTeX of every table shown, the claims' as Markdown too, and the downloads as CSV.
+def _write_tables(
+    shown: Sequence[Table], texts: Mapping[str, str], downloads: Mapping[str, pd.DataFrame], folder: Path
+) -> None:
+    """Write CSV and LaTeX of every table shown, further texts by name, and the downloads as CSV.
 
     What an earlier report left goes.
     """
-    texts = {f"{table.name}.tex": to_latex(table) for table in shown}
-    texts |= {f"{table.name}.md": to_markdown(table) for table in shown if table.name == "claims"}
+    texts = {**texts, **{f"{table.name}.tex": to_latex(table) for table in shown}}
     tables = {f"{table.name}.csv": table.frame for table in shown}
     tables |= {f"{name}.csv": frame for name, frame in downloads.items()}
     for name, frame in tables.items():

@@ -140,7 +140,7 @@ def test_claims_go_between_the_marks_of_a_file(page: Path, tmp_path: Path) -> No
     file.write_text("a <!-- verdicts -->\nold <!-- end of verdicts --> b <!-- end of verdicts -->")
     put_claims(file, page.parent)
     table = (page.parent / "tables" / "claims.md").read_text()
-    assert table.count("\n") == 2 + 12
+    assert table.startswith("**") and table.count("\n") == 2 + 2 + 12
     assert file.read_text() == f"a <!-- verdicts -->\n\n{table}\n<!-- end of verdicts --> b <!-- end of verdicts -->"
     for text in ("<!-- verdicts -->\n", "<!-- end of verdicts -->", ""):
         file.write_text(text)
