@@ -108,7 +108,7 @@ def test_rivals_are_the_methods_that_are_neither_controls_nor_iadsr(tmp_path: Pa
     settings = {**SETTINGS, "method_files": SETTINGS["method_files"] | hsd}
     build_report(tmp_path, settings, TEMPLATES, tmp_path / "report/index.html")
     said = (tmp_path / "report/index.html").read_text()
-    assert "of which this grid holds HSD, rate 1 and their.method." in said
+    assert "of which HSD, rate 1 and their.method ran here." in said
     assert "method_files" not in said
 
 
@@ -169,6 +169,8 @@ def test_nothing_worked(tmp_path: Path, status: str) -> None:
     assert read(text).open == []
     assert "0 done of 12 expected" in text
     assert f"seed 1 {status}: loss is NaN at epoch 3" in text
+    assert f"Planned, but not compared: none ({status}) and IADSR, random mask ({status})." in text
+    assert "none of which ran here" in text
 
 
 def test_no_run_of_any_view_is_done(tmp_path: Path, grids: list[Grid], experiments: list[dict[str, Any]]) -> None:
