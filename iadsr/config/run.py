@@ -103,7 +103,7 @@ class RunConfig(Strict):
     llm2vec_python: HomePath | None = None
     """a Python with the llm2vec package, e.g. `.venv-llm2vec/bin/python` from `make setup-llm2vec`; it must exist
     before LLM2Vec is planned. Not needed with `--use-conda`"""
-    protocols: Names = Field(description="names of files in protocols/; a table never mixes two of them")
+    protocols: Names = Field(description="names of files in protocols/")
     backbones: Labels
     """names of backbones, `package.module:Class`, or `own`: with it run the methods that bring theirs, and no other"""
     methods: Labels = Field(description="names of files in methods/, or `package.module:Class`")
