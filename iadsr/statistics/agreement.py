@@ -196,7 +196,7 @@ def _told(record: Mapping[str, Any]) -> dict[str, Any]:
     return told | {"source": record.get("source_digest"), "status": record["status"]}
 
 
-def _flat(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield the entries of nested mappings, each by its own name."""
+def _flat(values: Mapping[str, Any], within: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the entries of nested mappings, each by its path, such as `settings.steps`."""
     for name, value in values.items():
-        yield from _flat(value) if isinstance(value, Mapping) else ((name, value),)
+        yield from _flat(value, f"{within}{name}.") if isinstance(value, Mapping) else ((f"{within}{name}", value),)

@@ -150,7 +150,12 @@ def test_only_common_cells_are_compared_and_what_differs_is_named() -> None:
     ]
     rows = judge_agreement([made(0), made(1)], second)
     assert set(rows[c.METHOD]) == {"none"}
-    assert rows["unlike"].iloc[0].split(", ")[-4:] == ["steps", "device", "digest of sequences", "version of torch"]
+    assert rows["unlike"].iloc[0].split(", ")[-4:] == [
+        "settings.steps",
+        "device",
+        "digest of sequences",
+        "version of torch",
+    ]
     assert judge_agreement([made(0)], [made(0)])["unlike"].iloc[0] == ""
     encoder = made(0).record["cell"] | {"encoder": {"kind": "tfidf"}}
     assert judge_agreement([made(0)], [made(0, cell=encoder)]).empty, "another encoder, another cell"
