@@ -1,5 +1,6 @@
 """Every shipped configuration validates, and every setting of every cell reaches its run."""
 
+import re
 from fnmatch import fnmatchcase
 from itertools import pairwise
 from pathlib import Path
@@ -229,3 +230,15 @@ def test_a_title_of_an_unknown_claim_is_refused(tmp_path: Path) -> None:
     (tmp_path / "claims" / "a.yaml").write_text(f"claims: [{claim}]\ntitles: [{{title: t, when: {{gates/paper: []}}}}]")
     with pytest.raises(ConfigError, match="unknown claim 'gates'; did you mean 'gate'"):
         load_claims(tmp_path)
+
+
+def test_the_claim_that_contributing_shows_is_one(tmp_path: Path) -> None:
+    text = (FOLDER.parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"```yaml\n(claims:.*?)```", text, re.DOTALL)
+    (tmp_path / "claims").mkdir()
+    (tmp_path / "claims" / "mine.yaml").write_text(shown)
+    (one,) = load_claims(tmp_path).claims
+    assert isinstance(one.judged, Compared)
+    assert {name for pair in one.judged.pairs for name in pair} <= {
+        path.stem for path in (FOLDER / "methods").glob("*.yaml")
+    }
