@@ -87,7 +87,7 @@ class Title(Strict):
 class Claims(Strict):
     """The claims of a paper, and the titles that their verdicts give the page."""
 
-    claims: list[Claim] = Field([], description="each with its rule")
+    claims: list[Claim] = Field(min_length=1, description="each with its rule")
     titles: list[Title] = Field([], description="in order: the first one whose conditions hold is the page's")
 
 
@@ -106,7 +106,7 @@ def load_claims(folder: Path) -> Claims:
     named = [name.partition("/")[0] for one in titles for name in one.when]
     if unknown := [name for name in named if name not in ids]:
         raise ConfigError(f"{where}: a title names the unknown claim '{unknown[0]}'; {suggest(unknown[0], ids)}")
-    return Claims(claims=claims, titles=titles)
+    return Claims.model_construct(claims=claims, titles=titles)  # a folder may hold none, a file may not
 
 
-NO_CLAIMS = Claims()
+NO_CLAIMS = Claims.model_construct(claims=[], titles=[])

@@ -242,3 +242,11 @@ def test_the_claim_that_contributing_shows_is_one(tmp_path: Path) -> None:
     assert {name for pair in one.judged.pairs for name in pair} <= {
         path.stem for path in (FOLDER / "methods").glob("*.yaml")
     }
+
+
+def test_a_file_of_claims_holds_one_and_a_folder_may_hold_none(tmp_path: Path) -> None:
+    assert load_claims(tmp_path).claims == []
+    (tmp_path / "claims").mkdir()
+    (tmp_path / "claims" / "a.yaml").write_text("claims: []")
+    with pytest.raises(ConfigError, match=r"claims: .*at least 1"):
+        load_claims(tmp_path)
