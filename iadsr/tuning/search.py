@@ -38,7 +38,7 @@ from iadsr.tuning.trials import COMPLETE, DIVERGED, FAILED, JOURNAL, PRUNED, TRI
 
 logger = logging.getLogger("iadsr.tuning")
 
-_STARTUP_TRIALS = 5  # none of these is pruned
+_STARTUP_TRIALS = 5  # none of these is pruned, or of the first half of a shorter search
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)  # FAIL: cut off by a kill, and repeated
 
 Observe = Callable[[int, float], None]
@@ -109,7 +109,9 @@ def run_search(run: RunConfig, folder: Path, cell: Cell, trials: int) -> pd.Data
         while (number := len(finished(study))) < trials:
             start = starts[number] if number < len(starts) else None
             tried = partial(_tried, run, folder, cell)
-            result = run_trial(study, number, space, cell, tried, data, start)
+            result = run_trial(
+                study, number, space, cell, tried, data, start, min(_STARTUP_TRIALS, math.ceil(trials / 2))
+            )
             best = max((done.validation or 0.0 for done in finished(study)), default=0.0)
             shown = "" if result.validation is None else f"  NDCG@10 {result.validation:.4f} (best {best:.4f})"
             text = "  ".join(f"{key} {value}" for key, value in result.values.items())
@@ -161,16 +163,17 @@ def run_trial(
     settle: Callable[[dict[str, Any]], Cell],
     data: TrainingData,
     start: dict[str, Any] | None,
+    unpruned: int,
 ) -> Result:
     """Train and store the trial `number` with the values of `start`, or with drawn ones.
 
-    `settle` makes the cell that has given values.
+    `settle` makes the cell that has given values; none of the first `unpruned` trials is pruned.
     """
     seed = derive(cell.seed, f"{cell.address}/{number}") % 2**32
     study.sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=False)
     whole = study.get_trials(states=(TrialState.COMPLETE,))
     validations = max((len(trial.intermediate_values) for trial in whole), default=0)
-    study.pruner = optuna.pruners.MedianPruner(_STARTUP_TRIALS, n_warmup_steps=math.ceil(validations / 3))
+    study.pruner = optuna.pruners.MedianPruner(unpruned, n_warmup_steps=math.ceil(validations / 3))
     if start and not study.get_trials(states=(TrialState.WAITING,)):  # one waits if a kill came before it was asked for
         study.enqueue_trial(space.nearest(start))
     trial = study.ask()

@@ -112,6 +112,24 @@ def other_tests() -> Sequences:
     return replace(sequences, items=items)
 
 
+@pytest.mark.parametrize(("trials", "unpruned"), [(4, 2), (5, 3), (20, 5)])
+def test_the_second_half_of_a_short_search_may_be_pruned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trials: int, unpruned: int
+) -> None:
+    """Each trial is worse than the one before: all that may be pruned are."""
+    calls = []
+
+    def worse(_: Any, __: Any, observe: Callable[[int, float], None]) -> tuple[str, float, int]:
+        calls.append(1)
+        for epoch in range(1, 4):
+            observe(epoch, 1 / len(calls))
+        return search.COMPLETE, 1 / len(calls), 3
+
+    monkeypatch.setattr(search, "train_once", worse)
+    states = searched(tmp_path, trials)["state"].tolist()
+    assert states == [search.COMPLETE] * unpruned + [search.PRUNED] * (trials - unpruned)
+
+
 def test_a_search_cannot_see_a_test_item(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every test item replaced: not one figure of a trial changes, even if training peeps where they would stand."""
     pd.testing.assert_frame_equal(searched(tmp_path / "a"), searched(tmp_path / "b", sequences=other_tests()))
