@@ -204,8 +204,9 @@ def evaluate(config: ConfigOption = DEFAULT) -> None:
     run = _read(config)
     add_metrics(run.metrics)
     root = Path(run.results)
-    sizes = {name: _catalogue_size(root, name) for name in run.all_datasets}
-    collect(read_runs(root / "runs" / cell.address for cell in _cells(run)), sizes, root / "evaluation")
+    names = {name: _item_names(root, name) for name in run.all_datasets}
+    sizes = {name: len(own) for name, own in names.items()}
+    collect(read_runs(root / "runs" / cell.address for cell in _cells(run)), sizes, root / "evaluation", names)
     write_popularity({name: root / "sequences" / name / "sequences.npz" for name in sizes}, root / "evaluation")
 
 
@@ -360,6 +361,7 @@ def archive_runs(config: ConfigOption = DEFAULT, archive: ArchiveOption = ARCHIV
     """Add the trained runs of a run file to the archive, in place of those with the same addresses and encoders."""
     from iadsr.core.files import read_json
     from iadsr.evaluation.archive import add_to_archive, select_runs
+    from iadsr.evaluation.drops import shown_items
     from iadsr.evaluation.metrics import add_metrics
     from iadsr.evaluation.popularity import popularity_table
     from iadsr.evaluation.runs import read_runs
@@ -371,14 +373,16 @@ def archive_runs(config: ConfigOption = DEFAULT, archive: ArchiveOption = ARCHIV
     runs, _ = select_runs(read_runs(folder for folder in folders if (folder / RECORD).is_file()), _records(run))
     if not runs:
         raise DataError(f"there is no trained run below {root / 'runs'}; train some: snakemake --cores 2")
-    facts = {
-        name: {
-            "items": _catalogue_size(root, name),
+    facts = {}
+    for name in dict.fromkeys(one.address.dataset for one in runs):
+        names = _item_names(root, name)
+        shown = shown_items(one for one in runs if one.address.dataset == name)
+        facts[name] = {
+            "items": len(names),
+            "names": {item: names[item] for item in sorted(shown)},
             "summary": read_json(root / "data" / name / "summary.json"),
             "popularity": popularity_table({name: root / "sequences" / name / "sequences.npz"}).to_dict("records"),
         }
-        for name in dict.fromkeys(one.address.dataset for one in runs)
-    }
     add_to_archive(archive, runs, facts)
     typer.echo(f"archived {len(runs)} of {len(folders)} runs in {archive}")
 
@@ -417,7 +421,8 @@ def recompute(
         write_json(out / "data" / name / "summary.json", told["summary"])
     for one in runs:  # the page links to them
         write_json(out / "runs" / str(one.address) / RECORD, one.record)
-    collect(runs, {name: told["items"] for name, told in facts.items()}, out / "evaluation")
+    sizes, names = ({name: told[key] for name, told in facts.items()} for key in ("items", "names"))
+    collect(runs, sizes, out / "evaluation", names)
     popular = pd.DataFrame([row for told in facts.values() for row in told["popularity"]])
     write_parquet(out / "evaluation" / POPULARITY_FILE, popular)
     write_statistics(out, _grids(run), {one.address: one for one in runs}.__getitem__, load_claims(CONFIG_FOLDER))
@@ -526,10 +531,11 @@ def _records(run: RunConfig) -> dict[str, dict[str, object]]:
     return {cell.address: cell.record for cell in _cells(run)}
 
 
-def _catalogue_size(root: Path, dataset: str) -> int:
+def _item_names(root: Path, dataset: str) -> dict[int, str]:
+    """Return the names of a dataset's items by index, from 1 on."""
     from iadsr.formats.tables import read_catalogue
 
-    return len(read_catalogue(root / "data" / dataset / "items.parquet"))
+    return dict(enumerate(read_catalogue(root / "data" / dataset / "items.parquet")[TEXT], 1))
 
 
 def _grids(run: RunConfig) -> list[Grid]:

@@ -157,7 +157,7 @@ def switched_off_is_the_backbone(case: Case) -> str | None:
 
 def _result(model: Recommender, outcome: Outcome, cell: Cell) -> dict[str, Any]:
     scorer = Scorer(feed_of(small_sequences(), cell), "test", cell)
-    ranks = scorer.ranks(model, evaluation_noise(cell, torch.device("cpu")))[0]
+    ranks = scorer.test(model, evaluation_noise(cell, torch.device("cpu")))[0]
     return {
         "recommendation losses": [row.figures["loss_recommendation"] for row in outcome.curve],
         "validation scores": [row.validation for row in outcome.curve],
@@ -234,7 +234,7 @@ def scores_find_noise(case: Case) -> str | None:
     inputs, feed = inputs_of(sequences, dimension=16, max_length=16, text=text), feed_of(sequences, cell)
     model = build_recommender(cell, inputs)
     train(model, feed, cell)
-    auc = Scorer(feed, "test", cell).ranks(model, evaluation_noise(cell, feed.device))[2]
+    auc = Scorer(feed, "test", cell).test(model, evaluation_noise(cell, feed.device))[2]
     if auc is None or auc > _LEAST_AUC:
         return None
     return f"a noise item scores below a genuine one with probability {auc:.2f}, by chance .50"

@@ -115,14 +115,17 @@ def select_runs(runs: Iterable[RunT], cells: Mapping[str, Mapping[str, Any]]) ->
 def read_facts(folder: Path, dataset: str) -> Mapping[str, Any]:
     """Read what the page needs of an archived dataset: its `items` (their number), `summary` and `popularity`.
 
+    Some files have `names`, too: of the items that masks dropped, by index.
+
     Raises:
         DataError: the file is missing or damaged.
     """
     path = folder / f"{dataset}.json"
     if not path.is_file():
         raise DataError(f"{path} is missing: no run on {dataset} was archived; train some, then: iadsr archive")
-    facts: Mapping[str, Any] = read_json(path, FACTS, _remedy(path))
-    return facts
+    facts = read_json(path, FACTS, _remedy(path))
+    with _reading(path):
+        return {**facts, "names": {int(item): str(name) for item, name in facts.get("names", {}).items()}}
 
 
 def add_to_archive(folder: Path, runs: Sequence[RunFolder], facts: Mapping[str, Mapping[str, Any]]) -> None:
@@ -151,7 +154,8 @@ def add_to_archive(folder: Path, runs: Sequence[RunFolder], facts: Mapping[str, 
                 data_page_size=2**25,
                 write_page_checksum=True,
             )
-        write_json(folder / f"{dataset}.json", told)
+        known = read_facts(folder, dataset)["names"] if (folder / f"{dataset}.json").is_file() else {}
+        write_json(folder / f"{dataset}.json", {**told, "names": known | told["names"]})
 
 
 def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -1,10 +1,10 @@
-"""Collects the files of all runs into five tables: metrics, runs, curves, keep and inputs.parquet."""
+"""Collects the files of all runs into six tables: metrics, runs, curves, keep, drops and inputs.parquet."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import UnionType
+from types import MappingProxyType, UnionType
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,13 @@ from iadsr.config.encoders import NAMED_BY_IDENTITY, changed_options, embeddings
 from iadsr.core import columns as c
 from iadsr.core.errors import DataError
 from iadsr.core.files import check_types
+from iadsr.evaluation.drops import drop_rows
 from iadsr.evaluation.metrics import summarise
 from iadsr.evaluation.runs import CURVE_COLUMNS, Run
 from iadsr.formats.tables import write_parquet
 
 METRICS_FILE, RUNS_FILE, CURVES_FILE, KEEP_FILE = "metrics.parquet", "runs.parquet", "curves.parquet", "keep.parquet"
-INPUTS_FILE = "inputs.parquet"
+DROPS_FILE, INPUTS_FILE = "drops.parquet", "inputs.parquet"
 # how the record names the encoder: column -> key of its `encoder_identity`
 ENCODER_COLUMNS = {
     "encoder_kind": "encoder",
@@ -73,11 +74,17 @@ _ROW_TYPES: dict[str, type | UnionType] = {
 }
 
 
-def collect(runs: Sequence[Run], catalogue_sizes: Mapping[str, int], out: str | Path) -> None:
-    """Write the five tables of runs to folder `out`.
+def collect(
+    runs: Sequence[Run],
+    catalogue_sizes: Mapping[str, int],
+    out: str | Path,
+    names: Mapping[str, Mapping[int, str]] = MappingProxyType({}),
+) -> None:
+    """Write the six tables of runs to folder `out`.
 
-    `catalogue_sizes` maps a dataset to its number of items (for coverage). A run that is not done keeps its row in
-    runs.parquet, with its reason, and its metric rows, with value NaN and 0 users.
+    `catalogue_sizes` maps a dataset to its number of items (for coverage), `names` to names of items by index (for
+    drops). A run that is not done keeps its row in runs.parquet, with its reason, and its metric rows, with value NaN
+    and 0 users.
 
     Raises:
         DataError: a file is missing or damaged, there is no run, or a dataset has no catalogue size.
@@ -92,6 +99,7 @@ def collect(runs: Sequence[Run], catalogue_sizes: Mapping[str, int], out: str | 
         RUNS_FILE: run_table(runs),
         CURVES_FILE: _stack(runs, [curve_rows(run) for run in runs]),
         KEEP_FILE: _stack(runs, [keep_rows(run) for run in runs]),
+        DROPS_FILE: _stack(runs, [drop_rows(run, names.get(run.address.dataset, {})) for run in runs]),
         INPUTS_FILE: _stack(runs, [input_rows(run) for run in runs]),
     }
     for name, table in tables.items():

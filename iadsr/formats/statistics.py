@@ -14,6 +14,7 @@ STATISTICS: Mapping[str, tuple[str, ...]] = {
     "metrics": (*_SIDE, c.RANKING, c.GROUP, c.METRIC, "mean", "sd", "gain", "best", "headline"),
     "quantities": (*_SIDE, "quantity", "mean", "sd"),
     "keep": (*_SIDE, "stage", c.GROUP, "mean", "sd", "seeds", "below", "inputs"),
+    "drops": (*_SIDE, c.SEED, "part", c.USER, "place", c.ITEM, "name", "keep", "inputs", c.TARGET),
     "denoised": (*_SIDE, c.METRIC, "honest_mean", "honest_sd", "denoised_mean", "denoised_sd", "inflation"),
     "tails": (*_SIDE, "shown", "seeds_shown", "seeds"),
     "rungs": (*_SIDE, c.METRIC, "rung", "factor"),

@@ -318,6 +318,48 @@ class Catalogue(Maker):
         name, context = _prefixed(experiment, "kept", dataset), self._about(experiment, dataset)
         return self._table("kept", name, frame, columns, 3, SIDE, 7, context=context)
 
+    def _drops(self, dataset: str) -> pd.DataFrame:
+        """Select what denoisers dropped in the main experiment, less the controls, whose masks choose nothing."""
+        rows = self.results.select("drops", experiment=c.MAIN, dataset=dataset)
+        return rows[~rows[c.METHOD].map(self.results.is_control).astype(bool)]
+
+    def dropped(self, dataset: str) -> Table | None:
+        """Tabulate the items that masks kept least and most; None without masks."""
+        rows, keys = self._drops(dataset), [*SIDE, c.SEED, "place"]
+        ends = [rows[rows["part"] == end].drop(columns=["part", c.USER, c.TARGET]) for end in ("least", "most")]
+        frame = ends[0].merge(ends[1], on=[c.EXPERIMENT, *keys], suffixes=(" least", " most"))
+        if frame.empty:
+            return None
+
+        def item(title: str, end: str) -> Column:
+            def rate(row: Row) -> str:
+                return f"{f.share(row[f'keep {end}'])} of {f.integer(row[f'inputs {end}'])} inputs"
+
+            return Column(title, lambda row: f.shortened(row[f"name {end}"]), rate, numeric=False)
+
+        columns = [PROTOCOL, BACKBONE, self._method(), item("Kept least", "least"), item("Kept most", "most")]
+        name, context = _prefixed(c.MAIN, "dropped", dataset), self._about(c.MAIN, dataset)
+        return self._table("dropped", name, frame, columns, 3, SIDE, context=context)
+
+    def histories(self, dataset: str) -> Table | None:
+        """Tabulate a few users' histories with what was dropped of them in brackets; None without masks."""
+        rows = self._drops(dataset)
+        rows = rows[rows["part"] == "history"]
+        if rows.empty:
+            return None
+        names = rows["name"].map(f.shortened)
+        rows = rows.assign(input=names.where(rows["keep"] > 0.5, "[" + names + "]"))
+        keys = [c.DATASET, c.USER, c.TARGET, c.PROTOCOL, c.BACKBONE, c.METHOD, c.SEED]
+        frame = rows.groupby(keys, sort=False)["input"].agg("; ".join).rename("inputs").reset_index()
+        frame = frame.sort_values(c.USER, kind="stable", key=_by_first_seen)
+        columns = [
+            named("User", c.USER), PROTOCOL, BACKBONE, self._method(),
+            Column("Latest inputs", lambda row: str(row["inputs"]), numeric=False),
+            Column("To predict", lambda row: f.shortened(row[c.TARGET]), numeric=False),
+        ]  # fmt: skip
+        name, context = _prefixed(c.MAIN, "histories", dataset), self._about(c.MAIN, dataset)
+        return self._table("histories", name, frame, columns, 4, [c.USER], context=context)
+
     def tails(self, experiment: str, dataset: str) -> Table | None:
         """Tabulate HR@5 up while HR@20 goes down against the baseline; None if nothing stands beside it."""
         rows = self.results.select("tails", experiment=experiment, dataset=dataset)

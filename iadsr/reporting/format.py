@@ -144,6 +144,11 @@ def plus_minus(deviation: Any, digits: int = 4) -> str:
     return f"±\u202f{fixed(deviation, digits)}" if is_number(deviation) else ""
 
 
+def shortened(name: str, most: int = 60) -> str:
+    """Cut a long name after a word."""
+    return name if len(name) <= most else name[: most - 1].rsplit(" ", 1)[0] + "…"
+
+
 def listed(items: Sequence[object]) -> str:
     """Write `a`, `a and b`, `a, b and c`."""
     texts = [str(item) for item in items]

@@ -177,7 +177,11 @@ def _main_sections(results: Results, make: Catalogue, draw: Pictures) -> dict[st
         groups = [make.groups(name, one) for one in protocols[name]]
         sections["popularity"] += [draw.popularity(name), *groups, draw.kept(c.MAIN, name), make.kept(c.MAIN, name)]
         sections["masks"] += [draw.masks(name), draw.traces(c.MAIN, name)]
-        sections["masks"] += [make.tails(c.MAIN, name), make.denoised(c.MAIN, name)]
+        sections["masks"] += [
+            PageBlock(make.dropped(name), folded=f"What was dropped: items of {name}"),
+            PageBlock(make.histories(name), folded=f"What was dropped: five histories of {name}"),
+            *(make.tails(c.MAIN, name), make.denoised(c.MAIN, name)),
+        ]
     return {
         name: [one if isinstance(one, PageBlock) else PageBlock(one) for one in blocks]
         for name, blocks in sections.items()

@@ -61,10 +61,17 @@ class Results:
         """Name anything for a reader; see `format.label`."""
         return label(name, self.titles)
 
+    def is_control(self, method: str) -> bool:
+        """Tell whether a method is a control, which chooses nothing."""
+        return bool(self._said(method).get("control"))
+
     def is_rival(self, method: str) -> bool:
         """Tell whether a method is a competing denoiser: neither a control nor a form of IADSR."""
-        said = self.settings.get("method_files", {}).get(unswept(method), {})
-        return not said.get("control") and said.get("kind") != "iadsr"
+        return not self.is_control(method) and self._said(method).get("kind") != "iadsr"
+
+    def _said(self, method: str) -> Mapping[str, Any]:
+        said: Mapping[str, Any] = self.settings.get("method_files", {}).get(unswept(method), {})
+        return said
 
     def select(self, table: str, **where: object) -> pd.DataFrame:
         """Return the rows of a table whose columns equal the given values; a list allows several."""

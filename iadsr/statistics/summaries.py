@@ -175,6 +175,13 @@ def keep_summaries(cells: pd.DataFrame, keep: pd.DataFrame) -> pd.DataFrame:
     return table.reset_index().assign(**{c.EXPERIMENT: cells[c.EXPERIMENT].iloc[0]})
 
 
+def first_drops(cells: pd.DataFrame, drops: pd.DataFrame) -> pd.DataFrame:
+    """Select what the mask of each side's first seed that is done dropped: rows of evaluation's drops."""
+    own = done_rows(drops, cells)
+    first = own[own[c.SEED] == own.groupby(SIDE, sort=False)[c.SEED].transform("min")]
+    return first.assign(**{c.EXPERIMENT: cells[c.EXPERIMENT].iloc[0]})
+
+
 def denoised_targets(cells: pd.DataFrame, metrics: pd.DataFrame, columns: dict[str, str]) -> pd.DataFrame:
     """Set the evaluation on the last item that the mask kept beside the honest one, history kept in both.
 

@@ -12,6 +12,7 @@ from iadsr.config.claims import NO_CLAIMS, Claims
 from iadsr.core import columns as c
 from iadsr.core.files import read_json, write_json
 from iadsr.evaluation.collect import DENOISED_COLUMNS, ENCODER_COLUMNS, MASK_COLUMNS
+from iadsr.evaluation.drops import TYPES as DROP_TYPES
 from iadsr.evaluation.runs import Address, Run
 from iadsr.formats.statistics import FINDINGS, STATISTICS
 from iadsr.formats.tables import read_parquet, write_parquet
@@ -45,6 +46,7 @@ def write_statistics(
             "metrics": [*c.ADDRESS, c.RANKING, c.GROUP, c.METRIC, c.VALUE, c.USERS],
             "curves": [*c.ADDRESS, "epoch"],
             "keep": [*c.ADDRESS, "stage", c.GROUP, "keep", "inputs"],
+            "drops": [*c.ADDRESS, *DROP_TYPES],
             "inputs": [*c.ADDRESS, "name", "digest"],
             "popularity": [c.DATASET, c.RANKING, c.METRIC, c.VALUE, c.USERS],
         }.items()
@@ -85,6 +87,8 @@ def derive(
         figures = [*MASK_COLUMNS, *DENOISED_COLUMNS]
         parts["quantities"].append(summaries.run_summaries(cells, curves, figures, grid.baseline))
         parts["keep"].append(summaries.keep_summaries(cells, evaluated["keep"]))
+        if grid.name == c.MAIN:
+            parts["drops"].append(summaries.first_drops(cells, evaluated["drops"]))
         parts["denoised"].append(summaries.denoised_targets(cells, metrics, DENOISED_METRICS))
         parts["detections"].append(experiments.detections(cells))
         parts["tails"].append(summaries.head_for_tail(grid, cells, metrics))

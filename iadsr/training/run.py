@@ -31,6 +31,7 @@ from iadsr.machine.provenance import commit, cpu_model, machine, peak_memory_mb,
 from iadsr.methods.method import Untrainable
 from iadsr.training.curve import Diverged, curve_table
 from iadsr.training.denoised_target import denoised_target
+from iadsr.training.drops import describe_drops
 from iadsr.training.finished import digests, find_finished, link_files
 from iadsr.training.inputs import Unmatched, input_files, load_data
 from iadsr.training.loop import evaluation_noise, train, train_alone
@@ -61,6 +62,7 @@ class RunResult:
         stage_one: seconds of the backbone's own training.
         mask: mask statistics at test time, by name.
         groups: keep rates of cold items and popularity deciles.
+        drops: see `describe_drops`; None without a mask.
         denoised: see `denoised_target`.
         untrained: why nothing was learned, or None.
         failure: the error that ended the run, or None.
@@ -72,6 +74,7 @@ class RunResult:
     stage_one: float = 0.0
     mask: dict[str, Any] = field(default_factory=dict)
     groups: dict[str, Any] | None = None
+    drops: dict[str, Any] | None = None
     denoised: dict[str, float] | None = None
     untrained: str | None = None
     failure: str | None = None
@@ -152,6 +155,7 @@ def run_cell(cell: Cell, root: Path, device_name: str, threads: int) -> None:
             "best_validation": outcome.best_validation,
             "mask": _mask_record(outcome, result.mask),
             "keep_by_group": result.groups,
+            "drops": result.drops,
             "denoised_target": result.denoised,
         },
     )
@@ -171,20 +175,23 @@ def _train_and_score(
     result.parameters = sum(weight.numel() for weight in model.parameters())
     scorer = Scorer(feed, "test", cell)
     if feed.noise is not None:
-        _, _, result.mask["untrained_auc"] = scorer.ranks(model.to(device).eval(), evaluation_noise(cell, device))
+        untrained = scorer.test(model.to(device).eval(), evaluation_noise(cell, device))
+        result.mask["untrained_auc"] = untrained.auc
     if cell.warm_start:
         result.stage_one = train_alone(model, feed, cell, checkpoints[1])
     result.outcome = outcome = train(model, feed, cell, checkpoints[0])
     if outcome.diverged is not None:
         return
-    result.ranks, tested, auc = scorer.ranks(model.eval(), evaluation_noise(cell, device))
+    test = scorer.test(model.eval(), evaluation_noise(cell, device))
+    result.ranks, tested = test.ranks, test.masks
     if outcome.masks is not None and tested.inputs:
         counts = feed.sequences.train_counts()
         result.groups = {"train": outcome.masks.by_group(counts), "test": tested.by_group(counts)}
+        result.drops = describe_drops(tested, test.histories)
         result.mask |= {"test_keep_rate": tested.keep_rate, **mask_figures(tested)}
         result.mask["remembered"] = model.method.remembers
         result.mask |= mask_figures(outcome.masks, "train_")
-    result.mask["noise_auc"] = auc
+    result.mask["noise_auc"] = test.auc
     result.denoised = denoised_target(model, feed, cell, evaluation_noise(cell, device))
     result.untrained = why_untrained(outcome)
 

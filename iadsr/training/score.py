@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ from iadsr.core import columns as c
 from iadsr.methods.method import Batch, Encoded
 from iadsr.sequences.samples import batches, evaluation_samples, history_bounds, ranges
 from iadsr.sequences.split import Ints, Sequences, Stage
+from iadsr.training.drops import describe_history, example_users
 from iadsr.training.feed import Feed
 from iadsr.training.mask_statistics import MaskStatistics
 from iadsr.training.recommender import Recommender
@@ -41,6 +43,22 @@ class Place:
     def rank(self) -> Tensor:
         """(B,) expected rank with ties in random order."""
         return 1 + self.better + self.ties / 2
+
+
+class Tested(NamedTuple):
+    """A model's test.
+
+    Attributes:
+        ranks: ranks.parquet.
+        masks: statistics of the method's masks, empty without masks.
+        auc: of the method's scores, or else of its masks, against known noise (see `noise_auc`); None without either.
+        histories: what was kept of a few users' histories (see `describe_history`), none without masks.
+    """
+
+    ranks: pd.DataFrame
+    masks: MaskStatistics
+    auc: float | None
+    histories: list[dict[str, Any]]
 
 
 def place_targets(scores: Tensor, targets: Tensor, rows: Tensor, seen: Tensor) -> dict[str, Place]:
@@ -92,19 +110,15 @@ class Scorer:
                 total += float(ndcg(places[ranking].rank.double(), 10).sum())
         return total / len(self.targets)
 
-    def ranks(self, model: Recommender, noise: torch.Generator) -> tuple[pd.DataFrame, MaskStatistics, float | None]:
-        """Rank every user's target.
-
-        Returns:
-            ranks.parquet; statistics of the method's masks, empty without masks; the AUC of its scores, or else of its
-            masks, against known noise (see `noise_auc`), None without noise or masks.
-        """
+    def test(self, model: Recommender, noise: torch.Generator) -> Tested:
+        """Rank every user's target, and see what the method's mask keeps."""
         columns: dict[str, list[npt.NDArray[np.generic]]] = {}
         sequences = self.feed.sequences
         masks = MaskStatistics(sequences.n_items, self.feed.device, self.feed.noise)
         first, model = model.table.first, _computed(model)
         scored: list[npt.NDArray[np.float64]] = []
         noisy: list[npt.NDArray[np.bool_]] = []
+        shown, histories = example_users(len(sequences.users)), []
         for chosen, vectors, (batch, positions, encoded) in self._encoded(model, noise):
             for scores, history, places in self._placed(model, vectors, chosen):
                 tops = {"kept": _top(scores, first)}
@@ -116,6 +130,11 @@ class Scorer:
                     columns.setdefault(c.top_column(ranking), []).append(tops[ranking])
             if encoded.keep is not None:
                 masks.add(*(part[batch.valid] for part in (batch.items, encoded.keep, positions)))
+                for row in np.flatnonzero(np.isin(chosen, shown)):
+                    valid, user = batch.valid[row], int(chosen[row])
+                    items, keep = (part[row][valid].cpu().numpy() for part in (batch.items, encoded.keep))
+                    target = int(self.targets[user])
+                    histories.append(describe_history(str(sequences.users[user]), items, keep, target))
             evidence = encoded.keep if encoded.score is None else encoded.score
             if evidence is not None and sequences.noise is not None:
                 scored.append(evidence[batch.valid].double().cpu().numpy())
@@ -132,7 +151,7 @@ class Scorer:
             }
         )
         auc = noise_auc(np.concatenate(scored), np.concatenate(noisy)) if scored else None
-        return table, masks, auc
+        return Tested(table, masks, auc, histories)
 
     def _encoded(
         self, model: Recommender, noise: torch.Generator

@@ -138,7 +138,7 @@ def fit(cell: Cell, sequences: Sequences, told: MethodInputs) -> dict[str, Any]:
     device, feed = torch.device("cpu"), feed_of(sequences, cell)
     outcome = train(model, feed, cell)
     assert outcome.diverged is None
-    ranks, *_ = Scorer(feed, "test", cell).ranks(model.eval(), evaluation_noise(cell, device))
+    ranks, *_ = Scorer(feed, "test", cell).test(model.eval(), evaluation_noise(cell, device))
     rows = [{name: value for name, value in epoch.flat().items() if name != "seconds"} for epoch in outcome.curve]
     return {
         "curve": rows,

@@ -38,7 +38,7 @@ def run(cell: Cell, made_of: MethodInputs | None = None, checkpoint: Path | None
 
 def ranks(model: Recommender, cell: Cell) -> pd.DataFrame:
     scorer = Scorer(feed_of(small_sequences(), cell), "test", cell)
-    return scorer.ranks(model, evaluation_noise(cell, CPU))[0]
+    return scorer.test(model, evaluation_noise(cell, CPU))[0]
 
 
 def curve(outcome: Outcome) -> list[tuple[float, float, float | None]]:
@@ -276,5 +276,5 @@ def test_it_learns_the_ring(backbone: str, kind: str, objective: str) -> None:
     model = build_recommender(cell, inputs_of(dimension=16))
     feed = feed_of(sequences)
     train(model, feed, cell)
-    table = Scorer(feed, "test", cell).ranks(model, evaluation_noise(cell, CPU))[0]
+    table = Scorer(feed, "test", cell).test(model, evaluation_noise(cell, CPU))[0]
     assert (table["rank_kept"] <= 2).mean() > 0.6

@@ -9,6 +9,7 @@ rule evaluation:
         runs=f"{ROOT}/evaluation/runs.parquet",
         curves=f"{ROOT}/evaluation/curves.parquet",
         keep=f"{ROOT}/evaluation/keep.parquet",
+        drops=f"{ROOT}/evaluation/drops.parquet",
         popularity=f"{ROOT}/evaluation/popularity.parquet",
         inputs=f"{ROOT}/evaluation/inputs.parquet",
     log:

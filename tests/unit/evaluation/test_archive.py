@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,20 +14,25 @@ import pytest
 from iadsr.core.errors import DataError
 from iadsr.evaluation.archive import add_to_archive, read_archive, read_facts, select_runs
 from iadsr.evaluation.collect import collect
+from iadsr.evaluation.drops import shown_items
 from iadsr.evaluation.runs import read_run, read_runs
 from iadsr.statistics.compare import read_scores
 
 Make = Callable[..., Path]
 Table = Callable[..., pd.DataFrame]
-FACTS: dict[str, Any] = {"toys": {"items": 4, "summary": {"tied_share": 0.5}, "popularity": [{"value": 0.1}]}}
+FACTS: dict[str, Any] = {
+    "toys": {"items": 4, "summary": {"tied_share": 0.5}, "popularity": [{"value": 0.1}], "names": {1: "Yo-yo"}}
+}
 
 
 def folders(make_run: Make, table: Table) -> list[Path]:
     """Return a run with ties, one that keeps inputs by group, one that learned nothing and one that failed."""
     groups = {"test": {"cold": {"keep": 0.5, "inputs": 3}}}
+    least = {"least": [{"item": 2, "keep": 0.5, "inputs": 30}], "most": []}
+    drops = {**least, "histories": [{"user": "u1", "items": [1, 2], "keep": [1.0, 0.25], "target": 3}]}
     return [
         make_run(table([1, 2.5, 4000], [1, 50, 0], [[1, 2], [3, 3], [0, 0]]), files={"ranks.parquet": None}),
-        make_run(table([3, 1, 2], [1, 50, 0]), method="iadsr", keep_by_group=groups),
+        make_run(table([3, 1, 2], [1, 50, 0]), method="iadsr", keep_by_group=groups, drops=drops),
         make_run(table([3, 3, 3], [1, 50, 0]), method="iadsr", seed=1, status="untrained", reason="no gain"),
         make_run(table([], []), method="iadsr", seed=2, status="failed", reason="an error", epochs=0),
     ]
@@ -39,10 +45,11 @@ def test_tables_and_scores_of_archived_runs_are_those_of_their_folders(
     add_to_archive(tmp_path / "archive", trained, FACTS)
     archived = read_archive(tmp_path / "archive", ["toys", "beauty"])
     assert [run.address for run in archived] == [run.address for run in trained]
-    collect(trained, {"toys": 4}, tmp_path / "a")
-    collect(archived, {"toys": 4}, tmp_path / "b")
+    named = {"toys": {1: "Yo-yo"}}
+    collect(trained, {"toys": 4}, tmp_path / "a", named)
+    collect(archived, {"toys": 4}, tmp_path / "b", named)
     names = sorted(path.name for path in (tmp_path / "a").iterdir())
-    assert len(names) == 5
+    assert len(names) == 6
     for name in names:
         left, right = (pd.read_parquet(tmp_path / side / name) for side in "ab")
         pd.testing.assert_frame_equal(left, right, check_exact=True)
@@ -70,6 +77,18 @@ def test_a_run_takes_the_place_of_an_earlier_one_and_the_order_of_additions_is_n
     failed = read_run(make_run(table([], []), status="failed", reason="an error", epochs=0))
     add_to_archive(tmp_path / "a", [failed], FACTS)
     assert all(run.done for run in read_archive(tmp_path / "a", ["toys"]) if run.address.method == "none"), "it stays"
+
+
+def test_names_of_dropped_items_add_up(make_run: Make, table: Table, tmp_path: Path) -> None:
+    runs = read_runs(folders(make_run, table))
+    assert shown_items(runs) == {1, 2, 3}
+    for names in ({1: "Yo-yo"}, {2: "Kite"}):
+        add_to_archive(tmp_path, runs, {"toys": {**FACTS["toys"], "names": names}})
+    assert read_facts(tmp_path, "toys")["names"] == {1: "Yo-yo", 2: "Kite"}
+    older = json.loads((tmp_path / "toys.json").read_text())
+    del older["names"]
+    (tmp_path / "toys.json").write_text(json.dumps(older))
+    assert read_facts(tmp_path, "toys")["names"] == {}
 
 
 def test_runs_of_other_encoders_and_datasets_stay_apart(make_run: Make, table: Table, tmp_path: Path) -> None:

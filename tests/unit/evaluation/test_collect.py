@@ -47,6 +47,29 @@ def test_three_tables(make_run: Make, table: Table, tmp_path: Path) -> None:
     assert curves["epoch"].tolist() == [1, 2, 1, 2] and curves["loss_alignment"].isna().all()
 
 
+def test_drops_have_names(make_run: Make, table: Table, tmp_path: Path) -> None:
+    least = [{"item": 2, "keep": 0.25, "inputs": 20}]
+    histories = [{"user": "u0", "items": [4, 2], "keep": [1.0, 0.0], "target": 3}]
+    drops = {"least": least, "most": [{**least[0], "item": 1, "keep": 1.0}], "histories": histories}
+    runs = read_runs([make_run(table([1], [1])), make_run(table([1], [1]), method="iadsr", drops=drops)])
+    collect(runs, {"toys": 4}, tmp_path, {"toys": {2: "Kite", 3: "Yo-yo"}})
+    rows = pd.read_parquet(tmp_path / "drops.parquet")
+    assert set(rows["method"]) == {"iadsr"}
+    assert rows[["part", "user", "place", "item", "name", "keep", "target"]].values.tolist() == [
+        ["least", "", 1, 2, "Kite", 0.25, ""],
+        ["most", "", 1, 1, "item 1", 1.0, ""],
+        ["history", "u0", 1, 4, "item 4", 1.0, "Yo-yo"],
+        ["history", "u0", 2, 2, "Kite", 0.0, "Yo-yo"],
+    ]
+    assert rows["inputs"].tolist()[:2] == [20, 20] and rows["inputs"].isna().tolist() == [False, False, True, True]
+
+
+@pytest.mark.parametrize("drops", [[1], {"least": [{}]}, {"histories": [{"items": [1], "keep": [], "user": "u"}]}])
+def test_a_damaged_table_of_drops_is_one_line(make_run: Make, table: Table, tmp_path: Path, drops: object) -> None:
+    with pytest.raises(DataError, match="drops"):
+        collect(read_runs([make_run(table([1], [1]), drops=drops)]), {"toys": 4}, tmp_path)
+
+
 def test_curves_have_cosines_and_gradients_and_an_old_curve_has_none(
     make_run: Make, table: Table, old_curve: str, tmp_path: Path
 ) -> None:

@@ -47,7 +47,7 @@ def test_it_finds_all_noise_at_test_time_too() -> None:
     model = build_recommender(CELL, inputs_of())
     feed = feed_of(SEQUENCES)
     train(model, feed, CELL)
-    _, masks, auc = Scorer(feed, "test", CELL).ranks(model.eval(), evaluation_noise(CELL, feed.device))
+    _, masks, auc, _ = Scorer(feed, "test", CELL).test(model.eval(), evaluation_noise(CELL, feed.device))
     assert masks.precision_and_recall() == (1, 1) and auc == 1
 
 

@@ -86,6 +86,7 @@ def make_tree(root: Path, grids: Sequence[Grid], lost: Mapping[Address, str | No
         "metrics": pd.concat([_metrics(scores[cell]) for cell in cells]),
         "curves": pd.concat([_curve(cell) for cell in cells]),
         "keep": pd.concat([_keep(cell) for cell in cells]),
+        "drops": pd.concat([_drops(cell) for cell in cells]),
         "inputs": pd.DataFrame([{**cell._asdict(), "name": "sequences", "digest": "cd" * 32} for cell in cells]),
         "popularity": pd.DataFrame(
             [(name, *rest, 0.0301, USERS) for name in {cell.dataset for cell in cells} for rest in tested()],
@@ -228,6 +229,18 @@ def _keep(cell: Address) -> pd.DataFrame:
         for stage, group in product(("train", "test"), GROUPS[1:] if _masked(cell) else [])
     ]
     return pd.DataFrame(rows, columns=[*ADDRESS, "stage", "group", "keep", "inputs"])
+
+
+def _drops(cell: Address) -> pd.DataFrame:
+    """One item at either end, and the history of one user whose first input is dropped."""
+    rows = [
+        (*cell, "least", "", 1, 2, "Kite", 0.25, 40, ""),
+        (*cell, "most", "", 1, 1, "Yo-yo", 1.0, 20, ""),
+        (*cell, "history", "u7", 1, 2, "Kite", 0.0, None, "Ball"),
+        (*cell, "history", "u7", 2, 1, "Yo-yo", 1.0, None, "Ball"),
+    ]
+    names = [*ADDRESS, "part", "user", "place", "item", "name", "keep", "inputs", "target"]
+    return pd.DataFrame(rows if _masked(cell) else [], columns=names)
 
 
 def _summary(name: str) -> dict[str, Any]:

@@ -121,6 +121,21 @@ def test_kept_says_whether_cold_items_are_dropped_more_often(make: Catalogue) ->
     assert rows["strong", "GRU4Rec", "IADSR", "test"][3:5] == ["0.0", "no, in 0 of 2 seeds"]
 
 
+def test_what_was_dropped_has_names_and_leaves_controls_out(make: Catalogue) -> None:
+    items, histories = make.dropped("beauty"), make.histories("beauty")
+    assert items is not None and histories is not None
+    rows = {(row[0], row[1], row[2]): row[3:] for row in shown(items)}
+    assert rows["strong", "GRU4Rec", "IADSR"] == ["Kite", "Yo-yo"]
+    assert items.frame["keep least"].tolist() == [0.25] * len(items.frame)
+    said = {(row[1], row[2], row[3]): (row[0], *row[4:]) for row in shown(histories)}
+    assert said["strong", "GRU4Rec", "IADSR"] == ("u7", "[Kite]; Yo-yo", "Ball")
+    methods = {*items.frame["method"], *histories.frame["method"]}
+    assert "iadsr" in methods and not any(make.results.is_control(name) for name in methods)
+    assert any(make.results.is_control(name) for name in set(make.results.tables["drops"]["method"])), (
+        "one to leave out"
+    )
+
+
 def test_pulls_and_logged_figures_are_named_by_the_methods(make: Catalogue) -> None:
     pulls = make.pulls()
     assert pulls is not None

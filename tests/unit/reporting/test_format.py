@@ -59,3 +59,9 @@ def test_short_labels_are_told_apart() -> None:
     names = ["none", "iadsr-theta=0.1", "iadsr_released-theta=0.1", "iadsr-mask=soft"]
     short = form.short_labels(names, TITLES)
     assert list(short.values()) == ["none", "IADSR, theta 0.1", "IADSR as released, theta 0.1", "mask soft"]
+
+
+def test_a_long_name_is_cut_after_a_word() -> None:
+    assert form.shortened("Toy Story (1995)", 16) == "Toy Story (1995)"
+    assert form.shortened("Toy Story (1995)", 15) == "Toy Story…"
+    assert form.shortened("x" * 20, 10) == "x" * 9 + "…"

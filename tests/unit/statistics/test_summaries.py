@@ -263,3 +263,11 @@ def test_no_mask_and_no_curve_are_empty_tables() -> None:
     assert summaries.keep_summaries(cells, keep_of({})).empty
     quantities = summaries.run_summaries(cells, CURVES.iloc[:0], ["train_keep_rate"], "none")
     assert set(quantities["quantity"]) == {*summaries.COSTS, "times_baseline"}
+
+
+def test_drops_are_those_of_the_first_seed_that_is_done() -> None:
+    lost = {cell("iadsr", 0): LOST[cell("iadsr", 1)]}
+    cells = summaries.expected_cells(GRID, runs_of({one: (LOST | lost).get(one, {}) for one in CELLS}))
+    drops = pd.DataFrame([{**one._asdict(), "part": "least"} for one in CELLS if one.method != "none"])
+    table = summaries.first_drops(cells, drops)
+    assert dict(zip(table["method"], table["seed"], strict=True)) == {"iadsr": 2, "random_mask": 2}

@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from iadsr.core import columns as c
 from iadsr.core.errors import DataError
+from iadsr.evaluation.drops import TYPES as DROP_TYPES
 from iadsr.evaluation.runs import Address, Run, runs_below
 from iadsr.formats.statistics import FINDINGS, STATISTICS
 from iadsr.statistics import write
@@ -56,6 +58,7 @@ def evaluated(cells: list[Address], **changes: Any) -> dict[str, pd.DataFrame]:
         "metrics": metrics_of({one: dict(zip(METRICS, rng.uniform(0.1, 0.2, 4), strict=True)) for one in cells}),
         "curves": curves_of({one: {"loss": list(rng.uniform(1, 2, 20)), "seconds": [1.0] * 20} for one in cells}),
         "keep": keep_of({one: {"test": {"cold": 0.5, "decile_10": 0.7}} for one in masked}),
+        "drops": pd.DataFrame([one._asdict() for one in masked], columns=[*c.ADDRESS, *DROP_TYPES]),
         "inputs": pd.DataFrame([{**one._asdict(), "name": "sequences", "digest": one.protocol} for one in cells]),
         "popularity": popularity_of(dict.fromkeys(METRICS, 0.15)),
     }
@@ -97,6 +100,7 @@ def test_stage_writes_every_table_and_reads_each_run_once(root: Path, monkeypatc
         "comparisons": ["main", "masks", "ties", "ladder"],  # the experiment on budgets has one method
         "tails": ["main", "masks", "ties", "ladder"],
         "keep": ["main", "masks", "ties", "ladder"],
+        "drops": ["main"],
         "rungs": ["ladder"], "spreads": ["ties"], "clear_gains": ["ties"], "budgets": ["budget"],
         "denoised": [], "encoders": [],
     }.items():  # fmt: skip

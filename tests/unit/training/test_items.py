@@ -27,7 +27,7 @@ def made(items: str, kind: str = "none", **settings: Any) -> tuple[Recommender, 
 def result(model: Recommender, cell: Any, checkpoint: Path | None = None) -> list[Any]:
     feed = feed_of(small_sequences())
     outcome = train(model, feed, cell, checkpoint)
-    ranks = Scorer(feed, "test", cell).ranks(model.eval(), evaluation_noise(cell, feed.device))[0]
+    ranks = Scorer(feed, "test", cell).test(model.eval(), evaluation_noise(cell, feed.device))[0]
     return [[(row.loss, row.validation) for row in outcome.curve], ranks["rank_kept"].tolist()]
 
 

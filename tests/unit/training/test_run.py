@@ -352,11 +352,20 @@ def test_a_record_says_what_the_mask_did(root: Path) -> None:
     total = sum(group["inputs"] for group in deciles)
     rate = sum(group["keep"] * group["inputs"] for group in deciles if group["inputs"]) / total
     assert rate == pytest.approx(mask["train_keep_rate"])
+    drops: Any = record["drops"]
+    assert 0 < len(drops["least"]) == len(drops["most"]) and len(drops["histories"]) == 5
+    assert drops["least"][0]["keep"] <= drops["least"][-1]["keep"] <= drops["most"][0]["keep"]
+    ranks = pd.read_parquet(root / "runs" / made.address / "ranks.parquet").set_index("user")
+    for one in drops["histories"]:
+        assert one["target"] == ranks["target"][one["user"]]
+        assert (
+            len(one["items"]) == len(one["keep"]) == min(ranks["history_length"][one["user"]], made.settings.max_length)
+        )
     assert isinstance(inflated, dict)
     assert set(inflated) == {"HR@5", "NDCG@5", "changed"}
     run_cell(cell("none"), root, "cpu", 1)
     plain = record_of(root, cell("none"))
-    assert plain["mask"] is plain["keep_by_group"] is plain["denoised_target"] is None
+    assert plain["mask"] is plain["keep_by_group"] is plain["denoised_target"] is plain["drops"] is None
 
 
 def test_a_method_without_masks_in_training_is_recorded_where_noise_is_known(root: Path) -> None:

@@ -65,7 +65,7 @@ def test_ranks_equal_a_loop_over_users_and_items() -> None:
         backbone_options={"hidden": 8, "layers": 1}, method_options={},
     )  # fmt: skip
     model = build_recommender(cell, inputs_of(sequences)).eval()
-    table, masks, auc = Scorer(feed_of(sequences), "test", cell).ranks(model, torch.Generator())
+    table, masks, auc, _ = Scorer(feed_of(sequences), "test", cell).test(model, torch.Generator())
     assert (masks.inputs, auc) == (0, None)
     assert table["history_length"].tolist() == [4, 8, 13]
     for row, (begin, end) in enumerate(itertools.pairwise(sequences.offsets)):
