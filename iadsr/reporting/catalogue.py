@@ -98,9 +98,7 @@ class Catalogue(Maker):
 
     def answer(self) -> Table:
         """Tabulate IADSR against its backbone and its controls, in the two metrics of the claim."""
-        metrics = list(self.results.findings["claim"]["metrics"])
-        rows = self.results.select("comparisons", experiment=c.MAIN, headline=True, method="iadsr", metric=metrics)
-        rows = rows[rows["kind"] != "protocol"]
+        metrics, (rows, _) = self.results.findings["claim"]["metrics"], self.results.answered()
         pairs = rows[c.METRIC] + " vs " + rows["baseline_method"]
         rows = rows.assign(pair=pairs).sort_values([c.DATASET, c.PROTOCOL], kind="stable", key=_by_first_seen)
         frame = wide(rows, [c.DATASET, c.PROTOCOL, c.BACKBONE, c.RANKING], "pair", NUMBERS)
@@ -406,30 +404,28 @@ class Catalogue(Maker):
 
     # further experiments
 
-    def methods(self, experiment: Mapping[str, Any], dataset: str, protocol: str, backbones: Sequence[str]) -> Table:
+    def methods(self, experiment: Mapping[str, Any], dataset: str, protocol: str) -> Table:
         """Tabulate accuracy, gain, mask and seeds of every method, the baseline first in each backbone."""
         where = {c.EXPERIMENT: experiment["name"], c.DATASET: dataset, c.PROTOCOL: protocol}
-        where |= {c.BACKBONE: list(backbones)}
         frame, base = self._accuracy(experiment, VALUE_METRICS, **where), self.label(experiment["baseline"])
         frame = self.results.beside(frame, self._quantities(list(MASKS), **where))
         if experiment["points"]:
             frame[experiment["option"]] = frame[c.METHOD].map(experiment["points"])
         shown = [name for name in MASKS if f"{name} mean" in frame]
         columns = [
-            *([BACKBONE] if len(backbones) > 1 else []),
+            BACKBONE,
             self._method(list(frame[c.METHOD])),
             *(mean(metric, metric) for metric in VALUE_METRICS),
             *(gain(f"{metric} vs {base}", f"{metric} vs baseline ", with_p=True) for metric in TEST_METRICS),
             *(mean(MASKS[name], name, 3) for name in shown),
             self._seeds(),
         ]
-        heads, ranking = 1 + (len(backbones) > 1), self.results.headline(experiment["name"], protocol)
+        ranking = self.results.headline(experiment["name"], protocol)
         context = self.results.context(experiment["name"], dataset, [protocol], ranking)
-        place = [] if len(backbones) > 1 else list(backbones)
         kind = "sweep" if experiment["view"] == "sweep" else "methods"
-        name = _prefixed(experiment["name"], kind, dataset, protocol, *place)
-        what = {"context": " ".join([*(self.label(one) + "." for one in place), context]), "baseline": base}
-        return self._table("methods", name, frame, columns, heads, [c.BACKBONE], len(columns) - heads - 1, **what)
+        name = _prefixed(experiment["name"], kind, dataset, protocol)
+        what = {"context": context, "baseline": base}
+        return self._table("methods", name, frame, columns, 2, [c.BACKBONE], len(columns) - 3, **what)
 
     def _accuracy(self, experiment: Mapping[str, Any], metrics: Sequence[str], /, **where: Any) -> pd.DataFrame:
         """Join sides with their metrics and, as `<metric> vs baseline ...`, their tests."""

@@ -82,7 +82,9 @@ def build_report(
     make = Catalogue(results, captions["tables"], captions["defects"])
     draw = Pictures(results, captions["figures"], captions["defects"])
     sections = _main_sections(results, make, draw)
-    sections["results"].append(PageBlock(make.not_run(captions["not-run"]), "Methods that are not run here"))
+    sections["results"].append(
+        PageBlock(make.not_run(captions["not-run"]), folded="Methods of the literature that are not run here")
+    )
     provenance = sections.pop("provenance")
     if experiments:
         sections["experiments"] = [
@@ -152,36 +154,61 @@ def _main_sections(results: Results, make: Catalogue, draw: Pictures) -> dict[st
     every_protocol = results.values(c.PROTOCOL, experiment=c.MAIN)
     others = make.environments("others", "environments-experiments")
     sections: dict[str, list[PageBlock | Table | Figure | None]] = {
-        "evidence": [*map(draw.answer, datasets), make.answer()],
+        "evidence": [*map(draw.answer, datasets), PageBlock(make.answer(), folded="The numbers")],
+        "results": [block for place, heading in places.items() for block in _overall(results, make, place, heading)],
+        "effects": [],
+        "popularity": [],
+        "masks": [],
+        "tests": [PageBlock(make.tests(*place), folded=heading) for place, heading in places.items()],
+        "training": [],
         "data": [
-            *(make.datasets(datasets), make.encoders(), make.protocols(every_protocol), make.tuned()),
+            PageBlock(make.datasets(datasets), folded="About the data"),
+            PageBlock(make.encoders(), folded="Encoders of the item names"),
+            PageBlock(make.protocols(every_protocol), folded="What each protocol fixes"),
+            PageBlock(make.tuned(), folded="What was tuned, by method"),
             PageBlock(make.settings(), folded="All other settings of this run"),
         ],
-        "results": [block for place, heading in places.items() for block in _overall(results, make, place, heading)],
-        "effects": [one for name in datasets for one in (draw.effects(name), make.protocol_effects(name))],
-        "tests": [PageBlock(make.tests(*place), heading) for place, heading in places.items()],
-        "popularity": [],
-        "training": [
-            *(one for name in datasets for one in (draw.validation(name), draw.losses(name))),
-            make.logged(),
-        ],
-        "masks": [make.masks(c.MAIN), make.pulls()],
         "provenance": [
-            *(make.environments(c.MAIN, "environments"), make.costs()),
+            PageBlock(make.environments(c.MAIN, "environments"), folded="Where the runs were made"),
+            PageBlock(make.costs(), folded="What the methods cost"),
             PageBlock(make.runs(), folded="Every run, and what it cost"),
             PageBlock(make.digests(), folded="Digests of inputs and source code"),
             PageBlock(others if len(others.frame) else None, folded="Where the experiments' other runs were made"),
         ],
     }
     for name in datasets:
-        groups = [make.groups(name, one) for one in protocols[name]]
-        sections["popularity"] += [draw.popularity(name), *groups, draw.kept(c.MAIN, name), make.kept(c.MAIN, name)]
-        sections["masks"] += [draw.masks(name), draw.traces(c.MAIN, name)]
+        by_protocol = f"{name}, by protocol and method"
+        sections["effects"] += [
+            make.protocol_effects(name),
+            PageBlock(draw.effects(name), folded=f"Protocol and method side by side: {by_protocol}"),
+        ]
+        groups = [(one, make.groups(name, one)) for one in protocols[name]]
+        sections["popularity"] += [
+            draw.popularity(name),
+            *(
+                PageBlock(table, folded=f"Accuracy by popularity of the target: {places[name, one]}")
+                for one, table in groups
+            ),
+            PageBlock(draw.kept(c.MAIN, name), folded=f"Kept by popularity of the input item: {name}"),
+            PageBlock(make.kept(c.MAIN, name), folded=f"Kept by popularity of the input item, as numbers: {name}"),
+        ]
         sections["masks"] += [
+            draw.masks(name),
+            PageBlock(draw.traces(c.MAIN, name), folded=f"Alignment and the pull of each loss: {name}"),
             PageBlock(make.dropped(name), folded=f"What was dropped: items of {name}"),
             PageBlock(make.histories(name), folded=f"What was dropped: five histories of {name}"),
-            *(make.tails(c.MAIN, name), make.denoised(c.MAIN, name)),
+            PageBlock(make.tails(c.MAIN, name), folded=f"HR@5 up while HR@20 down: {name}"),
+            PageBlock(make.denoised(c.MAIN, name), folded=f"The release's inflated evaluation (R2): {name}"),
         ]
+        sections["training"] += [
+            PageBlock(draw.validation(name), folded=f"Validation while training: {name}"),
+            PageBlock(draw.losses(name), folded=f"Losses while training: {name}"),
+        ]
+    sections["masks"] += [
+        PageBlock(make.masks(c.MAIN), folded="Keep rates, and figures on known noise"),
+        PageBlock(make.pulls(), folded="Gradient norm of each loss in each part"),
+    ]
+    sections["training"].append(PageBlock(make.logged(), folded="Loss parts and logged figures at the kept epoch"))
     return {
         name: [one if isinstance(one, PageBlock) else PageBlock(one) for one in blocks]
         for name, blocks in sections.items()
@@ -191,9 +218,10 @@ def _main_sections(results: Results, make: Catalogue, draw: Pictures) -> dict[st
 def _overall(results: Results, make: Catalogue, place: tuple[str, str], heading: str) -> Iterator[PageBlock]:
     """Yield the tables of a place, the protocol's own ranking rule first."""
     own = results.headline(c.MAIN, place[1])
-    for ranking in (own, *(name for name in c.RANKINGS if name != own)):
-        yield PageBlock(make.overall(*place, ranking), f"{heading}, {label(ranking)}")
-    yield PageBlock(make.coverage(*place), f"{heading}, coverage and ties")
+    yield PageBlock(make.overall(*place, own), f"{heading}, {label(own)}")
+    for ranking in (name for name in c.RANKINGS if name != own):
+        yield PageBlock(make.overall(*place, ranking), folded=f"{heading}, {label(ranking)}")
+    yield PageBlock(make.coverage(*place), folded=f"{heading}, coverage and ties")
 
 
 def _experiment(
@@ -229,19 +257,17 @@ def _view(
     if view in ("sweep", "ladder", "spread", "budget", "detection"):
         yield PageBlock(getattr(draw, view)(experiment, dataset))
     if view in ("ladder", "spread"):
-        yield PageBlock(getattr(make, view)(experiment, dataset))
+        yield PageBlock(getattr(make, view)(experiment, dataset), folded=f"The numbers: {dataset}")
     elif view in ("budget", "detection"):
         for protocol in results.select(f"{view}s", **where)[c.PROTOCOL].unique():
-            yield PageBlock(getattr(make, view)(experiment, dataset, protocol))
+            table = getattr(make, view)(experiment, dataset, protocol)
+            yield PageBlock(table, folded=f"The numbers: {dataset}, protocol “{protocol}”")
     else:
         for protocol in results.values(c.PROTOCOL, **where):
-            backbones = results.values(c.BACKBONE, **where, protocol=protocol)
-            if view == "sweep":
-                folded = f"The numbers: {dataset}, protocol “{protocol}”"
-                yield PageBlock(make.methods(experiment, dataset, protocol, backbones), folded=folded)
-            else:
+            if view == "table":
                 yield PageBlock(draw.gains(experiment, dataset, protocol))
-                yield from (PageBlock(make.methods(experiment, dataset, protocol, [name])) for name in backbones)
+            folded = f"The numbers: {dataset}, protocol “{protocol}”"
+            yield PageBlock(make.methods(experiment, dataset, protocol), folded=folded)
 
 
 def _numbered(sections: Mapping[str, Sequence[PageBlock]]) -> dict[str, list[PageBlock]]:

@@ -11,7 +11,7 @@ import pandas as pd
 from iadsr.core import columns as c
 from iadsr.reporting.catalogue import GROUPS, TEST_METRICS, group_label
 from iadsr.reporting.charts import MOST_LINES, Axis, Band, Figure, Panel, extent_of, forest, lines, shared
-from iadsr.reporting.format import defect_in, is_number, label, short_labels
+from iadsr.reporting.format import defect_in, is_number, label, listed, short_labels
 from iadsr.reporting.results import SIDE, Maker
 
 LOSSES = ("loss_recommendation", "loss_alignment", "loss_reconstruction")
@@ -61,13 +61,12 @@ class Pictures(Maker):
 
     def answer(self, dataset: str) -> Figure:
         """Draw IADSR's gain over backbone and controls in the claim's metrics; the published range as a band."""
-        claim = self.results.findings["claim"]
-        rows = self.results.select("comparisons", experiment=c.MAIN, dataset=dataset, headline=True, method="iadsr")
-        rows = rows[(rows["kind"] != "protocol") & rows[c.METRIC].isin(claim["metrics"])]
+        claim, (rows, lost) = self.results.findings["claim"], self.results.answered(dataset=dataset)
+        left_out = f"Not drawn, for nothing of them is known: {listed(lost)}." if lost else ""
         rows = _bars(rows, rows[c.BACKBONE].map(self.label), "vs " + rows["baseline_method"].map(self.label))
         band = Band(claim["low"], claim["high"], "claimed")
         panels = self._forests(rows, [c.PROTOCOL, c.METRIC], "Relative gain of IADSR", band)
-        return self._figure("answer", f"Gain of IADSR: {dataset}", panels, self._context(c.MAIN, dataset))
+        return self._figure("answer", f"Gain of IADSR: {dataset}", panels, self._context(c.MAIN, dataset), left_out)
 
     def effects(self, dataset: str) -> Figure:
         """Draw what each method changes within a protocol, and what the protocol changes alone (NDCG@10)."""

@@ -80,6 +80,15 @@ class Results:
             frame = frame[frame[column].isin(value) if isinstance(value, list) else frame[column] == value]
         return frame
 
+    def answered(self, **where: object) -> tuple[pd.DataFrame, list[str]]:
+        """Return IADSR's comparisons in the claim's metrics, and the baselines left out, none of whose has a value."""
+        metrics = list(self.findings["claim"]["metrics"])
+        rows = self.select("comparisons", experiment=c.MAIN, headline=True, method="iadsr", metric=metrics, **where)
+        rows = rows[rows["kind"] != "protocol"]
+        known = rows["relative_gain"].notna().groupby(rows["baseline_method"], sort=False).any()
+        lost = [self.label(name) for name in known.index[~known]] if known.any() else []
+        return rows[rows["baseline_method"].map(known).astype(bool)] if lost else rows, lost
+
     def values(self, column: str, **where: object) -> list[Any]:
         """Return the distinct values of an address column, in the order of the expected runs."""
         return list(dict.fromkeys(self.select("cells", **where)[column]))

@@ -136,6 +136,18 @@ def test_what_was_dropped_has_names_and_leaves_controls_out(make: Catalogue) -> 
     )
 
 
+def test_pairs_of_which_nothing_is_known_are_left_out_and_named(results: Results) -> None:
+    rows = results.tables["comparisons"]
+    numbers = ["relative_gain", "gain_low", "gain_high"]
+    gone = rows.assign(**{name: rows[name].where(rows["baseline_method"] != "none") for name in numbers})
+    others = set(results.answered()[0]["baseline_method"]) - {"none"}
+    left, lost = replace(results, tables={**results.tables, "comparisons": gone}).answered()
+    assert lost == ["none"] and set(left["baseline_method"]) == others
+    nothing = rows.assign(**dict.fromkeys(numbers, float("nan")))
+    left, lost = replace(results, tables={**results.tables, "comparisons": nothing}).answered()
+    assert not lost and len(left) == len(results.answered()[0]), "a page without any result shows its holes"
+
+
 def test_pulls_and_logged_figures_are_named_by_the_methods(make: Catalogue) -> None:
     pulls = make.pulls()
     assert pulls is not None
@@ -166,21 +178,20 @@ def test_costs_stand_beside_those_of_the_baseline(make: Catalogue) -> None:
 
 def test_an_experiment_s_methods_are_read_against_its_baseline(results: Results, make: Catalogue) -> None:
     one = experiment(results, "defects")
-    table = make.methods(one, "beauty", "paper", ["gru4rec"])
-    assert table.name == "experiment-defects-methods-beauty-paper-gru4rec"
-    rows = shown(table)
+    table = make.methods(one, "beauty", "paper")
+    assert table.name == "experiment-defects-methods-beauty-paper"
+    rows = [row[1:] for row in shown(table) if row[0] == "GRU4Rec"]
     assert [row[0] for row in rows] == ["IADSR", "with R4"]
     assert rows[0][5:7] == ["\u2013", "\u2013"]
-    frame = table.frame.set_index("method")
-    found = results.select(
-        "comparisons", experiment="defects", protocol="paper", ranking="kept", metric="HR@5", kind="method"
-    )
+    frame = table.frame.query("backbone == 'gru4rec'").set_index("method")
+    where = {"experiment": "defects", "protocol": "paper", "backbone": "gru4rec"}
+    found = results.select("comparisons", **where, ranking="kept", metric="HR@5", kind="method")
     assert frame.loc["iadsr-defects=R4", "HR@5 vs baseline p_holm"] == found["p_holm"].item()
-    assert next(cells for _, cells in table.lines() if cells[0].text == "with R4")[0].sub == "one-sided Gumbel noise"
+    assert next(cells for _, cells in table.lines() if cells[1].text == "with R4")[1].sub == "one-sided Gumbel noise"
 
 
 def test_a_sweep_s_table_holds_the_swept_values(results: Results, make: Catalogue) -> None:
-    table = make.methods(experiment(results, "theta"), "beauty", "paper", ["gru4rec", "caser"])
+    table = make.methods(experiment(results, "theta"), "beauty", "paper")
     assert table.frame.set_index(["backbone", "method"])["theta"].dropna().tolist() == [-0.5, 0.5] * 2
     assert [column.title for column in table.columns][:2] == ["Backbone", "Method"]
 
