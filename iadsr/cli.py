@@ -18,6 +18,7 @@ from iadsr.config.datasets import PROSE, dataset_file, load_spec
 from iadsr.config.encoders import EncoderSpec, changed_options, embeddings_name, parse_encoder
 from iadsr.config.fields import Texts
 from iadsr.config.protocol import budget_pairs, load_protocol, load_tuned, resolve_settings
+from iadsr.config.reuse import earlier_than
 from iadsr.config.run import TUNING_SEED, Experiment, RunConfig, distinct, load_run, pick
 from iadsr.core.columns import (
     ADDRESS,
@@ -160,7 +161,9 @@ def train(
     from iadsr.training.run import run_cell
 
     run = _read(config)
-    run_cell(pick(distinct(plan(run, CONFIG_FOLDER)), address), Path(run.results), run.device, run.threads)
+    cells = distinct(plan(run, CONFIG_FOLDER))
+    cell = pick(cells, address)
+    run_cell(cell, Path(run.results), run.device, run.threads, earlier_than(cell, cells))
 
 
 @app.command()

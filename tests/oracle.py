@@ -39,7 +39,7 @@ def slow_losses(model: Recommender, step: Step, keep: Tensor, noise: torch.Gener
             semantic = semantic + long_map @ method.text[items[user, t]] / length
         pairs_long.append((collaborative, semantic, int(step.batch.users[user])))
         mine = []
-        gate = _cosine(semantic, collaborative) > method.theta
+        gate = _cosine(semantic, collaborative) > method.cutoff.number
         for t in range(length):
             short = short_map @ method.text[items[user, t]]
             pairs_short.append((states[t], short, int(items[user, t])))

@@ -47,7 +47,7 @@ SHARED = {
     "datasets": ("__init__", "digests", "download", "filter", "prepare", "raw", "wheel"),
     "embeddings": ("__init__", "encoder", "prefixes", "store", "texts", "vectors"),
     "models": ("__init__", "backbone", "dropout", "loss", "recurrence"),
-    "methods": ("__init__", "method", "masks"),
+    "methods": ("__init__", "cutoff", "method", "masks"),
 }
 _ROOMS = {"items": "models"}  # choices beside the one that is called like its room
 

@@ -89,11 +89,14 @@ class MethodOptions(ModuleOptions):
         neutral: options, and keep rates of 1, with which it must equal the backbone alone, bit for bit; None: none do.
         finds_noise: whether `check-method` expects its scores to find planted noise within a few epochs. False for a
             published method of which that is not true: whether it ever does is then for experiments to say.
+        cutoff: the option that the method uses in comparisons by `iadsr.methods.cutoff.Cutoff` only, if there is one.
+            Runs that differ in nothing else can then be one: see `iadsr.config.reuse`.
     """
 
     own_backbone: ClassVar[bool] = False
     neutral: ClassVar[Mapping[str, Any] | None] = None
     finds_noise: ClassVar[bool] = True
+    cutoff: ClassVar[str | None] = None
 
     @property
     def reads_text(self) -> bool:

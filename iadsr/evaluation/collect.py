@@ -69,6 +69,7 @@ _ROW_TYPES: dict[str, type | UnionType] = {
     "reason": str | None,
     "commit": str | None,
     "identity": str,
+    "reused_from": str | None,
     "device": str,
     "machine": str,
 }
@@ -191,6 +192,7 @@ def run_row(run: Run) -> dict[str, Any]:
             "source_digest": record["source_digest"],
             **_encoder_columns(record),
             "identity": record["identity"],
+            "reused_from": record.get("reused_from"),
             **{name: mask.get(name) for name in MASK_COLUMNS},
             **{name: denoised.get(key) for name, key in DENOISED_COLUMNS.items()},
         }

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from iadsr.methods.cutoff import Cutoff
 from iadsr.methods.iadsr_options import IADSROptions
 from iadsr.methods.masks import harden, info_nce, logistic_noise, soft_sample
 from iadsr.methods.method import Batch, Encoded, Method, MethodInputs, TrainingBatch
@@ -56,10 +57,11 @@ class IADSR(Method):
     remembers = True
     projections = 2  # of the text: for short interests, and for long ones
     text: Tensor
+    cutoff: Cutoff  # theta
 
     def __init__(self, inputs: MethodInputs, options: IADSROptions) -> None:
         super().__init__()
-        self.theta, self.temperature = options.theta, options.temperature
+        self.cutoff, self.temperature = Cutoff(options.theta), options.temperature
         self.alignment, self.alignment_temperature = options.alignment, options.alignment_temperature
         self.alignment_rows, self.equal_negatives = options.alignment_rows, options.equal_negatives
         self.reconstruction = options.reconstruction
@@ -224,7 +226,7 @@ class IADSR(Method):
 
     def passes(self, agreement: Tensor) -> Tensor:
         """Open the gate where the long interests agree: their cosine exceeds theta."""
-        return agreement > self.theta
+        return self.cutoff.exceeded_by(agreement)
 
     def threshold(self, score: Tensor, valid: Tensor) -> Tensor:
         """Return what a score must reach: (B, T), (B, 1) or ()."""

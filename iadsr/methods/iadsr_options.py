@@ -37,6 +37,7 @@ class IADSROptions(ItemTableOptions):
     name: ClassVar[str] = "iadsr"
     implementation: ClassVar[str] = "iadsr.methods.iadsr_choices:build"
     neutral: ClassVar[Mapping[str, Any]] = {"theta": 2.0, "alignment": 0.0, "reconstruction": 0.0}  # a closed gate
+    cutoff: ClassVar[str | None] = "theta"
 
     variant: Literal["paper", "released"] = "paper"
     """`released`: defects R1-R5, with SASRec and Caser R6, with Caser R7 and no alignment, and `equal_negatives`;

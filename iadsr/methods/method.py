@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from iadsr.core.errors import IadsrError
+from iadsr.methods.cutoff import Cutoff
 
 Asked = Literal["following", "history", "noisy"]
 
@@ -167,6 +168,7 @@ class Method(nn.Module):
     has_mask = False  # implements `sample_mask`
     remembers = False  # `Encoded.keep` of one epoch is passed as `keep` in the next
     asks_for: frozenset[Asked] = frozenset()  # fields of `TrainingBatch` (`noisy`: of `Batch`) to fill
+    cutoff: Cutoff | None = None  # the option `MethodOptions.cutoff`, if the method has one
 
     def begin_epoch(self, epoch: int) -> None:
         """Prepare for an epoch: called before each, counted from 1, and at the end with that of the best weights."""

@@ -21,8 +21,8 @@ FINISHED = (c.DONE, c.UNTRAINED, c.DIVERGED)  # with the same inputs and code th
 
 def find_finished(folder: Path, store: Path, identity: str) -> bool:
     """Say whether `folder` or `store` holds a finished run of `identity`; `folder` then has its files, as new ones."""
-    if not _holds(folder, identity):
-        if not _holds(store, identity):
+    if not holds(folder, identity):
+        if not holds(store, identity):
             return False
         link_files(store, folder)
     for name in FILES:
@@ -30,7 +30,8 @@ def find_finished(folder: Path, store: Path, identity: str) -> bool:
     return True
 
 
-def _holds(folder: Path, identity: str) -> bool:
+def holds(folder: Path, identity: str) -> bool:
+    """Say whether `folder` holds a finished run of `identity`, its files as the record describes them."""
     if not all((folder / name).is_file() for name in FILES):
         return False
     try:

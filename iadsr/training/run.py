@@ -17,6 +17,7 @@ import torch
 
 from iadsr.config.cell import Cell
 from iadsr.config.identity import source_digest, sources
+from iadsr.config.reuse import cutoff_of
 from iadsr.core import columns as c
 from iadsr.core.errors import IadsrError
 from iadsr.core.files import check_writable, file_digest, value_digest, write_json
@@ -28,6 +29,7 @@ from iadsr.formats.tables import write_csv, write_parquet
 from iadsr.machine.devices import resolve_device
 from iadsr.machine.faults import is_out_of_memory
 from iadsr.machine.provenance import commit, cpu_model, machine, peak_memory_mb, versions
+from iadsr.methods.cutoff import Cutoff
 from iadsr.methods.method import Untrainable
 from iadsr.training.curve import Diverged, curve_table
 from iadsr.training.denoised_target import denoised_target
@@ -37,6 +39,7 @@ from iadsr.training.inputs import Unmatched, input_files, load_data
 from iadsr.training.loop import evaluation_noise, train, train_alone
 from iadsr.training.mask_statistics import mask_figures, mask_names
 from iadsr.training.recommender import build_recommender
+from iadsr.training.reuse import reuse_run
 from iadsr.training.score import Scorer
 from iadsr.training.state import Outcome, checkpoint_path
 from iadsr.training.untrained import why_untrained
@@ -64,6 +67,7 @@ class RunResult:
         groups: keep rates of cold items and popularity deciles.
         drops: see `describe_drops`; None without a mask.
         denoised: see `denoised_target`.
+        cutoff: of the method, with every comparison of the run, if it has one.
         untrained: why nothing was learned, or None.
         failure: the error that ended the run, or None.
     """
@@ -76,6 +80,7 @@ class RunResult:
     groups: dict[str, Any] | None = None
     drops: dict[str, Any] | None = None
     denoised: dict[str, float] | None = None
+    cutoff: Cutoff | None = None
     untrained: str | None = None
     failure: str | None = None
 
@@ -86,12 +91,13 @@ class RunResult:
         return next(((name, text) for name, text in reasons.items() if text), (c.DONE, None))
 
 
-def run_cell(cell: Cell, root: Path, device_name: str, threads: int) -> None:
+def run_cell(cell: Cell, root: Path, device_name: str, threads: int, earlier: Sequence[Cell] = ()) -> None:
     """Train, score and record one cell; `root` is the results folder.
 
     A run that diverges, learns nothing or whose code raises is an outcome: its record says so and every table shows
     it. Its ranks are empty, except where training went through but nothing was learned; such ranks enter no metric. A
-    cell that has a record of the same identity is not trained again, unless it failed.
+    cell that has a record of the same identity is not trained again, unless it failed; one that is the same run as one
+    of the `earlier` cells is copied (see `iadsr.config.reuse`).
     """
     began = time.monotonic()
     device = set_up_torch(device_name, threads)
@@ -101,15 +107,21 @@ def run_cell(cell: Cell, root: Path, device_name: str, threads: int) -> None:
     files = input_files(cell, root)
     inputs = {name: file_digest(path) for name, path in files.items()}
     source = source_digest(sources("training", **cell.modules))
-    identity = value_digest(
-        {"cell": cell.digest, "inputs": inputs, "source": source, "threads": threads, "torch": torch.__version__}
-    )
+    given = {"inputs": inputs, "source": source, "threads": threads, "torch": torch.__version__}
+
+    def identify(cell: Cell) -> str:
+        return value_digest({"cell": cell.digest, **given})
+
+    identity = identify(cell)
     store = root / "scratch" / "finished" / identity
     if find_finished(folder, store, identity):
         logger.info("%s is trained already; to train it anew, delete %s and %s", cell.address, folder, store)
         return
-    encoder = encoder_identity(read_metadata(files["embeddings"])) if cell.encoder else None
     checkpoints = [checkpoint_path(root, f"{identity}{stage}", device) for stage in ("", "-alone")]
+    if reuse_run(cell, earlier, root / "runs", identify):
+        _finish(folder, store, checkpoints)
+        return
+    encoder = encoder_identity(read_metadata(files["embeddings"])) if cell.encoder else None
     result = RunResult()
     try:
         _train_and_score(cell, files, device, checkpoints, result)
@@ -157,9 +169,16 @@ def run_cell(cell: Cell, root: Path, device_name: str, threads: int) -> None:
             "keep_by_group": result.groups,
             "drops": result.drops,
             "denoised_target": result.denoised,
+            "same_between": _same_between(cell, result.cutoff),
+            "reused_from": None,
         },
     )
-    if result.failure is None:
+    _finish(folder, None if result.failure else store, checkpoints)
+
+
+def _finish(folder: Path, store: Path | None, checkpoints: Sequence[Path]) -> None:
+    """Link a finished run into its store, if it has one, and delete its checkpoints."""
+    if store is not None:
         link_files(folder, store)
     for checkpoint in checkpoints:
         checkpoint.unlink(missing_ok=True)
@@ -173,6 +192,7 @@ def _train_and_score(
     feed = data.feed
     model = build_recommender(cell, data.method)
     result.parameters = sum(weight.numel() for weight in model.parameters())
+    result.cutoff = model.method.cutoff
     scorer = Scorer(feed, "test", cell)
     if feed.noise is not None:
         untrained = scorer.test(model.to(device).eval(), evaluation_noise(cell, device))
@@ -194,6 +214,12 @@ def _train_and_score(
     result.mask["noise_auc"] = test.auc
     result.denoised = denoised_target(model, feed, cell, evaluation_noise(cell, device))
     result.untrained = why_untrained(outcome)
+
+
+def _same_between(cell: Cell, cutoff: Cutoff | None) -> dict[str, tuple[float | None, float | None]] | None:
+    """Name the option that is a cut-off, with the values between which the run would have been the same, if any."""
+    option = cutoff_of(cell)
+    return None if option is None or cutoff is None else {option: cutoff.same_between}
 
 
 def _summary(error: BaseException) -> str:

@@ -171,6 +171,7 @@ class TrainingState:
             "curve": [asdict(row) for row in outcome.curve],
             **{name: getattr(outcome, name) for name in ("best_epoch", "best_validation", "best_score")},
             "generators": generators,
+            "nearest": None if self.model.method.cutoff is None else self.model.method.cutoff.nearest,
         }
 
     def load_state_dict(self, stored: dict[str, Any]) -> None:
@@ -185,6 +186,8 @@ class TrainingState:
             setattr(masks, name, sums)
         best = {name: stored[name] for name in ("best_epoch", "best_validation", "best_score")}
         self.outcome = Outcome([Epoch(**row) for row in stored["curve"]], masks=masks, **best)
+        if self.model.method.cutoff is not None:
+            self.model.method.cutoff.nearest = stored["nearest"]
         generators = stored["generators"]
         self.noise.set_state(generators["noise"].cpu())
         torch.set_rng_state(generators["cpu"].cpu())

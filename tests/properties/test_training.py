@@ -116,6 +116,9 @@ def test_killed_and_resumed_equals_never_killed(
     assert trained.call_count == 3, "it went on after the second epoch"
     assert curve(rest) == curve(whole)
     assert same_weights(resumed, straight)
+    if kind == "iadsr":
+        assert resumed.method.cutoff and straight.method.cutoff
+        assert resumed.method.cutoff.same_between == straight.method.cutoff.same_between
     assert rest.masks is not None
     assert whole.masks is not None
     for name, sums in whole.masks.state().items():

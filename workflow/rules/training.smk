@@ -1,8 +1,19 @@
+from iadsr.config.reuse import earlier_runs
+
+# by address: the runs that a point of a sweep waits for, because one of them may be the very same run; the last one
+# waits for all the others
+EARLIER = earlier_runs(CELLS.values())
+
+
 rule training:
     input:
         sequences=lambda wildcards: f"{ROOT}/sequences/{cell_of(wildcards).dataset}/sequences.npz",
         embeddings=lambda wildcards: text_files(cell_of(wildcards)),
         matched=lambda wildcards: matched_files(cell_of(wildcards)),
+        earlier=lambda wildcards: [
+            f"{ROOT}/runs/{other.address}/record.json"
+            for other in EARLIER.get(wildcards.address, ())[-1:]
+        ],
     output:
         record=f"{ROOT}/runs/{{address}}/record.json",
         ranks=f"{ROOT}/runs/{{address}}/ranks.parquet",

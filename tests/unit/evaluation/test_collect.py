@@ -27,7 +27,13 @@ def test_three_tables(make_run: Make, table: Table, tmp_path: Path) -> None:
     mask = {"train_keep_rate": 0.8, "test_keep_rate": 0.7, "gate_share": None, "noise_auc": None}
     folders = [
         make_run(table([1, 6], [1, 50])),
-        make_run(table([2, 3], [1, 50]), method="iadsr", mask=mask, commit={"hash": "f00", "dirty": True}),
+        make_run(
+            table([2, 3], [1, 50]),
+            method="iadsr",
+            mask=mask,
+            commit={"hash": "f00", "dirty": True},
+            reused_from="x/seed0",
+        ),
     ]
     collect_folders(folders, {"toys": 4}, tmp_path / "out")
     metrics, runs, curves = read(tmp_path / "out")
@@ -42,6 +48,7 @@ def test_three_tables(make_run: Make, table: Table, tmp_path: Path) -> None:
     assert by_method.loc["iadsr", "commit"] == "f00" and by_method.loc["iadsr", "dirty"]
     assert pd.isna(by_method.loc["none", "train_keep_rate"]) and pd.isna(by_method.loc["none", "dirty"])
     assert by_method.loc["none", "encoder"] is None
+    assert by_method["reused_from"].fillna("").to_dict() == {"none": "", "iadsr": "x/seed0"}
     assert set(by_method["versions"]) == {"python 3.11.7; torch 2.9.0"} and set(by_method["source_digest"]) == {"5c"}
     assert list(curves.columns[:7]) == [*ADDRESS, "epoch", "loss"]
     assert curves["epoch"].tolist() == [1, 2, 1, 2] and curves["loss_alignment"].isna().all()

@@ -26,7 +26,7 @@ def test_gate_and_score_equal_the_definition(scope: str) -> None:
             h, long = states[row, t], states[row, :end].amax(0)
             expected = cosine(long_semantic, h) + cosine(long, short_semantic) + cosine(h, short_semantic)
             assert float(score[row, t]) == pytest.approx(expected, abs=1e-5)
-            assert bool(gate.expand_as(score)[row, t]) == (cosine(long_semantic, long) > method.theta)
+            assert bool(gate.expand_as(score)[row, t]) == (cosine(long_semantic, long) > method.cutoff.number)
 
 
 @pytest.mark.parametrize("error", ["relative", "squared"])

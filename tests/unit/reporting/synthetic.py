@@ -157,6 +157,7 @@ def _run(cell: Address, status: str | None) -> dict[str, Any]:
         "versions": "python 3.11.7; torch 2.9.0",
         "source_digest": "ab" * 32,
         "identity": "0123456789abcdef" * 4,
+        "reused_from": None,
         "encoder_kind": "minilm" if iadsr else None,
         "encoder_model": "all-MiniLM-L6-v2" if iadsr else None,
         "encoder_revision": "r1" if iadsr else None,
