@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -65,7 +66,11 @@ class Pictures(Maker):
         left_out = f"Not drawn, for nothing of them is known: {listed(lost)}." if lost else ""
         rows = _bars(rows, rows[c.BACKBONE].map(self.label), "vs " + rows["baseline_method"].map(self.label))
         band = Band(claim["low"], claim["high"], "claimed")
-        panels = self._forests(rows, [c.PROTOCOL, c.METRIC], "Relative gain of IADSR", band)
+        by_protocol = [
+            own for _, own in rows.groupby(c.PROTOCOL, sort=False)
+        ]  # own scales: weak baselines spread wide
+        drawn = [self._forests(own, [c.PROTOCOL, c.METRIC], "Relative gain of IADSR", band) for own in by_protocol]
+        panels = list(itertools.chain(*drawn))
         return self._figure("answer", f"Gain of IADSR: {dataset}", panels, self._context(c.MAIN, dataset), left_out)
 
     def effects(self, dataset: str) -> Figure:
