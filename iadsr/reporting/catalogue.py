@@ -42,7 +42,7 @@ COSTS = {
 }
 PARTS = ("mask", "project", "decode", "backbone", "table")
 NUMBERS = (
-    *("mean", "baseline_mean", "difference", "relative_gain", "ci_low", "ci_high", "gain_low", "gain_high"),
+    *("mean", "baseline_mean", "difference", "gain", "ci_low", "ci_high", "gain_low", "gain_high"),
     *("p", "p_holm", "family", "same_as", "effect", "wins", "ties", "losses", "seed_sd", "users", "seeds"),
     *("status", "outcome", "alone", "tests"),
 )
@@ -215,7 +215,7 @@ class Catalogue(Maker):
             *([named("Ranking", c.RANKING)] if kind == "protocol-effects" else []),
             number("Baseline", "baseline_mean"),
             Column("Difference", lambda r: f.signed(r["difference"]), lambda r: f.interval(r["ci_low"], r["ci_high"])),
-            Column("Gain", lambda r: f.percent(r["relative_gain"]), lambda r: f.percent_interval(r[LOW], r[HIGH])),
+            Column("Gain", lambda r: f.percent(r["gain"]), lambda r: f.percent_interval(r[LOW], r[HIGH])),
             number("p", "p", f.p_value),
             number("Holm p", "p_holm", f.p_value),
             number("Detectable", "detectable", f.percent),
@@ -520,14 +520,14 @@ class Catalogue(Maker):
         where = {c.EXPERIMENT: experiment["name"], c.DATASET: dataset, c.PROTOCOL: protocol}
         found = self.results.select("detections", **where).drop(columns=c.EXPERIMENT)
         frame = self.results.beside(self._accuracy(experiment, TEST_METRICS, **where), found)
-        frame = frame.rename(columns={"auc": "auc mean", "auc_sd": "auc sd"})
+        frame = frame.rename(columns={"noise_auc": "noise_auc mean", "noise_auc_sd": "noise_auc sd"})
         columns = [
             BACKBONE,
             self._method(),
-            mean("AUC", "auc", 3),
+            mean("AUC", "noise_auc", 3),
             number("AUC, untrained", "untrained_auc", lambda value: f.fixed(value, 3)),
-            number("Precision", "precision", f.share),
-            number("Recall", "recall", f.share),
+            number("Precision", "drop_precision", f.share),
+            number("Recall", "drop_recall", f.share),
             number("Dropped", "dropped", f.share),
             number("Times chance", "lift", lambda value: f.fixed(value, 2)),
             *(mean(metric, metric) for metric in TEST_METRICS),

@@ -66,9 +66,7 @@ class Pictures(Maker):
         left_out = f"Not drawn, for nothing of them is known: {listed(lost)}." if lost else ""
         rows = _bars(rows, rows[c.BACKBONE].map(self.label), "vs " + rows["baseline_method"].map(self.label))
         band = Band(claim["low"], claim["high"], "claimed")
-        by_protocol = [
-            own for _, own in rows.groupby(c.PROTOCOL, sort=False)
-        ]  # own scales: weak baselines spread wide
+        by_protocol = [own for _, own in rows.groupby(c.PROTOCOL, sort=False)]  # own scales: weak baselines spread wide
         drawn = [self._forests(own, [c.PROTOCOL, c.METRIC], "Relative gain of IADSR", band) for own in by_protocol]
         panels = list(itertools.chain(*drawn))
         return self._figure("answer", f"Gain of IADSR: {dataset}", panels, self._context(c.MAIN, dataset), left_out)
@@ -113,7 +111,7 @@ class Pictures(Maker):
     def budget(self, experiment: Mapping[str, Any], dataset: str) -> Figure:
         """Draw what a larger budget changes, one panel per pair of protocols; the range over seeds as a line."""
         rows = self.results.select("budgets", experiment=experiment["name"], dataset=dataset)
-        rows = self._ranges(rows, "change", "change_low", "change_high", "no seed")
+        rows = self._ranges(rows, "change", "change_least", "change_most", "no seed")
         tolerance = self.results.findings["tolerance"]
         band = Band(tolerance, math.inf, "budget too small")
         panels = [
@@ -126,7 +124,7 @@ class Pictures(Maker):
     def detection(self, experiment: Mapping[str, Any], dataset: str) -> Figure:
         """Draw how well each method tells known noise from genuine inputs, one panel per protocol and backbone."""
         rows = self.results.select("detections", experiment=experiment["name"], dataset=dataset)
-        rows = self._ranges(rows, "auc", "auc_low", "auc_high", "no seed")
+        rows = self._ranges(rows, "noise_auc", "noise_auc_least", "noise_auc_most", "no seed")
         panels = [
             forest(str(protocol), block, "AUC", (-0.02, 1.02), form=lambda x: f"{x:.2f}", origin=0.5)
             for protocol, block in rows.groupby(c.PROTOCOL, sort=False)
@@ -158,6 +156,10 @@ class Pictures(Maker):
         return rows.assign(**names, note=note)
 
     # lines
+
+    def _epochs(self, **where: object) -> pd.DataFrame:
+        """Select curves, with the range over seeds as a series' `low` and `high`."""
+        return self.results.select("curves", **where).rename(columns={"least": "low", "most": "high"})
 
     def popularity(self, dataset: str) -> Figure:
         """Draw NDCG@10 for cold targets and by popularity of the target, one panel per protocol and backbone."""
@@ -192,13 +194,13 @@ class Pictures(Maker):
 
     def validation(self, dataset: str) -> Figure:
         """Draw validation NDCG@10 by epoch."""
-        rows = self.results.select("curves", experiment=c.MAIN, dataset=dataset, quantity="validation")
+        rows = self._epochs(experiment=c.MAIN, dataset=dataset, quantity="validation")
         panels = self._curves(c.MAIN, dataset, [("Validation NDCG@10", self._by_method(rows), "zero")])
         return self._figure("validation", f"Training curves: {dataset}", panels)
 
     def losses(self, dataset: str) -> Figure:
         """Draw IADSR's loss parts by epoch on a log scale, with the recommendation loss of `none` beside them."""
-        rows = self.results.select("curves", experiment=c.MAIN, dataset=dataset, quantity=list(LOSSES))
+        rows = self._epochs(experiment=c.MAIN, dataset=dataset, quantity=list(LOSSES))
         rows = rows[(rows[c.METHOD] == "iadsr") | ((rows[c.METHOD] == "none") & (rows["quantity"] == LOSSES[0]))]
         rows = rows[rows["low"] > 0]
         names = rows[c.METHOD].map(self.label) + ": " + rows["quantity"].str.removeprefix("loss_")
@@ -207,14 +209,14 @@ class Pictures(Maker):
 
     def masks(self, dataset: str) -> Figure:
         """Draw keep rate and share of sequences past the gate by epoch."""
-        rows = self.results.select("curves", experiment=c.MAIN, dataset=dataset, quantity=list(MASKS))
+        rows = self._epochs(experiment=c.MAIN, dataset=dataset, quantity=list(MASKS))
         names = rows[c.METHOD].map(self.label) + ": " + rows["quantity"].map(MASKS)
         panels = self._curves(c.MAIN, dataset, [("Share", rows.assign(series=names), "share")])
         return self._figure("masks", f"Masks while training: {dataset}", panels)
 
     def traces(self, experiment: str, dataset: str) -> Figure:
         """Draw alignment loss, cosines, keep rate and gradient by epoch: how a mask learns."""
-        rows = self._by_method(self.results.select("curves", experiment=experiment, dataset=dataset))
+        rows = self._by_method(self._epochs(experiment=experiment, dataset=dataset))
         rows = rows[rows["low"].gt(0) | (rows["quantity"] != "mask_gradient")].drop(columns=["low", "high"])
         axes = [(title, rows[rows["quantity"] == name], scale) for name, (title, scale) in TRACES.items()]
         panels = self._curves(experiment, dataset, axes, height=0.82)
@@ -282,7 +284,7 @@ class Pictures(Maker):
                 means = means.assign(low=means["mean"] - means["sd"], high=means["mean"] + means["sd"])
                 tests = self.results.select("comparisons", **where, headline=True, backbone=backbone, metric=metric)
                 tests = tests[tests["baseline_method"] == experiment["baseline"]]
-                tests = self._by_method(tests).assign(x=tests[c.PROTOCOL].map(place), y=tests["relative_gain"])
+                tests = self._by_method(tests).assign(x=tests[c.PROTOCOL].map(place), y=tests["gain"])
                 tests = tests.assign(low=tests["gain_low"], high=tests["gain_high"])
                 gain = f"Gain over {self.label(experiment['baseline'])}"
                 axes = [Axis(metric, means, "zero", bars=True), Axis(gain, tests, "percent", True, 1.1, line=0.0)]
@@ -294,7 +296,7 @@ class Pictures(Maker):
 
 def _bars(rows: pd.DataFrame, heading: pd.Series, name: pd.Series) -> pd.DataFrame:
     """Convert comparisons to bars of a forest: their relative gains."""
-    shown = {"value": "relative_gain", "low": "gain_low", "high": "gain_high", "note": "outcome"}
+    shown = {"value": "gain", "low": "gain_low", "high": "gain_high", "note": "outcome"}
     return rows.drop(columns=["note"], errors="ignore").assign(
         heading=heading, name=name, **{column: rows[source] for column, source in shown.items()}
     )

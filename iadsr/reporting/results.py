@@ -85,7 +85,7 @@ class Results:
         metrics = list(self.findings["claim"]["metrics"])
         rows = self.select("comparisons", experiment=c.MAIN, headline=True, method="iadsr", metric=metrics, **where)
         rows = rows[rows["kind"] != "protocol"]
-        known = rows["relative_gain"].notna().groupby(rows["baseline_method"], sort=False).any()
+        known = rows["gain"].notna().groupby(rows["baseline_method"], sort=False).any()
         lost = [self.label(name) for name in known.index[~known]] if known.any() else []
         return rows[rows["baseline_method"].map(known).astype(bool)] if lost else rows, lost
 

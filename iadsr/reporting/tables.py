@@ -127,7 +127,7 @@ def gain(title: str, prefix: str = "", with_p: bool = False) -> Column:
     """
 
     def first(row: Row) -> str:
-        said = f"{f.percent(row[f'{prefix}relative_gain'])}\u00a0{OUTCOMES[row[f'{prefix}outcome']]}"
+        said = f"{f.percent(row[f'{prefix}gain'])}\u00a0{OUTCOMES[row[f'{prefix}outcome']]}"
         return f"{said}, though alone p\u00a0{f.p_value(row[f'{prefix}p'])}" if row[f"{prefix}alone"] else said
 
     def second(row: Row) -> str:

@@ -157,7 +157,7 @@ def _judge_comparisons(
     return {
         "verdict": _capped(combined(verdicts, rule.needs == "all"), lost, rule.expected == GAIN and weak),
         "against": ", ".join(dict.fromkeys(made["baseline_method"])),
-        **_extremes(made["relative_gain"], made["gain_low"], made["gain_high"]),
+        **_extremes(made["gain"], made["gain_low"], made["gain_high"]),
         "detectable": made["detectable"].max(),
         "judged": len(made),
         "lost": lost,

@@ -44,7 +44,7 @@ SOUGHT = 0.246  # the smallest gain that the paper claims on average (arXiv 2510
 COLUMNS = (
     "experiment", "kind", "dataset", "backbone", "ranking", "metric",
     "protocol", "method", "baseline_protocol", "baseline_method",
-    "mean", "baseline_mean", "difference", "relative_gain", "ci_low", "ci_high", "gain_low", "gain_high",
+    "mean", "baseline_mean", "difference", "gain", "ci_low", "ci_high", "gain_low", "gain_high",
     "p", "p_holm", "p_equal", "detectable", "family", "tests", "same_as", "effect", "wins", "ties", "losses", "seed_sd",
     "users", "seeds", "status", "outcome", "alone", "headline",
 )  # fmt: skip
@@ -308,7 +308,7 @@ def _compare(pair: Pair) -> list[dict[str, Any]]:
         "mean": method.mean(axis=(1, 2)),
         "baseline_mean": baseline.mean(axis=(1, 2)),
         "difference": found.difference,
-        "relative_gain": found.gain,
+        "gain": found.gain,
         "ci_low": found.low,
         "ci_high": found.high,
         "gain_low": found.gain_low,

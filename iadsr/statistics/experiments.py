@@ -97,7 +97,7 @@ def budget_changes(grid: Grid, cells: pd.DataFrame) -> pd.DataFrame:
             ("epochs", "epochs", "mean"),
         )
     }
-    wanted |= {f"change_{name}": ("change", how) for name, how in (("sd", "std"), ("low", "min"), ("high", "max"))}
+    wanted |= {f"change_{name}": ("change", how) for name, how in (("sd", "std"), ("least", "min"), ("most", "max"))}
     tables = []
     for protocols in grid.longer:
         usual, larger = (
@@ -123,25 +123,19 @@ def budget_changes(grid: Grid, cells: pd.DataFrame) -> pd.DataFrame:
 def detections(cells: pd.DataFrame) -> pd.DataFrame:
     """Measure how well each method's mask finds known noise among the test inputs, over the seeds that are done.
 
-    One row per dataset, protocol, backbone and method that drops or scores inputs where noise is known: `auc` (mean, of
-    the scores or else of the mask), its `auc_sd`, `auc_low` and `auc_high` over seeds, `untrained_auc`, `precision` and
-    `recall` of what is dropped, the share `dropped`, `noise_share`, and `lift`, precision over it: 1 by chance.
+    One row per dataset, protocol, backbone and method that drops or scores inputs where noise is known: `noise_auc`
+    (mean, of the scores or else of the mask), its `noise_auc_sd`, `noise_auc_least` and `noise_auc_most` over seeds,
+    `untrained_auc`, `drop_precision` and `drop_recall`, the share `dropped`, `noise_share`, and `lift`, precision over
+    it: 1 by chance.
     """
-    figures = {
-        "auc": "noise_auc",
-        "untrained_auc": "untrained_auc",
-        "precision": "drop_precision",
-        "recall": "drop_recall",
-        "kept": "test_keep_rate",
-        "noise_share": "noise_share",
-    }
+    figures = ["noise_auc", "untrained_auc", "drop_precision", "drop_recall", "test_keep_rate", "noise_share"]
     done = cells[(cells["status"] == c.DONE) & cells["noise_auc"].notna()]
-    grouped = done.astype(dict.fromkeys(figures.values(), "float64")).groupby(SIDE, sort=False)
-    table = grouped[list(figures.values())].mean().set_axis(list(figures), axis=1)
+    grouped = done.astype(dict.fromkeys(figures, "float64")).groupby(SIDE, sort=False)
+    table = grouped[figures].mean()
     spread = grouped["noise_auc"].agg(["std", "min", "max", "count"])
-    table[["auc_sd", "auc_low", "auc_high", "seeds"]] = spread.to_numpy()
-    table["dropped"] = 1 - table.pop("kept")
-    table["lift"] = table["precision"] / table["noise_share"].where(table["noise_share"] > 0)
+    table[["noise_auc_sd", "noise_auc_least", "noise_auc_most", "seeds"]] = spread.to_numpy()
+    table["dropped"] = 1 - table.pop("test_keep_rate")
+    table["lift"] = table["drop_precision"] / table["noise_share"].where(table["noise_share"] > 0)
     return table.reset_index().assign(**{c.EXPERIMENT: cells[c.EXPERIMENT].iloc[0]})
 
 
@@ -153,5 +147,5 @@ def curve_means(cells: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
     long = curves.merge(drawn, on=ADDRESS).melt([*ADDRESS, "epoch"], names, "quantity", c.VALUE)
     grouped = finite_rows(long).groupby([*SIDE, "quantity", "epoch"], sort=False)[c.VALUE]
     table: pd.DataFrame = grouped.agg(["mean", "min", "max", "count"]).reset_index()
-    table = table.rename(columns={"min": "low", "max": "high", "count": "seeds"})
+    table = table.rename(columns={"min": "least", "max": "most", "count": "seeds"})
     return table.assign(**{c.EXPERIMENT: cells[c.EXPERIMENT].iloc[0]})

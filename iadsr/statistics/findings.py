@@ -80,7 +80,7 @@ def protocol_effects(comparisons: pd.DataFrame) -> Rows:
     Both under one ranking rule. One row per dataset and pair of protocols: least and largest ratio over backbones.
     """
     own = comparisons[(comparisons["metric"] == REFERENCE_METRIC) & (comparisons[c.RANKING] == c.RANKINGS[0])]
-    own = own[(own[c.EXPERIMENT] == c.MAIN) & own["relative_gain"].notna()]
+    own = own[(own[c.EXPERIMENT] == c.MAIN) & own["gain"].notna()]
     rows = []
     effects = own[(own["kind"] == PROTOCOL) & (own[c.METHOD] == "none")]
     for (dataset, protocol, base), block in effects.groupby([c.DATASET, c.PROTOCOL, "baseline_protocol"], sort=False):
@@ -88,7 +88,7 @@ def protocol_effects(comparisons: pd.DataFrame) -> Rows:
         size = float(tested.loc[tested["baseline_method"] == "none", "difference"].abs().mean())
         mean = float(block["difference"].mean())
         row = {c.DATASET: dataset, c.PROTOCOL: protocol, "baseline_protocol": base, c.RANKING: c.RANKINGS[0]}
-        row |= {"low": 1 + block["relative_gain"].min(), "high": 1 + block["relative_gain"].max()}
+        row |= {"low": 1 + block["gain"].min(), "high": 1 + block["gain"].max()}
         rows.append(row | {"difference": mean, "own_size": size, "times": abs(mean) / size if size else np.nan})
     return rows_of(pd.DataFrame(rows))
 
@@ -146,12 +146,12 @@ def noise_finders(detections: pd.DataFrame) -> Rows:
     """
     place = [c.EXPERIMENT, c.DATASET, c.PROTOCOL]
     grouped = detections.groupby([*place, c.METHOD], sort=False)
-    means = grouped.agg(auc=("auc", "mean"), backbones=(c.BACKBONE, "size")).reset_index()
-    means = means.sort_values("auc", ascending=False, kind="stable")
+    means = grouped.agg(noise_auc=("noise_auc", "mean"), backbones=(c.BACKBONE, "size")).reset_index()
+    means = means.sort_values("noise_auc", ascending=False, kind="stable")
     of_any = detections.groupby(place)[c.BACKBONE].nunique().rename("of_any").reset_index()
     return [
         {**{name: own[name].iloc[0] for name in place}, "backbones": int(own["of_any"].iloc[0])}
-        | {"methods": rows_of(own[[c.METHOD, "auc", "backbones"]])}
+        | {"methods": rows_of(own[[c.METHOD, "noise_auc", "backbones"]])}
         for _, own in means.merge(of_any, on=place).groupby(place, sort=False)
     ]
 

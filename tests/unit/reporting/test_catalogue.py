@@ -138,7 +138,7 @@ def test_what_was_dropped_has_names_and_leaves_controls_out(make: Catalogue) -> 
 
 def test_pairs_of_which_nothing_is_known_are_left_out_and_named(results: Results) -> None:
     rows = results.tables["comparisons"]
-    numbers = ["relative_gain", "gain_low", "gain_high"]
+    numbers = ["gain", "gain_low", "gain_high"]
     gone = rows.assign(**{name: rows[name].where(rows["baseline_method"] != "none") for name in numbers})
     others = set(results.answered()[0]["baseline_method"]) - {"none"}
     left, lost = replace(results, tables={**results.tables, "comparisons": gone}).answered()

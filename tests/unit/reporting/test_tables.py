@@ -41,7 +41,7 @@ def test_wide_keeps_rows_in_order_and_tells_what_is_missing() -> None:
 def test_a_gain_is_written_by_its_outcome() -> None:
     rows = [
         {
-            "relative_gain": 0.25,
+            "gain": 0.25,
             "gain_low": 0.1,
             "gain_high": 0.4,
             "p_holm": 0.01,
@@ -50,7 +50,7 @@ def test_a_gain_is_written_by_its_outcome() -> None:
             "alone": False,
         },
         {
-            "relative_gain": -0.1,
+            "gain": -0.1,
             "gain_low": -0.3,
             "gain_high": 0.1,
             "p": 0.03,

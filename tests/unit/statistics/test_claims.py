@@ -16,7 +16,7 @@ from tests.unit.statistics.frames import one_row
 USUAL: dict[str, Any] = {
     c.EXPERIMENT: "main", "kind": "method", c.DATASET: "toys", c.PROTOCOL: "paper", c.BACKBONE: "gru4rec",
     c.METHOD: "iadsr", "baseline_method": "none", c.METRIC: "HR@5", "same_as": "", "headline": True,
-    "outcome": "gain", "relative_gain": 0.3, "gain_low": 0.1, "gain_high": 0.5, "detectable": 0.2, "baseline_mean": 0.1,
+    "outcome": "gain", "gain": 0.3, "gain_low": 0.1, "gain_high": 0.5, "detectable": 0.2, "baseline_mean": 0.1,
     c.RANKING: "kept",
 }  # fmt: skip
 NOTHING = {
@@ -66,8 +66,8 @@ def verdict(one: Claim, *rows: dict[str, Any], **tables: pd.DataFrame) -> str:
         ({"outcome": "underpowered", "gain_high": 0.6, "detectable": 0.5}, "gain", "underpowered", "underpowered"),
         ({"outcome": "underpowered", "gain_high": 0.2, "detectable": 0.5}, "gain", "underpowered", "not reproduced"),
         ({"outcome": "none", "gain_high": 0.0, "same_as": "none"}, "gain", "not reproduced", "not reproduced"),
-        ({"outcome": "untrained", "relative_gain": np.nan}, "gain", "not run", "not run"),
-        ({"outcome": "missing", "relative_gain": np.nan}, "gain", "not run", "not run"),
+        ({"outcome": "untrained", "gain": np.nan}, "gain", "not run", "not run"),
+        ({"outcome": "missing", "gain": np.nan}, "gain", "not run", "not run"),
     ],
 )
 def test_one_comparison(row: dict[str, Any], expected: str, without: str, published: str | None) -> None:
@@ -105,7 +105,7 @@ def test_protocols_and_datasets_make_the_whole() -> None:
     assert verdict(one, {}, strong | {"outcome": "missing"}) == "partly reproduced", "not everywhere"
     assert verdict(one, {}, strong | {"outcome": "loss"}) == "depends on the protocol"
     assert verdict(one, {}, {c.DATASET: "beauty", "outcome": "loss"}) == "partly reproduced", "no protocol is to blame"
-    rows = judge(one, {"relative_gain": 0.2}, {c.DATASET: "beauty", "gain_high": 0.7}, strong | {"outcome": "missing"})
+    rows = judge(one, {"gain": 0.2}, {c.DATASET: "beauty", "gain_high": 0.7}, strong | {"outcome": "missing"})
     assert list(rows.columns) == list(COLUMNS)
     assert rows[[c.DATASET, c.PROTOCOL, "verdict", "judged", "lost"]].to_numpy().tolist() == [
         ["", "", "partly reproduced", 2, 1],

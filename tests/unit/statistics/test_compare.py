@@ -361,7 +361,7 @@ def test_direction_and_numbers_by_hand() -> None:
     found = row(table)
     assert (found["mean"], found["baseline_mean"]) == (0.75, 0.6)
     assert found["difference"] == pytest.approx(0.15)
-    assert found["relative_gain"] == pytest.approx(0.25)
+    assert found["gain"] == pytest.approx(0.25)
     assert (found["wins"], found["ties"], found["losses"]) == (10, 26, 4)
     assert (found["users"], found["seeds"], found["status"]) == (40, 1, "ok")
     assert found["ci_low"] < 0.15 < found["ci_high"] and found["gain_low"] < 0.25 < found["gain_high"]
@@ -376,8 +376,8 @@ def test_direction_and_numbers_by_hand() -> None:
 def test_a_mean_of_zero_has_no_relative_gain() -> None:
     table = compare_runs([run("iadsr", rank=1.0), run("none", rank=50.0)])
     found = row(table, "HR@20")
-    assert found["difference"] == 1 and np.isnan(found["relative_gain"]) and np.isnan(found["gain_low"])
-    assert row(table, "MRR")["relative_gain"] == pytest.approx(49)
+    assert found["difference"] == 1 and np.isnan(found["gain"]) and np.isnan(found["gain_low"])
+    assert row(table, "MRR")["gain"] == pytest.approx(49)
 
 
 def test_users_are_joined_by_id_not_by_position() -> None:

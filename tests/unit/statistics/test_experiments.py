@@ -166,7 +166,7 @@ def test_a_budget_is_too_small_if_a_larger_one_raises_validation_by_more() -> No
 def test_the_change_is_that_of_the_means() -> None:
     row = budgets({"none": (2.0, 1.0)}).loc["none"]
     assert row["change"] == pytest.approx(0.4 / 0.3 - 1)
-    assert (row["change_low"], row["change_high"], row["change_sd"]) == pytest.approx((0, 1, 1 / math.sqrt(2)))
+    assert (row["change_least"], row["change_most"], row["change_sd"]) == pytest.approx((0, 1, 1 / math.sqrt(2)))
 
 
 def test_budgets_are_compared_on_seeds_that_are_done_under_both() -> None:
@@ -210,13 +210,23 @@ def test_detections_are_means_over_the_seeds_that_are_done() -> None:
     table = experiments.detections(cells_of(FINDING, entries)).set_index("method")
     assert list(table.index) == ["iadsr", "oracle"], "a method that drops nothing finds nothing"
     own = table.loc["iadsr"]
-    names = ["auc", "auc_low", "auc_high", "untrained_auc", "precision", "recall", "dropped", "noise_share", "lift"]
+    names = [
+        "noise_auc",
+        "noise_auc_least",
+        "noise_auc_most",
+        "untrained_auc",
+        "drop_precision",
+        "drop_recall",
+        "dropped",
+        "noise_share",
+        "lift",
+    ]
     assert own[names].tolist() == pytest.approx([0.6, 0.5, 0.7, 0.45, 0.3, 0.3, 0.3, 0.2, 1.5])
-    assert own["seeds"] == 2 and own["auc_sd"] == pytest.approx(0.2 / math.sqrt(2))
+    assert own["seeds"] == 2 and own["noise_auc_sd"] == pytest.approx(0.2 / math.sqrt(2))
     assert table.loc["oracle", ["lift", "dropped"]].tolist() == pytest.approx([5, 0.2])
     one = cell("iadsr", 1)
     lost = experiments.detections(cells_of(FINDING, entries | {one: {**entries[one], "status": "untrained"}}))
-    assert lost.set_index("method").loc["iadsr", ["auc", "seeds"]].tolist() == [0.5, 1]
+    assert lost.set_index("method").loc["iadsr", ["noise_auc", "seeds"]].tolist() == [0.5, 1]
 
 
 def test_detections_where_no_noise_is_known() -> None:
@@ -236,7 +246,7 @@ def test_curves_are_means_over_the_seeds_that_are_done_or_else_over_all() -> Non
         }
     )
     table = experiments.curve_means(cells_of(grid, lost), curves)
-    found = table.set_index(["method", "quantity", "epoch"])[["mean", "low", "high", "seeds"]]
+    found = table.set_index(["method", "quantity", "epoch"])[["mean", "least", "most", "seeds"]]
     assert {key: tuple(row) for key, row in zip(found.index, found.to_numpy(), strict=True)} == {
         ("none", "loss", 1): (4, 4, 4, 1),
         ("none", "loss", 2): (2, 2, 2, 1),

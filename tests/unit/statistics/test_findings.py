@@ -19,7 +19,7 @@ def compared(*rows: dict[str, Any]) -> pd.DataFrame:
     """Comparisons of `iadsr` with `none`, a gain of 10 % each, but for what the rows say."""
     usual = {
         **PLACE, "kind": "method", "ranking": "kept", "metric": "HR@5", "method": "iadsr",
-        "baseline_protocol": "paper", "baseline_method": "none", "difference": 0.01, "relative_gain": 0.1,
+        "baseline_protocol": "paper", "baseline_method": "none", "difference": 0.01, "gain": 0.1,
         "gain_low": 0.05, "gain_high": 0.15, "same_as": "", "outcome": "gain", "headline": True,
     }  # fmt: skip
     return pd.DataFrame([usual | row for row in rows])
@@ -55,11 +55,13 @@ def test_tallies_are_of_one_experiment_place_metric_and_baseline() -> None:
 
 def test_methods_are_listed_by_how_well_they_find_noise() -> None:
     rows = [("random_drop", "caser", 0.5), ("iadsr", "caser", 0.6), ("iadsr", "gru4rec", 0.8)]
-    table = pd.DataFrame([{**PLACE, "method": name, "backbone": backbone, "auc": auc} for name, backbone, auc in rows])
+    table = pd.DataFrame(
+        [{**PLACE, "method": name, "backbone": backbone, "noise_auc": auc} for name, backbone, auc in rows]
+    )
     place = {name: PLACE[name] for name in ("experiment", "dataset", "protocol")}
     best = [
-        {"method": "iadsr", "auc": pytest.approx(0.7), "backbones": 2},
-        {"method": "random_drop", "auc": 0.5, "backbones": 1},
+        {"method": "iadsr", "noise_auc": pytest.approx(0.7), "backbones": 2},
+        {"method": "random_drop", "noise_auc": 0.5, "backbones": 1},
     ]
     assert findings.noise_finders(table) == [{**place, "backbones": 2, "methods": best}]
     assert findings.noise_finders(table[:0]) == []
@@ -99,9 +101,9 @@ def test_protocol_and_method_effects_are_under_one_ranking_rule() -> None:
     ndcg = {"metric": "NDCG@10", "ranking": "excluded"}
     protocol = {**ndcg, "kind": "protocol", "method": "none", "protocol": "strong"}
     table = compared(
-        {**protocol, "difference": 0.02, "relative_gain": 2.0},
-        {**protocol, "backbone": "caser", "difference": 0.028, "relative_gain": 3.0},
-        {**protocol, "method": "iadsr", "difference": 9.0, "relative_gain": 9.0},
+        {**protocol, "difference": 0.02, "gain": 2.0},
+        {**protocol, "backbone": "caser", "difference": 0.028, "gain": 3.0},
+        {**protocol, "method": "iadsr", "difference": 9.0, "gain": 9.0},
         {**ndcg, "difference": 0.002},
         {**ndcg, "protocol": "strong", "difference": -0.004},
         {**ndcg, "difference": 9.0, "baseline_method": "aux_only"},
@@ -123,7 +125,7 @@ def test_protocol_effects_without_anything_beside_them() -> None:
     alone = compared({"metric": "NDCG@10", "ranking": "excluded", "kind": "protocol", "method": "none"})
     (row,) = findings.protocol_effects(alone)
     assert row["own_size"] is None and row["times"] is None
-    assert findings.protocol_effects(alone.assign(relative_gain=math.nan)) == []
+    assert findings.protocol_effects(alone.assign(gain=math.nan)) == []
     assert findings.protocol_effects(alone.iloc[:0]) == []
 
 
@@ -358,7 +360,7 @@ def test_nothing_worked() -> None:
     runs = {one: {"status": "diverged", "reason": "NaN", "best_epoch": None} for one in WHOLE}
     nothing = {
         "outcome": "diverged",
-        **dict.fromkeys(("difference", "relative_gain", "gain_low", "gain_high"), math.nan),
+        **dict.fromkeys(("difference", "gain", "gain_low", "gain_high"), math.nan),
     }
     table = compared(nothing)
     assert warned(runs, table) == {"lost": {"status": "diverged", "runs": 6, "expected": 6}}
