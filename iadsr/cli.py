@@ -41,6 +41,7 @@ from iadsr.plan import describe_methods, plan
 if TYPE_CHECKING:
     import pandas as pd
 
+    from iadsr.costs import Size
     from iadsr.statistics.grids import Grid
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -434,6 +435,61 @@ def recompute(
         put_claims(readme, out / "report")
 
 
+@app.command("plan")
+def estimate(
+    config: Annotated[Path, typer.Argument(help="A run file.")] = DEFAULT,
+    nodes: Annotated[int, typer.Option(help="Machines that share the work.", min=1)] = 1,
+    cores: Annotated[int | None, typer.Option(help="Of each machine; default: those of this one.", min=1)] = None,
+    archive: Annotated[Path, typer.Option(help="Records to learn from: an archive.", show_default=False)] = ARCHIVE,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, with every number.")] = False,
+) -> None:
+    """Estimate what a run file costs, from records: runs, core-hours, memory, disk and hours on so many machines."""
+    from iadsr.costs import Size, cost_of, fit
+    from iadsr.costs import as_json as as_object
+    from iadsr.evaluation.archive import read_facts, read_folder
+    from iadsr.machine.cpus import allotted_cpus
+
+    run = _read(config)
+    cells = distinct(plan(run, CONFIG_FOLDER))
+    records = [one.record for one in read_folder(archive)]
+    facts = {name: read_facts(archive, name) for name in {record["cell"][DATASET] for record in records}}
+    model = fit(
+        records,
+        {name: Size(**told["summary"]["counts"]) for name, told in facts.items()},
+    )
+    sizes = {name: _size(run, name) for name in run.all_datasets}
+    slots = nodes * max(1, (cores or allotted_cpus(os.environ)) // run.threads)
+    searches = run.searches(CONFIG_FOLDER)
+    costs = {
+        "runs": cost_of(model, cells, sizes, slots, run.threads),
+        "searches": cost_of(model, searches, sizes, slots, run.threads, run.trials),
+    }
+    lacking = model.unknown(cells)
+    if as_json:
+        typer.echo(json.dumps(as_object(model, costs, lacking), indent=2))
+        return
+    titles = {"runs": "training runs", "searches": f"trials of {len(searches)} searches (only with tuning_all)"}
+    for name, cost in costs.items():
+        typer.echo(
+            f"{cost.runs} {titles[name]}: {cost.core_hours:.1f} core-hours; with {slots} jobs side by side "
+            f"{cost.wall_hours:.1f} to {cost.wall_hours + cost.longest_hours:.1f} hours, of which the longest chain "
+            f"of runs takes {cost.longest_hours:.1f}"
+        )
+    typer.echo(
+        f"Memory per job: {model.memory_mb:.0f} MB, the most in any record. Disk for the runs' files, without data and "
+        f"embeddings: {costs['runs'].disk_mb:.0f} MB at most"
+    )
+    typer.echo(
+        f"From {model.runs} records. On settings that were left out, half of the runs are within {model.error:.0%} and "
+        f"nine tenths within {model.worst:.0%}. A core is one like those of: {'; '.join(model.machines)}"
+    )
+    for name, values in lacking.items():
+        typer.echo(f"No record has {name} {', '.join(values)}: what concerns these is extrapolated, its error unknown")
+    if run.device == "cuda":
+        typer.echo("No GPU is modelled: hours are those of CPU cores")
+    typer.echo("Preparing data and encoding texts are not counted; of a sweep over theta, every point is")
+
+
 @app.command("check-method")
 def check_method(
     method: Annotated[str, typer.Argument(help="A kind of method, package.module:Class, or a module with methods.")],
@@ -468,6 +524,27 @@ def write_reference(
         write_json(folder / f"{name}.schema.json", schema)
     readme = CONFIG_FOLDER / "README.md"
     write_text(readme, fill_tables(readme.read_text(encoding="utf-8")))
+
+
+def _size(run: RunConfig, dataset: str) -> Size:
+    """Find the size of a dataset: as prepared, else as published.
+
+    Raises:
+        DataError: nobody knows it yet.
+    """
+    from iadsr.core.files import read_json
+    from iadsr.costs import Size
+
+    path = Path(run.results) / "data" / dataset / "summary.json"
+    if path.is_file():
+        return Size(**read_json(path, {"counts": dict})["counts"])
+    spec = load_spec(dataset_file(CONFIG_FOLDER, dataset, "datasets"))
+    if spec.planted:
+        mean = (spec.planted.min_length + spec.planted.max_length) / 2
+        return Size(spec.planted.users, spec.planted.items, int(spec.planted.users * mean))
+    if spec.expected:
+        return Size(**spec.expected.model_dump())
+    raise DataError(f"the size of {dataset} is not known yet; prepare it: snakemake --cores 1 {path}")
 
 
 def _print_forecast(table: pd.DataFrame) -> None:

@@ -1,0 +1,221 @@
+"""What a run file costs before it is started, from the records of runs that were: seconds, memory and disk.
+
+The seconds of a run are modelled as a sum of products: the positions that a backbone encodes, the same for what a
+method adds, the scores of the loss and of validation, and a start. The factors of the products are known from the
+configuration and the size of the dataset; their prices are fitted to the records, none below 0, by least absolute
+relative error, so that the few runs that shared their core with others do not decide. Prices are seconds of one core
+like those in the records.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import linprog
+
+from iadsr.config.cell import Cell
+from iadsr.config.reuse import earlier_runs
+from iadsr.config.run import backbone_alone
+from iadsr.core import columns as c
+from iadsr.core.errors import DataError
+
+Floats = npt.NDArray[np.float64]
+PLAIN = "none"  # the kind of method that adds nothing to its backbone
+# Upper bounds: of ranks.parquet two lists of 20 items and ten further numbers, uncompressed; of curve.csv a line of 30
+# numbers, and of record.json all.
+BYTES_PER_USER, BYTES_PER_EPOCH, BYTES_PER_RECORD = 200, 600, 10_000
+
+
+class Size(NamedTuple):
+    """The size of a dataset."""
+
+    users: int
+    items: int
+    interactions: int
+
+
+@dataclass(frozen=True)
+class Model:
+    """Prices in seconds by name of the product, and what they were fitted to.
+
+    Attributes:
+        error: median relative error on runs of a dataset, protocol and backbone that the prices were not fitted to;
+            `worst` is that which a tenth of these runs exceeds.
+        known: datasets, backbones and kinds of methods that the records hold.
+    """
+
+    prices: Mapping[str, float]
+    runs: int
+    error: float
+    worst: float
+    memory_mb: float
+    known: Mapping[str, frozenset[str]]
+    machines: tuple[str, ...]
+
+    def seconds(self, record: Mapping[str, Any], size: Size) -> float:
+        """Estimate a run's seconds from its record's `cell`.
+
+        A backbone without records costs as much as the dearest of the others.
+        """
+        total, dearest = 0.0, max((price for name, price in self.prices.items() if "encode " in name), default=0.0)
+        for name, amount in products(record, size).items():
+            total += amount * self.prices.get(name, dearest if name.startswith("encode ") else 0.0)
+        return total
+
+    def unknown(self, cells: Iterable[Cell]) -> dict[str, list[str]]:
+        """Name the datasets, backbones and kinds of methods of cells of which there is no record."""
+        wanted = {name: sorted({getattr(cell, name) for cell in cells}) for name in self.known}
+        lacking = {name: [one for one in values if one not in self.known[name]] for name, values in wanted.items()}
+        return {name: values for name, values in lacking.items() if values}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a number of runs costs.
+
+    Attributes:
+        longest_hours: the longest chain of runs that wait for each other, if none of a sweep is a copy.
+        wall_hours: no less than this on the given slots, and at most `longest_hours` more.
+    """
+
+    runs: int
+    core_hours: float
+    longest_hours: float
+    wall_hours: float
+    memory_mb: float
+    disk_mb: float
+
+
+def products(record: Mapping[str, Any], size: Size) -> dict[str, float]:
+    """Multiply out what a run computes, in millions, by the name of its price; `record` is a record's `cell`."""
+    settings = record["settings"]
+    epochs = count_epochs(settings, size)
+    samples = epochs * _samples_per_epoch(settings, size)
+    positions = samples * settings["max_length"]
+    targets = positions if settings["objective"] == "all" else samples
+    twice = 2.0 if record["warm_start"] else 1.0
+    added = 0.0 if record["kind"] == PLAIN else positions
+    return {
+        "start": 1.0,
+        f"encode {record['backbone']}": twice * positions / 1e6,
+        "denoise": added / 1e6,
+        "loss": twice * targets * size.items / 1e6,
+        "validate": twice * min(epochs, settings["validations"]) * size.users * size.items / 1e6,
+    }
+
+
+def count_epochs(settings: Mapping[str, Any], size: Size) -> int:
+    """Estimate the epochs of a budget; see `iadsr.training.schedule.epochs_of`, which counts samples exactly."""
+    wanted = settings["batch_size"] * settings["steps"] * settings["budget"]
+    epochs: int = max(1, math.ceil(wanted / _samples_per_epoch(settings, size)))
+    return epochs if settings["max_epochs"] is None else min(epochs, int(settings["max_epochs"]))
+
+
+def _samples_per_epoch(settings: Mapping[str, Any], size: Size) -> float:
+    """Estimate the samples: one per user, per interaction, or per full window of each history."""
+    windows = max(size.users, size.interactions / settings["max_length"])
+    samples = {"last": size.users, "prefix": size.interactions, "all": windows}
+    return float(samples[settings["objective"]])
+
+
+def fit(records: Sequence[Mapping[str, Any]], sizes: Mapping[str, Size]) -> Model:
+    """Fit prices to the records of finished runs, and measure the error on parts that were left out.
+
+    Args:
+        records: of runs on CPUs; others are left out, as are copies.
+        sizes: by dataset.
+
+    Raises:
+        DataError: too few of them can be used.
+    """
+    used = [record for record in records if record["status"] == c.DONE and not record.get("reused_from")]
+    used = [record for record in used if record["cell"][c.DATASET] in sizes and record["device"].startswith("cpu")]
+    groups = [tuple(record["cell"][name] for name in (c.DATASET, c.PROTOCOL, c.BACKBONE)) for record in used]
+    if len(set(groups)) < 3:
+        raise DataError("costs are estimated from records of at least 3 settings of dataset, protocol and backbone")
+    rows = [products(record["cell"], sizes[record["cell"][c.DATASET]]) for record in used]
+    seconds = np.array([record["seconds"]["total"] for record in used])
+    known = {name: frozenset(str(record["cell"][name]) for record in used) for name in (c.DATASET, c.BACKBONE, "kind")}
+    machines = tuple(sorted({f"{record['device']}, {record['machine']}" for record in used}))
+    memory = max(record["peak_memory_mb"] for record in used)
+    errors: list[float] = []
+    for group in dict.fromkeys(groups):
+        inside = [place for place, other in enumerate(groups) if other == group]
+        others = [place for place, other in enumerate(groups) if other != group]
+        prices = _prices([rows[place] for place in others], seconds[others])
+        part = Model(prices, len(others), 0.0, 0.0, memory, known, machines)
+        for place in inside:
+            record = used[place]["cell"]
+            errors.append(abs(part.seconds(record, sizes[record[c.DATASET]]) / seconds[place] - 1))
+    return Model(
+        _prices(rows, seconds),
+        len(used),
+        float(np.median(errors)),
+        float(np.quantile(errors, 0.9)),
+        memory,
+        known,
+        machines,
+    )
+
+
+def _prices(rows: Sequence[Mapping[str, float]], seconds: Floats) -> dict[str, float]:
+    """Find the prices >= 0 with the least sum of absolute relative errors, a linear programme."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    amounts = np.array([[row.get(name, 0.0) for name in names] for row in rows]) / seconds[:, None]
+    scale = amounts.max(axis=0)
+    scaled, each = amounts / scale, np.eye(len(rows))
+    solved = linprog(
+        np.concatenate([np.zeros(len(names)), np.ones(2 * len(rows))]),
+        A_eq=np.hstack([scaled, each, -each]),
+        b_eq=np.ones(len(rows)),
+    )
+    assert solved.x is not None, solved.message  # prices of 0 are always allowed, so there is a solution
+    return dict(zip(names, (solved.x[: len(names)] / scale).tolist(), strict=True))
+
+
+def cost_of(
+    model: Model, cells: Sequence[Cell], sizes: Mapping[str, Size], slots: int, threads: int = 1, times: int = 1
+) -> Cost:
+    """Add up the cost of cells, each run `times` (trials of a search), with `slots` runs side by side."""
+    seconds = {cell.address: times * model.seconds(cell.record, sizes[cell.dataset]) for cell in cells}
+    earlier = earlier_runs(cells)
+    chains: dict[str, float] = {}
+
+    def chain(address: str) -> float:
+        if address not in chains:
+            before = [other.address for other in earlier.get(address, ())[-1:]]
+            alone = backbone_alone(by_address[address], cells) if times > 1 else None
+            before += [alone.address] if alone else []
+            before += [matched] if (matched := by_address[address].matched) in by_address else []
+            chains[address] = seconds[address] + max(map(chain, before), default=0.0)
+        return chains[address]
+
+    by_address = {cell.address: cell for cell in cells}
+    longest = max(map(chain, by_address), default=0.0)
+    total = sum(seconds.values())
+    disk = sum(_bytes(cell, sizes[cell.dataset]) for cell in cells)
+    return Cost(
+        runs=times * len(cells),
+        core_hours=threads * total / 3600,
+        longest_hours=longest / 3600,
+        wall_hours=max(longest, total / slots) / 3600,
+        memory_mb=model.memory_mb,
+        disk_mb=disk / 1e6,
+    )
+
+
+def _bytes(cell: Cell, size: Size) -> float:
+    """Bound the size of a run's files."""
+    epochs = count_epochs(cell.settings.model_dump(), size)
+    return BYTES_PER_RECORD + BYTES_PER_USER * size.users + BYTES_PER_EPOCH * epochs
+
+
+def as_json(model: Model, costs: Mapping[str, Cost], lacking: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """Make an object with every number, for JSON."""
+    fitted = {**asdict(model), "known": {name: sorted(values) for name, values in model.known.items()}}
+    return {"model": fitted, "costs": {name: asdict(cost) for name, cost in costs.items()}, "unknown": dict(lacking)}
