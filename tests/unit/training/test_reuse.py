@@ -62,9 +62,9 @@ def record_of(root: Path, cell: Cell) -> dict[str, Any]:
 
 
 def outcome(root: Path, cell: Cell) -> tuple[bytes, str, dict[str, Any]]:
-    """Everything of a run but the time that it took, and that it was copied."""
+    """Everything of a run but when it was trained, how long that took, and that it was copied."""
     folder, record = root / "runs" / cell.address, record_of(root, cell)
-    timed = ("seconds", "peak_memory_mb", "reused_from", "files")
+    timed = ("commit", "seconds", "peak_memory_mb", "reused_from", "files")
     curve = pd.read_csv(folder / c.CURVE).drop(columns="seconds").to_csv()
     return (folder / c.RANKS).read_bytes(), curve, {key: value for key, value in record.items() if key not in timed}
 
