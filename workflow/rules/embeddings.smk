@@ -15,6 +15,8 @@ rule embeddings:
         "../../envs/core.yaml"
     resources:
         gpu=int(RUN.device == "cuda"),
+        mem_mb=growing(4000),
+        runtime=growing(120),
     params:
         settings=SETTINGS,
         source=encoder_source,
@@ -34,6 +36,8 @@ use rule embeddings as embeddings_llm2vec with:
         "../../envs/llm2vec.yaml"
     resources:
         gpu=int(RUN.device != "cpu"),
+        mem_mb=growing(24000),
+        runtime=growing(240),
     params:
         settings=SETTINGS,
         source=encoder_source,
@@ -57,6 +61,8 @@ rule prefixes:
         "../../envs/core.yaml"
     resources:
         gpu=int(RUN.device == "cuda"),
+        mem_mb=growing(4000),
+        runtime=growing(120),
     params:
         settings=SETTINGS,
         source=encoder_source,
@@ -76,6 +82,8 @@ use rule prefixes as prefixes_llm2vec with:
         "../../envs/llm2vec.yaml"
     resources:
         gpu=int(RUN.device != "cpu"),
+        mem_mb=growing(24000),
+        runtime=growing(240),
     params:
         settings=SETTINGS,
         source=encoder_source,

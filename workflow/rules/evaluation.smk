@@ -16,6 +16,9 @@ rule evaluation:
         f"{ROOT}/logs/evaluation.log",
     conda:
         "../../envs/core.yaml"
+    resources:
+        mem_mb=growing(EVALUATION_MB),
+        runtime=growing(60),
     params:
         settings=SETTINGS,
         python=PYTHON,

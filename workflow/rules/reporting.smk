@@ -19,6 +19,9 @@ rule reporting:
         f"{ROOT}/logs/report.log",
     conda:
         "../../envs/core.yaml"
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(20),
     params:
         settings=SETTINGS,
         python=PYTHON,

@@ -8,6 +8,9 @@ rule sequences:
         f"{ROOT}/logs/sequences/{{dataset}}.log",
     conda:
         "../../envs/core.yaml"
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(20),
     params:
         settings=SETTINGS,
         python=PYTHON,

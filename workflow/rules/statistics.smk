@@ -17,6 +17,9 @@ rule statistics:
         f"{ROOT}/logs/statistics.log",
     conda:
         "../../envs/core.yaml"
+    resources:
+        mem_mb=growing(EVALUATION_MB),
+        runtime=growing(60),
     params:
         settings=SETTINGS,
         python=PYTHON,

@@ -20,11 +20,16 @@ rule training:
         curve=f"{ROOT}/runs/{{address}}/curve.csv",
     log:
         f"{ROOT}/logs/training/{{address}}.log",
+    group:
+        run_group if SUBMITS else None
     conda:
         "../../envs/core.yaml"
     threads: RUN.threads
     resources:
         gpu=int(RUN.device == "cuda"),
+        shares=WHOLE,
+        mem_mb=run_memory,
+        runtime=run_minutes,
     params:
         settings=SETTINGS,
         python=PYTHON,

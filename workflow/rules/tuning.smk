@@ -15,6 +15,9 @@ rule tuning:
     threads: RUN.threads
     resources:
         gpu=int(RUN.device == "cuda"),
+        shares=WHOLE,
+        mem_mb=search_memory,
+        runtime=search_minutes,
     params:
         settings=SETTINGS,
         python=PYTHON,
