@@ -36,6 +36,7 @@ from iadsr.core.columns import (
 )
 from iadsr.core.errors import ConfigError, DataError, IadsrError, one_line, suggest
 from iadsr.machine.faults import explain, is_out_of_memory
+from iadsr.machine.termination import STATUS, Terminated, raise_on_sigterm
 from iadsr.plan import describe_methods, plan
 
 if TYPE_CHECKING:
@@ -720,8 +721,9 @@ def _own_environment() -> None:
 
 
 def main() -> None:
-    """Run the command line; an expected error is one clear message and exit code 1."""
+    """Run the command line; an expected error is one clear message and exit code 1, SIGTERM is 143."""
     _own_environment()
+    raise_on_sigterm()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         app()
@@ -729,6 +731,8 @@ def main() -> None:
         if isinstance(error, OSError) and error.errno is None:  # not of the system, but of a library: a fault of ours
             raise
         _fail(explain(error) if isinstance(error, OSError) else str(error))
+    except Terminated:
+        _fail("ended by SIGTERM: repeat the command, and it goes on where it stopped", STATUS)
     except Exception as error:
         if not is_out_of_memory(error):
             raise
@@ -738,9 +742,9 @@ def main() -> None:
         )
 
 
-def _fail(message: str) -> NoReturn:
+def _fail(message: str, status: int = 1) -> NoReturn:
     typer.secho(f"error: {message}", fg=typer.colors.RED, err=True)
-    sys.exit(1)
+    sys.exit(status)
 
 
 if __name__ == "__main__":

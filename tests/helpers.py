@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from iadsr.config.cell import Cell
 from iadsr.config.options import OwnBackboneOptions, known_backbones
@@ -29,9 +30,11 @@ __all__ = [
     "inputs_of",
     "joined_sequences",
     "objective_of",
+    "refusal",
     "small_cell",
     "small_sequences",
 ]
+ErrorT = TypeVar("ErrorT", bound=Exception)
 OBJECTIVES = ("last", "prefix", "all")
 CAUSAL = [name for name, model in known_backbones().items() if model.causal]
 
@@ -57,3 +60,12 @@ def objective_of(backbone: str) -> str:
 def diverging(made: Cell) -> Cell:
     """The cell with a learning rate that no file may ask for."""
     return made.model_copy(update={"settings": made.settings.model_copy(update={"learning_rate": 1e30})})
+
+
+def refusal(kind: type[ErrorT], work: Callable[[], object]) -> ErrorT | None:
+    """Do the work; returns the error of this kind that it raised, if it did."""
+    try:
+        work()
+    except kind as error:
+        return error
+    return None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -30,10 +32,12 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(path)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-        os.close(handle)
     temporary = Path(name)
     try:
+        with contextlib.suppress(OSError):  # held until this process ends, however it ends: see `remove_leftovers`
+            fcntl.flock(handle, fcntl.LOCK_SH)
         with naming(path):
             yield temporary
         umask = os.umask(0)
@@ -45,7 +49,17 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         with contextlib.suppress(OSError):  # some file systems cannot flush a folder
             _flush(path.parent)
     finally:
+        os.close(handle)
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what killed writers of `path` left beside it; a file stays that a living one may still hold."""
+    pattern = f".{glob.escape(path.name)}.{'[a-z0-9_]' * 8}{glob.escape(path.suffix)}"
+    for leftover in path.parent.glob(pattern):
+        with contextlib.suppress(OSError), leftover.open("rb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            leftover.unlink()
 
 
 @contextlib.contextmanager

@@ -26,6 +26,7 @@ log = logging.getLogger("iadsr.datasets")
 pooch.get_logger().setLevel(logging.WARNING)
 Source = tuple[Origin, str, Callable[[str, str, Any], None]]  # origin, address, pooch's downloader
 RETRIES = 2
+_PARTIAL = "tmp" + "[a-z0-9_]" * 8  # as Python's `tempfile`, and so pooch, names what is not finished
 _TIMEOUT = (3.05, 30.0)  # to connect, to read; seconds
 
 
@@ -63,6 +64,13 @@ def obtain(file: FileSpec, folder: Path, mirror: str | None, record: Path) -> Ra
         f"mend it, connect to the network and run again, or put {file.name} in a folder and name that folder: "
         f"IADSR_MIRROR=/path/to/folder{changed}"
     )
+
+
+def remove_partial(folder: Path) -> None:
+    """Remove the files that killed downloads left in `folder`, in which no other process may be at work."""
+    for origin in get_args(Origin):
+        for partial in (folder / origin).glob(_PARTIAL):
+            shutil.rmtree(partial) if partial.is_dir() else partial.unlink()
 
 
 def _sources(file: FileSpec, folder: Path, mirror: str | None) -> Iterator[Source]:

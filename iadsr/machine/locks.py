@@ -1,13 +1,17 @@
-"""Tells the lock that a killed Snakemake left behind from the lock of a live one."""
+"""Kernel locks, which end with their process: on folders of runs, and to tell a killed Snakemake from a live one."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
 import platform
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+
+logger = logging.getLogger("iadsr.machine")
 
 _held: list[int] = []  # open until the process ends, however it ends: then the kernel frees what they hold
 
@@ -52,3 +56,26 @@ def _machine() -> set[str]:
     """Return host name and, on Linux, this boot's id: the first survives a reboot, the second a container's end."""
     boot = Path("/proc/sys/kernel/random/boot_id")
     return {f"host {platform.node()}", *([f"boot {boot.read_text().strip()}"] if boot.is_file() else [])}
+
+
+@contextlib.contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Make `folder`, and wait until no other process works in it, such as a job that outlived its Snakemake.
+
+    The lock is on the folder itself, so that no file of it is left. A file system without kernel locks has none.
+
+    Raises:
+        OSError: the folder cannot be made.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                logger.warning("%s: another process is at work here; this one goes on when that one ends", folder)
+                fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

@@ -6,12 +6,14 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
 
 from iadsr.config.cell import Cell
 from iadsr.core.seeding import derive, generator
+from iadsr.machine.termination import Terminated, postponed_sigterm
 from iadsr.methods.method import Method
 from iadsr.sequences.samples import Samples, batches, training_samples
 from iadsr.training.curve import GUESSING, Diverged, Epoch, Totals, check_names, gradient_norms, make_row
@@ -48,6 +50,10 @@ def train(
 
     Returns:
         The outcome. A loss that is not finite ends training with `diverged` set and the weights of the best epoch.
+
+    Raises:
+        Terminated: SIGTERM came, and the epoch in which it did is finished and saved. If the machine goes away sooner,
+            the state after the epoch before is there, or was less than `save_every` older.
     """
     settings, sequences = cell.settings, feed.sequences
     state, scorer = TrainingState(model, feed, cell), Scorer(feed, "validation", cell)
@@ -56,29 +62,33 @@ def train(
     epochs = epochs_of(settings, sequences)
     validated = validated_epochs(epochs, settings.validations)
     saved_at = time.monotonic()
-    for number in range(len(state.outcome.curve) + 1, epochs + 1):
-        if settings.patience is not None and number - 1 - state.outcome.best_epoch >= settings.patience:
-            break
-        started = time.monotonic()
-        draw = generator(cell.seed, f"samples/{number}")
-        samples = training_samples(sequences, settings.objective, settings.max_length, draw)
-        try:
-            means, masks = run_epoch(state, samples, number, epochs, trace=number in validated)
-            validation = None
-            if number in validated:
-                validation = scorer.validation(state.scored, settings.ranking, evaluation_noise(cell, feed.device))
-            row = make_row(number, means, validation, time.monotonic() - started)
-        except Diverged as error:
-            state.outcome.diverged = f"epoch {number}: {error}"
-            break
-        state.add(row, masks)
-        if validation is not None:
-            logger.info(_progress(cell, row, epochs, state.outcome))
-            if observe:
-                observe(number, validation)
-        if checkpoint and time.monotonic() - saved_at > (_CHECKPOINT_SECONDS if save_every is None else save_every):
-            state.save(checkpoint)
-            saved_at = time.monotonic()
+    with postponed_sigterm() if checkpoint else nullcontext(lambda: False) as ending:
+        for number in range(len(state.outcome.curve) + 1, epochs + 1):
+            if settings.patience is not None and number - 1 - state.outcome.best_epoch >= settings.patience:
+                break
+            started = time.monotonic()
+            draw = generator(cell.seed, f"samples/{number}")
+            samples = training_samples(sequences, settings.objective, settings.max_length, draw)
+            try:
+                means, masks = run_epoch(state, samples, number, epochs, trace=number in validated)
+                validation = None
+                if number in validated:
+                    validation = scorer.validation(state.scored, settings.ranking, evaluation_noise(cell, feed.device))
+                row = make_row(number, means, validation, time.monotonic() - started)
+            except Diverged as error:
+                state.outcome.diverged = f"epoch {number}: {error}"
+                break
+            state.add(row, masks)
+            if validation is not None:
+                logger.info(_progress(cell, row, epochs, state.outcome))
+                if observe:
+                    observe(number, validation)
+            due = time.monotonic() - saved_at > (_CHECKPOINT_SECONDS if save_every is None else save_every)
+            if checkpoint and (due or ending()):
+                state.save(checkpoint)
+                saved_at = time.monotonic()
+            if ending():
+                raise Terminated
     state.restore_best()
     return state.outcome
 

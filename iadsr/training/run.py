@@ -20,7 +20,7 @@ from iadsr.config.identity import source_digest, sources
 from iadsr.config.reuse import cutoff_of
 from iadsr.core import columns as c
 from iadsr.core.errors import IadsrError
-from iadsr.core.files import check_writable, file_digest, value_digest, write_json
+from iadsr.core.files import check_writable, file_digest, remove_leftovers, value_digest, write_json
 from iadsr.formats.embeddings import (
     encoder_identity,
     read_metadata,
@@ -28,6 +28,7 @@ from iadsr.formats.embeddings import (
 from iadsr.formats.tables import write_csv, write_parquet
 from iadsr.machine.devices import resolve_device
 from iadsr.machine.faults import is_out_of_memory
+from iadsr.machine.locks import alone_in
 from iadsr.machine.provenance import commit, cpu_model, machine, peak_memory_mb, versions
 from iadsr.methods.cutoff import Cutoff
 from iadsr.methods.method import Untrainable
@@ -99,11 +100,18 @@ def run_cell(cell: Cell, root: Path, device_name: str, threads: int, earlier: Se
     cell that has a record of the same identity is not trained again, unless it failed; one that is the same run as one
     of the `earlier` cells is copied (see `iadsr.config.reuse`).
     """
-    began = time.monotonic()
-    device = set_up_torch(device_name, threads)
     folder = root / "runs" / cell.address
     for needed in (folder, root / "scratch"):  # now, not after hours of training
         check_writable(needed)
+    with alone_in(folder):
+        _run_cell(cell, root, folder, set_up_torch(device_name, threads), threads, earlier)
+
+
+def _run_cell(
+    cell: Cell, root: Path, folder: Path, device: torch.device, threads: int, earlier: Sequence[Cell]
+) -> None:
+    """Do what `run_cell` says, alone in the run's folder."""
+    began = time.monotonic()
     files = input_files(cell, root)
     inputs = {name: file_digest(path) for name, path in files.items()}
     source = source_digest(sources("training", **cell.modules))
@@ -114,10 +122,11 @@ def run_cell(cell: Cell, root: Path, device_name: str, threads: int, earlier: Se
 
     identity = identify(cell)
     store = root / "scratch" / "finished" / identity
+    checkpoints = [checkpoint_path(root, f"{identity}{stage}", device) for stage in ("", "-alone")]
     if find_finished(folder, store, identity):
         logger.info("%s is trained already; to train it anew, delete %s and %s", cell.address, folder, store)
+        _discard(checkpoints)  # a kill may have come between the record and this
         return
-    checkpoints = [checkpoint_path(root, f"{identity}{stage}", device) for stage in ("", "-alone")]
     if reuse_run(cell, earlier, root / "runs", identify):
         _finish(folder, store, checkpoints)
         return
@@ -180,8 +189,13 @@ def _finish(folder: Path, store: Path | None, checkpoints: Sequence[Path]) -> No
     """Link a finished run into its store, if it has one, and delete its checkpoints."""
     if store is not None:
         link_files(folder, store)
+    _discard(checkpoints)
+
+
+def _discard(checkpoints: Sequence[Path]) -> None:
     for checkpoint in checkpoints:
         checkpoint.unlink(missing_ok=True)
+        remove_leftovers(checkpoint)
 
 
 def _train_and_score(

@@ -23,10 +23,11 @@ from tqdm import tqdm
 from iadsr.config.cell import Cell
 from iadsr.config.run import RunConfig, backbone_alone
 from iadsr.core.errors import IadsrError, one_line
-from iadsr.core.files import check_writable, file_digest, reading, value_digest
+from iadsr.core.files import check_writable, file_digest, naming, reading, value_digest
 from iadsr.core.seeding import derive
 from iadsr.formats.tables import write_csv
 from iadsr.machine.faults import is_out_of_memory
+from iadsr.machine.locks import alone_in
 from iadsr.methods.method import Untrainable
 from iadsr.training.curve import Diverged
 from iadsr.training.inputs import TrainingData, input_files, load_data
@@ -83,7 +84,12 @@ def run_search(run: RunConfig, folder: Path, cell: Cell, trials: int) -> pd.Data
     root = Path(run.results)
     place = root / "tuning" / cell.folder
     check_writable(place)
-    place.mkdir(parents=True, exist_ok=True)
+    with alone_in(place):
+        return _search(run, folder, cell, trials, root, place)
+
+
+def _search(run: RunConfig, folder: Path, cell: Cell, trials: int, root: Path, place: Path) -> pd.DataFrame:
+    """Do what `run_search` says, alone in the search's folder."""
     device = set_up_torch(run.device, run.threads)
     # the method's inputs are those of the grid's first seed: no other one need have a run whose keep rates are copied
     inputs = input_files(cell.model_copy(update={"seed": run.seeds[0]}), root)
@@ -105,7 +111,7 @@ def run_search(run: RunConfig, folder: Path, cell: Cell, trials: int) -> pd.Data
     name = f"{cell.backbone}/{cell.method}"
     bar = tqdm(total=trials, initial=min(trials, len(finished(study))), desc=name, unit="trial", disable=None)
     logging.getLogger("iadsr.training").setLevel(logging.WARNING)  # a line per trial, not per epoch
-    with bar:
+    with bar, naming(place / JOURNAL):
         while (number := len(finished(study))) < trials:
             start = starts[number] if number < len(starts) else None
             tried = partial(_tried, run, folder, cell)
@@ -123,13 +129,15 @@ def run_search(run: RunConfig, folder: Path, cell: Cell, trials: int) -> pd.Data
 
 
 def open_study(path: Path, identity: str) -> optuna.Study:
-    """Open the study of `identity` in a journal, a new one if the journal has none.
+    """Open the study of `identity` in a journal, a new one if the journal has none; no other process may use it.
 
     Raises:
         DataError: the journal is damaged.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     _cut_off_tail(path)
+    for lock in path.parent.glob(f"{path.name}.lock*"):  # a killed process's: Optuna would wait 30 seconds for it
+        lock.unlink(missing_ok=True)
     written = path.exists() and path.stat().st_size > 0
     with reading(path, "delete it to begin the search anew") if written else nullcontext():
         storage = JournalStorage(JournalFileBackend(str(path)))

@@ -1,5 +1,7 @@
 """Whole training runs: determinism, resuming, a closed gate, divergence, learning."""
 
+import os
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +13,7 @@ import torch
 
 from iadsr.config.cell import Cell
 from iadsr.config.options import known_backbones
+from iadsr.machine.termination import Terminated
 from iadsr.methods.method import MethodInputs
 from iadsr.training import loop
 from iadsr.training.loop import evaluation_noise, train
@@ -123,6 +126,31 @@ def test_killed_and_resumed_equals_never_killed(
     assert whole.masks is not None
     for name, sums in whole.masks.state().items():
         assert torch.equal(rest.masks.state()[name], sums), name
+
+
+def test_sigterm_ends_training_after_the_epoch_and_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell = small_cell("gru4rec", "iadsr", "all", epochs=5, average=0.9)
+    straight, whole = run(cell)
+    path, real, calls = tmp_path / "x.pt", loop.run_epoch, 0
+
+    def preempted_in_the_third(*arguments: object, **named: object) -> object:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return real(*arguments, **named)  # type: ignore[arg-type]
+
+    former = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(loop, "run_epoch", preempted_in_the_third)
+    with pytest.raises(Terminated):
+        run(cell, checkpoint=path)
+    assert signal.getsignal(signal.SIGTERM) == former
+    resumed, rest = run(cell, checkpoint=path)
+    assert calls == 5, "no epoch is repeated"
+    assert curve(rest) == curve(whole)
+    assert same_weights(resumed, straight)
 
 
 def _edit(path: Path, **changes: object) -> None:

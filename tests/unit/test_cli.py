@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import typer
 from iadsr import cli
 from iadsr.config.run import load_run
 from iadsr.core.errors import ConfigError, DataError
+from iadsr.core.files import atomic_path
 
 
 def test_settings_for_other_programs_do_not_reach_a_stage(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,6 +27,25 @@ def test_settings_for_other_programs_do_not_reach_a_stage(monkeypatch: pytest.Mo
     assert seen["MPLBACKEND"] == "Agg"
     assert {value for name, value in seen.items() if name.endswith("_NUM_THREADS")} == {"1"}
     assert seen["IADSR_MIRROR"] == "kept"
+
+
+def test_sigterm_ends_a_stage_in_one_line_and_lets_it_clean_up(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def stage() -> None:
+        with atomic_path(tmp_path / "a"):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+
+    former = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(cli, "app", stage)
+    try:
+        with pytest.raises(SystemExit, match="143"):
+            cli.main()
+    finally:
+        signal.signal(signal.SIGTERM, former)
+    assert capsys.readouterr().err.startswith("error: ended by SIGTERM: repeat the command")
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_archive_agrees_with_itself_and_not_with_runs_that_rank_backwards(

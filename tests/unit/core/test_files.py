@@ -5,6 +5,8 @@ import errno
 import os
 import resource
 import stat
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import pytest
 import torch
 
 from iadsr.config.encoders import RandomSpec
+from iadsr.config.identity import PACKAGE
 from iadsr.core.errors import DataError
 from iadsr.core.files import (
     atomic_path,
@@ -155,6 +158,16 @@ def test_a_full_disk_is_not_writable(tmp_path: Path) -> None:
     assert refused.value.filename == str(tmp_path)
 
 
+def test_a_linked_folder_stays_a_link(tmp_path: Path) -> None:
+    """Results on another disk."""
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "results").symlink_to("disk")
+    check_writable(tmp_path / "results" / "runs")
+    write_text(tmp_path / "results" / "runs" / "a", "x")
+    assert (tmp_path / "results").is_symlink()
+    assert (tmp_path / "disk" / "runs" / "a").read_text() == "x"
+
+
 def test_a_folder_is_tried_without_a_trace(tmp_path: Path) -> None:
     check_writable(tmp_path / "not" / "yet")
     assert list(tmp_path.iterdir()) == []
@@ -168,3 +181,27 @@ def test_an_error_about_another_file_keeps_its_name(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="c") as refused:
         write_text(tmp_path / "c" / "d", "x")
     assert refused.value.filename == str(tmp_path / "c")
+
+
+def test_a_killed_writer_s_file_goes_and_a_living_one_s_stays(tmp_path: Path) -> None:
+    path, other = tmp_path / "a[1].json", tmp_path / "a[1].json.json"
+    code = "import sys, time; from iadsr.core.files import atomic_path; "
+    code += "c = atomic_path(sys.argv[1]); c.__enter__(); print(flush=True); time.sleep(60)"
+
+    def writer(path: Path) -> subprocess.Popen[bytes]:
+        made = subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, cwd=PACKAGE.parent)
+        assert made.stdout is not None and made.stdout.readline() == b"\n"
+        return made
+
+    living = writer(path)
+    try:
+        (held,) = tmp_path.iterdir()
+        write_text(path, "x")
+        assert held.exists()
+    finally:
+        living.kill()
+        living.communicate()
+    write_text(other, "y")
+    assert held.exists(), "another file's"
+    write_text(path, "x")
+    assert sorted(tmp_path.iterdir()) == [path, other]

@@ -153,3 +153,12 @@ def test_published_datasets_have_their_counts(tmp_path: Path, name: str) -> None
     summary = build(published, tmp_path / name, tmp_path / "raw", mirror)
     assert published.expected is not None
     assert summary["counts"] == published.expected.model_dump()
+
+
+def test_what_a_killed_download_left_is_removed(tmp_path: Path, mirror: Path) -> None:
+    raw = tmp_path / "raw" / "upstream"
+    (raw / "tmp_wheel_0").mkdir(parents=True)
+    (raw / "tmpabcd1234").touch()
+    (raw / "tmpabcd1234.gz").touch()
+    build(load_spec(CONFIGS / "planted.yaml"), tmp_path / "data" / "x", tmp_path / "raw", None)
+    assert [path.name for path in raw.iterdir()] == ["tmpabcd1234.gz"], "a name that no temporary file has"

@@ -3,7 +3,9 @@
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -88,3 +90,44 @@ def test_a_file_system_without_kernel_locks_changes_nothing(tmp_path: Path, monk
     assert not locks.release_stale_lock(tmp_path)
     assert (tmp_path / "locks" / "0.output.lock").is_file()
     assert not locks.release_stale_lock(Path("/dev/null/folder"))
+
+
+ALONE = """
+import sys, time
+from pathlib import Path
+from iadsr.machine.locks import alone_in
+with alone_in(Path(sys.argv[1])):
+    print("ready", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_folder_is_another_process_s_until_that_ends(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder, entered = tmp_path / "run", threading.Event()
+    living = subprocess.Popen(
+        [sys.executable, "-c", ALONE, str(folder)], cwd=PACKAGE.parent, stdout=subprocess.PIPE, text=True
+    )
+    assert living.stdout is not None and living.stdout.readline() == "ready\n"
+
+    def enter() -> None:
+        with locks.alone_in(folder):
+            entered.set()
+
+    waiting = threading.Thread(target=enter)
+    waiting.start()
+    try:
+        assert not entered.wait(0.3)
+        assert f"{folder}: another process is at work here" in caplog.text
+    finally:
+        living.kill()
+        living.communicate()
+    waiting.join(30)
+    assert entered.is_set() and not list(folder.iterdir())
+    with locks.alone_in(folder):
+        pass
+
+
+def test_without_kernel_locks_nobody_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks.fcntl, "flock", Mock(side_effect=OSError(38, "Function not implemented")))
+    with locks.alone_in(tmp_path), locks.alone_in(tmp_path):
+        pass

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -469,7 +470,7 @@ def test_damaged_vectors_are_refused(root: Path, damage: str, joined: bool) -> N
         run_cell(made, root, "cpu", 1)
     assert str(refused.value).startswith(f"{path} is damaged (")
     assert f"snakemake --cores 1 --force {path}" in str(refused.value)
-    assert not (root / "runs" / made.address).exists()
+    assert not list((root / "runs" / made.address).glob("*"))
 
 
 @pytest.mark.parametrize("joined", [False, True], ids=["items", "joined names"])
@@ -501,3 +502,29 @@ def test_sound_joined_names_are_read(root: Path) -> None:
     record = record_of(root, made)
     assert record["status"] == "done"
     assert record["encoder_identity"]["text_digest"] == read_metadata(path)["text_digest"]  # type: ignore[index]
+
+
+def test_a_kill_between_record_and_checkpoint_leaves_nothing(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "_CHECKPOINT_SECONDS", -1.0)
+    made = cell("none")
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "_discard", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            run_cell(made, root, "cpu", 1)
+    (checkpoint,) = (root / "scratch").glob("*.pt")
+    (root / "scratch" / f".{checkpoint.name}.abcd1234.pt").touch()
+    run_cell(made, root, "cpu", 1)
+    assert [path.name for path in (root / "scratch").iterdir()] == ["finished"]
+
+
+def test_two_processes_at_one_run_train_it_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that outlived its Snakemake, and that of the next call; a lock tells threads apart as it does processes."""
+    trained = Mock(side_effect=run.train)
+    monkeypatch.setattr(run, "train", trained)
+    both = [threading.Thread(target=run_cell, args=(cell("none"), root, "cpu", 1)) for _ in range(2)]
+    for thread in both:
+        thread.start()
+    for thread in both:
+        thread.join()
+    assert trained.call_count == 1
+    assert record_of(root, cell("none"))["status"] == "done"

@@ -1,10 +1,12 @@
 """A search: equal trials, resumable to the same table, blind to test items."""
 
+import resource
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -25,7 +27,7 @@ from iadsr.tuning import search
 from iadsr.tuning.adopt import adopt_searches, merge_trials
 from iadsr.tuning.search import run_search
 from iadsr.tuning.trials import JOURNAL, TRIALS, choose_values, read_trials
-from tests.helpers import N_ITEMS, feed_of, small_sequences
+from tests.helpers import N_ITEMS, feed_of, refusal, small_sequences
 
 FOLDER = Path(__file__).resolve().parents[3] / "workflow" / "config"
 TRIALS_RUN = 7  # two beyond those that are never pruned
@@ -241,3 +243,30 @@ def test_adopted_values_are_those_that_the_grid_uses(tmp_path: Path) -> None:
     first = {path.name: path.read_bytes() for path in (folder / "tuned/planted").iterdir()}
     adopt_searches(run, folder)
     assert {path.name: path.read_bytes() for path in (folder / "tuned/planted").iterdir()} == first
+
+
+def test_a_killed_process_s_lock_of_the_journal_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Optuna would wait 30 seconds for it, and warn."""
+    _, cell = prepared(tmp_path, small_sequences())
+    folder = tmp_path / "tuning" / cell.folder
+    folder.mkdir(parents=True)
+    for name in (f"{JOURNAL}.lock", f"{JOURNAL}.lock1234.rename"):
+        (folder / name).symlink_to(JOURNAL)
+    slept = Mock(side_effect=AssertionError("it waits"))
+    monkeypatch.setattr("optuna.storages.journal._file.time.sleep", slept)
+    searched(tmp_path, 1)
+    assert sorted(path.name for path in folder.iterdir()) == [JOURNAL, TRIALS]
+
+
+def test_a_full_disk_names_the_journal_and_loses_no_trial(tmp_path: Path) -> None:
+    """Its last line is cut where the disk ended."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4500, hard))
+    try:
+        refused = refusal(OSError, lambda: searched(tmp_path / "full", 5))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    (journal,) = (tmp_path / "full").rglob(JOURNAL)
+    assert refused is not None and refused.filename == str(journal)
+    assert journal.stat().st_size == 4500 and not journal.read_bytes().endswith(b"\n")
+    pd.testing.assert_frame_equal(searched(tmp_path / "full", 5), searched(tmp_path / "whole", 5))
