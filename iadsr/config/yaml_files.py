@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from iadsr.core.errors import ConfigError, one_line, suggest
+
+_MOST_BYTES = 1 << 20
+_MOST_VALUES = 100_000
+_DEEPEST = 50
 
 
 def files_in(folder: Path) -> dict[str, Path]:
@@ -31,16 +37,19 @@ def load_yaml(path: Path) -> dict[str, Any]:
     """Read the mapping in a YAML or JSON file.
 
     Raises:
-        ConfigError: the file is missing, is not YAML, or holds something else than a mapping.
+        ConfigError: the file is missing or huge, is not YAML, or holds something else than a mapping.
     """
     if not path.is_file():
         known = files_in(path.parent)
         hint = f"; {suggest(path.stem, known)}" if known else ""
         raise ConfigError(f"there is no configuration file {path}{hint}")
     try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise ValueError(f"it has more than {_MOST_BYTES} bytes")
         text = path.read_text(encoding="utf-8")
         is_json = path.suffix == ".json"
         values = json.loads(text, parse_float=_number) if is_json else yaml.load(text, Loader=_Loader)
+        _check_depth(values, _DEEPEST)
     except yaml.MarkedYAMLError as error:
         line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise ConfigError(f"{path} is not valid YAML{line}: {error.problem}") from None
@@ -51,6 +60,15 @@ def load_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ConfigError(f"{path} must hold a mapping of keys to values")
     return values
+
+
+def _check_depth(value: Any, left: int) -> None:
+    """Raise ValueError for more than `left` levels: to check or print a value takes as many calls within each other."""
+    if isinstance(value, dict | list):
+        if not left:
+            raise ValueError(f"it is nested more than {_DEEPEST} times")
+        for below in value.values() if isinstance(value, dict) else value:
+            _check_depth(below, left - 1)
 
 
 def read_overrides(value: Any) -> Any:
@@ -84,7 +102,7 @@ def _number(text: str) -> int | float:
 _SCALARS: dict[str, tuple[re.Pattern[str], Callable[[str], Any]]] = {
     "null": (re.compile(r"~|null|Null|NULL|"), lambda text: None),
     "bool": (re.compile(r"true|True|TRUE|false|False|FALSE"), lambda text: text.lower() == "true"),
-    "int": (re.compile(r"[-+]?[0-9]+"), int),
+    "int": (re.compile(r"[-+]?[0-9]{1,100}"), int),  # longer ones are floats: Python refuses thousands of digits
     "float": (
         re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"),
         _number,
@@ -106,13 +124,40 @@ class _Loader(yaml.SafeLoader):
     def compose_mapping_node(self, anchor: dict[Any, yaml.Node]) -> yaml.MappingNode:
         """Check a mapping's own keys, before `<<` adds others."""
         node = super().compose_mapping_node(anchor)
-        keys = [key.value for key, _ in node.value]
-        for place, key in enumerate(keys):
-            if key in keys[:place]:
-                raise yaml.composer.ComposerError(
-                    None, None, f"the key '{key}' occurs twice", node.value[place][0].start_mark
-                )
+        keys: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):  # others are refused as keys
+                if key.value in keys:
+                    problem = f"the key '{key.value}' occurs twice"
+                    raise yaml.composer.ComposerError(None, None, problem, key.start_mark)
+                keys.add(key.value)
         return node
+
+    def get_single_node(self) -> yaml.Node | None:
+        """Count values as often as aliases repeat them, before a few lines become millions."""
+        node: yaml.Node | None = super().get_single_node()
+        if node is not None and _count_values(node, {}) > _MOST_VALUES:
+            problem = f"it holds more than {_MOST_VALUES} values, as often as aliases repeat them"
+            raise yaml.composer.ComposerError(None, None, problem, node.start_mark)
+        return node
+
+
+def _count_values(node: yaml.Node, counts: dict[int, float]) -> float:
+    """Count the values below a node, infinitely many where one contains itself; `counts` are those known, by id."""
+    if id(node) not in counts:
+        counts[id(node)] = math.inf
+        below: Iterable[yaml.Node] = ()
+        if isinstance(node, yaml.MappingNode):
+            below = chain.from_iterable(node.value)
+        elif isinstance(node, yaml.SequenceNode):
+            below = node.value
+        counts[id(node)] = 1 + sum(_count_values(child, counts) for child in below)
+    return counts[id(node)]
+
+
+# no tags but the core schema's: constructors of others, such as !!timestamp, raise what they please
+_CORE = {None, *(f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map"))}
+_Loader.yaml_constructors = {tag: make for tag, make in yaml.SafeLoader.yaml_constructors.items() if tag in _CORE}
 
 
 def _construct_scalar(loader: _Loader, node: yaml.ScalarNode) -> bool | int | float | str | None:

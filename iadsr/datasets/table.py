@@ -45,8 +45,8 @@ def read_tables(tables: TablesSpec, paths: Mapping[str, Path]) -> tuple[pd.DataF
     with reading(path, REMEDY):
         rows = _read(path, spec, [spec.user, spec.item, spec.time])
         times = _times(rows[spec.time])
+        titles = _titles(rows, spec)
     interactions = pd.DataFrame({USER: rows[spec.user], ITEM: rows[spec.item], TIMESTAMP: times})
-    titles = _titles(rows, spec)
     if tables.items is not None:
         items = set(interactions[ITEM].unique())
         with reading(paths[tables.items.file], REMEDY):

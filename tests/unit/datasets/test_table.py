@@ -2,6 +2,7 @@
 
 import errno
 import gzip
+import json
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -148,6 +149,13 @@ def test_wrong_content_is_refused(tmp_path: Path, text: str, type_: str, message
     with pytest.raises(DataError, match=rf"rows\.txt is damaged \(.*{message}.*\); delete it") as caught:
         read(path, type=type_)
     assert "\n" not in str(caught.value)
+
+
+def test_a_title_that_cannot_be_resolved_is_a_damaged_file(tmp_path: Path) -> None:
+    """Python refuses numbers of thousands of digits, also in a character reference."""
+    line = {"user": "a", "item": "b", "time": 5, "title": f"&#{'9' * 5000};"}
+    with pytest.raises(DataError, match=r"rows\.json is damaged"):
+        read(write(tmp_path / "rows.json", json.dumps(line)), type="json", title="title")
 
 
 def archive(path: Path, text: str) -> Path:
