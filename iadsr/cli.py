@@ -513,6 +513,21 @@ def check_method(
     raise typer.Exit(failed)
 
 
+@app.command()
+def doctor(config: ConfigOption = DEFAULT) -> None:
+    """Say what this installation and machine lack and what that disables; exit with 1 if a run cannot work."""
+    from iadsr.machine.doctor import FAILS, examine
+
+    run = _read(config)
+    specs = [load_spec(dataset_file(CONFIG_FOLDER, name, run.where)) for name in run.all_datasets]
+    files = {file.name: file.urls for spec in specs for file in spec.files}
+    failed = False
+    for finding in examine(CONFIG_FOLDER.parent.parent, Path(run.results), run.device, run.mirror, files):
+        typer.echo(f"{finding.state:7}{finding.part:10}{finding.text}")
+        failed |= finding.state == FAILS
+    raise typer.Exit(failed)
+
+
 @app.command("schemas")
 def write_reference(
     folder: Annotated[Path, typer.Option(help="Where to write them.")] = CONFIG_FOLDER.parent / "schemas",
