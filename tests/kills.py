@@ -26,6 +26,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pandas as pd
+import sympy  # noqa: F401  # torch needs it in its first step: imported once, before the forks
 import yaml
 
 from iadsr.config.cell import Cell
@@ -108,7 +109,7 @@ def tune(name: str, folder: Path) -> None:
     }  # fmt: skip
     run = parse(RunConfig, values, "kills")
     config = ROOT / "workflow" / "config"
-    run_search(run, config, run.searches(config)[0], 7)
+    run_search(run, config, run.searches(config)[0], 4)
 
 
 def prepare_tuning(folder: Path) -> None:
