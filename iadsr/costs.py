@@ -46,7 +46,7 @@ class Model:
     Attributes:
         error: median relative error on runs of a dataset, protocol and backbone that the prices were not fitted to;
             `worst` is that which a tenth of these runs exceeds.
-        known: datasets, backbones and kinds of methods that the records hold.
+        known: datasets, protocols, backbones and kinds of methods that the records hold.
     """
 
     prices: Mapping[str, float]
@@ -68,7 +68,7 @@ class Model:
         return total
 
     def unknown(self, cells: Iterable[Cell]) -> dict[str, list[str]]:
-        """Name the datasets, backbones and kinds of methods of cells of which there is no record."""
+        """Name the datasets, protocols, backbones and kinds of methods of cells of which there is no record."""
         wanted = {name: sorted({getattr(cell, name) for cell in cells}) for name in self.known}
         lacking = {name: [one for one in values if one not in self.known[name]] for name, values in wanted.items()}
         return {name: values for name, values in lacking.items() if values}
@@ -140,7 +140,8 @@ def fit(records: Sequence[Mapping[str, Any]], sizes: Mapping[str, Size]) -> Mode
         raise DataError("costs are estimated from records of at least 3 settings of dataset, protocol and backbone")
     rows = [products(record["cell"], sizes[record["cell"][c.DATASET]]) for record in used]
     seconds = np.array([record["seconds"]["total"] for record in used])
-    known = {name: frozenset(str(record["cell"][name]) for record in used) for name in (c.DATASET, c.BACKBONE, "kind")}
+    kept = (c.DATASET, c.PROTOCOL, c.BACKBONE, "kind")
+    known = {name: frozenset(str(record["cell"][name]) for record in used) for name in kept}
     machines = tuple(sorted({f"{record['device']}, {record['machine']}" for record in used}))
     memory = max(record["peak_memory_mb"] for record in used)
     errors: list[float] = []
@@ -165,7 +166,8 @@ def fit(records: Sequence[Mapping[str, Any]], sizes: Mapping[str, Size]) -> Mode
 
 def _prices(rows: Sequence[Mapping[str, float]], seconds: Floats) -> dict[str, float]:
     """Find the prices >= 0 with the least sum of absolute relative errors, a linear programme."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
+    # what no row computes has no price, as where all records are of backbones alone
+    names = list(dict.fromkeys(name for row in rows for name, amount in row.items() if amount))
     amounts = np.array([[row.get(name, 0.0) for name in names] for row in rows]) / seconds[:, None]
     scale = amounts.max(axis=0)
     scaled, each = amounts / scale, np.eye(len(rows))

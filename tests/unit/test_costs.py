@@ -76,6 +76,11 @@ def test_the_error_is_that_on_settings_that_were_left_out(monkeypatch: pytest.Mo
     assert model.worst > 0.3
 
 
+def test_records_of_backbones_alone_have_no_price_of_denoising() -> None:
+    model = fit([one for one in records() if one["cell"]["kind"] == "none"], SIZES)
+    assert {name: price for name, price in PRICES.items() if name != "denoise"} == pytest.approx(model.prices, rel=1e-3)
+
+
 def test_too_few_settings_are_refused() -> None:
     with pytest.raises(DataError, match="at least 3 settings"):
         fit(records()[:3], SIZES)
@@ -105,6 +110,12 @@ def test_what_no_record_has_is_named_and_more_machines_need_less_time() -> None:
     one, four = (json.loads(_printed(paper, nodes=nodes))["costs"]["runs"] for nodes in (1, 4))
     assert one["core_hours"] == four["core_hours"] > 100
     assert one["wall_hours"] == pytest.approx(4 * four["wall_hours"])
+
+
+def test_a_protocol_without_records_is_named() -> None:
+    """Fitted to others alone, prices are off twice as far as `error` says."""
+    model = fit([one for one in records() if one["cell"]["protocol"] == "paper"], SIZES)
+    assert model.unknown(cells(protocols=["paper", "strong"]))["protocol"] == ["strong"]
 
 
 def cells(**changes: Any) -> list[Cell]:
