@@ -351,7 +351,7 @@ class Catalogue(Maker):
         frame = rows.groupby(keys, sort=False)["input"].agg("; ".join).rename("inputs").reset_index()
         frame = frame.sort_values(c.USER, kind="stable", key=_by_first_seen)
         columns = [
-            named("User", c.USER), PROTOCOL, BACKBONE, self._method(),
+            text("User", c.USER), PROTOCOL, BACKBONE, self._method(),
             Column("Latest inputs", lambda row: str(row["inputs"]), numeric=False),
             Column("To predict", lambda row: f.shortened(row[c.TARGET]), numeric=False),
         ]  # fmt: skip

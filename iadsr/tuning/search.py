@@ -70,6 +70,8 @@ def run_search(run: RunConfig, folder: Path, cell: Cell, trials: int) -> pd.Data
     Trial 0 has the protocol's own values; trial 1 of a method has the settings that the search of `none` chose for its
     backbone, so that no method is searched around a badly trained one. A trial that was cut off is repeated, and every
     trial's sampler is seeded by its number: a search that was killed and resumed equals one that never was.
+    One of fewer than ten trials that is then made longer need not equal one that was so long from the start: it may
+    have pruned earlier.
 
     Args:
         folder: `workflow/config`.

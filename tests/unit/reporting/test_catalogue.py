@@ -136,6 +136,15 @@ def test_what_was_dropped_has_names_and_leaves_controls_out(make: Catalogue) -> 
     )
 
 
+def test_users_are_called_as_in_the_data(results: Results) -> None:
+    """Not as methods and ranking rules are: these ids are among those that `label` words for a reader."""
+    for user in ("kept", "a-b=c"):
+        drops = results.tables["drops"].assign(user=user)
+        changed = replace(results, tables={**results.tables, "drops": drops})
+        histories = Catalogue(changed, CAPTIONS["tables"], CAPTIONS["defects"]).histories("beauty")
+        assert histories is not None and {row[0] for row in shown(histories)} == {user}
+
+
 def test_pairs_of_which_nothing_is_known_are_left_out_and_named(results: Results) -> None:
     rows = results.tables["comparisons"]
     numbers = ["gain", "gain_low", "gain_high"]
