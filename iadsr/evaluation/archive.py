@@ -155,6 +155,8 @@ def add_to_archive(folder: Path, runs: Sequence[RunFolder], facts: Mapping[str, 
                 write_page_checksum=True,
             )
         known = read_facts(folder, dataset)["names"] if (folder / f"{dataset}.json").is_file() else {}
+        if any(known.get(item, name) != name for item, name in told["names"].items()):
+            known = {}  # of another catalogue, whose items had other indices
         write_json(folder / f"{dataset}.json", {**told, "names": known | told["names"]})
 
 

@@ -85,6 +85,8 @@ def test_names_of_dropped_items_add_up(make_run: Make, table: Table, tmp_path: P
     for names in ({1: "Yo-yo"}, {2: "Kite"}):
         add_to_archive(tmp_path, runs, {"toys": {**FACTS["toys"], "names": names}})
     assert read_facts(tmp_path, "toys")["names"] == {1: "Yo-yo", 2: "Kite"}
+    add_to_archive(tmp_path, runs, {"toys": {**FACTS["toys"], "names": {1: "Drum"}}})
+    assert read_facts(tmp_path, "toys")["names"] == {1: "Drum"}, "the catalogue is another one"
     older = json.loads((tmp_path / "toys.json").read_text())
     del older["names"]
     (tmp_path / "toys.json").write_text(json.dumps(older))
