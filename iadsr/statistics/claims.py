@@ -7,6 +7,7 @@ a whole. Each of them is worth a verdict:
 - one with the other outcome: opposite;
 - no significant difference: not reproduced, if the two are shown to be equal, are the very same runs, or the published
   gain is ruled out; else underpowered;
+- a comparison of one seed: underpowered, for its interval covers the users alone (the very same runs need no more);
 - runs that are missing or learned nothing: not run.
 
 Several together are what they agree on. Else, if any is reproduced: partly, unless the claim needs all and one is
@@ -35,6 +36,7 @@ from iadsr.statistics.summaries import KEEP_GAP
 VERDICTS: tuple[str, ...] = get_args(Verdict)
 REPRODUCED, PARTLY, NOT_REPRODUCED, OPPOSITE, DEPENDS, TOO_FEW, NOT_RUN = VERDICTS
 REFUTED = (NOT_REPRODUCED, OPPOSITE, DEPENDS)
+OUTCOMES = (GAIN, LOSS, EQUAL, NONE, UNDERPOWERED)  # of what was run
 COLUMNS = (
     "claim", c.DATASET, c.PROTOCOL, "verdict", "against",
     "least", "most", "low", "high", "detectable", "judged", "lost", "weak",
@@ -150,7 +152,7 @@ def _compared(rule: Compared, table: pd.DataFrame) -> pd.DataFrame:
 def _judge_comparisons(
     rule: Compared, published: Sequence[float] | None, metrics: pd.DataFrame, rows: pd.DataFrame
 ) -> dict[str, Any]:
-    columns = ["outcome", "gain_high", "same_as", "baseline_method"]
+    columns = ["outcome", "gain_high", "same_as", "baseline_method", "seeds"]
     verdicts = [_verdict(rule, published, *row) for row in rows[columns].itertuples(index=False, name=None)]
     made = rows[[verdict != NOT_RUN for verdict in verdicts]]
     lost, weak = int((rows["status"] != OK).sum()), ", ".join(_weak_backbones(made, metrics))
@@ -175,16 +177,24 @@ def _weak_backbones(made: pd.DataFrame, metrics: pd.DataFrame) -> list[str]:
 
 
 def _verdict(
-    rule: Compared, published: Sequence[float] | None, outcome: str, high: float, same_as: str, baseline: str
+    rule: Compared,
+    published: Sequence[float] | None,
+    outcome: str,
+    high: float,
+    same_as: str,
+    baseline: str,
+    seeds: int,
 ) -> str:
-    """Judge one comparison by its outcome, the upper end of its gain's interval, and whose runs it has."""
+    """Judge one comparison by its outcome, the upper end of its gain's interval, whose runs it has, and how many."""
+    if outcome in OUTCOMES and seeds < 2 and same_as != baseline:
+        return TOO_FEW
     if outcome == rule.expected:
         return PARTLY if published and high < published[0] else REPRODUCED
     if outcome in (GAIN, LOSS):
         return OPPOSITE
     if outcome == EQUAL or same_as == baseline:
         return NOT_REPRODUCED
-    if outcome not in (UNDERPOWERED, NONE):
+    if outcome not in OUTCOMES:
         return NOT_RUN
     return NOT_REPRODUCED if published and high < published[0] else TOO_FEW
 

@@ -213,10 +213,10 @@ def warnings(
     for status in (c.DIVERGED, c.FAILED, MISSING):
         if number := int((main["status"] == status).sum()):
             found.append({"code": "lost", "status": status, "runs": number, "expected": len(main)})
-    seeds = int(main.groupby(SIDE)[c.SEED].nunique().min())
+    ran = main[main["status"] != MISSING]
+    seeds = int((main if ran.empty else ran).groupby(SIDE)[c.SEED].nunique().min())
     if seeds < FEW_SEEDS:
         found.append({"code": "few_seeds", "seeds": seeds})
-    ran = main[main["status"] != MISSING]
     if (ran["dirty"] == True).any():  # noqa: E712  # unknown is neither
         found.append({"code": "dirty"})
     if (commits := ran["commit"].nunique(dropna=False)) > 1:

@@ -17,7 +17,7 @@ USUAL: dict[str, Any] = {
     c.EXPERIMENT: "main", "kind": "method", c.DATASET: "toys", c.PROTOCOL: "paper", c.BACKBONE: "gru4rec",
     c.METHOD: "iadsr", "baseline_method": "none", c.METRIC: "HR@5", "same_as": "", "headline": True,
     "outcome": "gain", "gain": 0.3, "gain_low": 0.1, "gain_high": 0.5, "detectable": 0.2, "baseline_mean": 0.1,
-    c.RANKING: "kept",
+    c.RANKING: "kept", "seeds": 3,
 }  # fmt: skip
 NOTHING = {
     "metrics": pd.DataFrame(
@@ -259,3 +259,11 @@ def test_the_title_is_the_first_whose_conditions_hold() -> None:
     assert chosen(*rows[:2]) == "paper"
     assert chosen(rows[0]) == "lost", "a claim without a row is not run"
     assert chosen() == "Does the published gain hold?"
+
+
+@pytest.mark.parametrize("outcome", ["gain", "loss", "equal", "none", "underpowered"])
+def test_one_seed_decides_nothing_unless_the_runs_are_the_same(outcome: str) -> None:
+    one = claim(compared(), [0.246, 0.363])
+    assert verdict(one, {"outcome": outcome, "seeds": 1}) == "underpowered"
+    assert verdict(one, {"outcome": outcome, "gain_high": 0.1}) != "underpowered"
+    assert verdict(one, {"outcome": "equal", "seeds": 1, "same_as": "none"}) == "not reproduced"

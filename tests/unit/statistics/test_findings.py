@@ -287,6 +287,9 @@ def test_lost_runs_of_the_main_grid_are_counted(status: str) -> None:
 def test_few_seeds() -> None:
     runs = {one: own for one, own in WHOLE.items() if one.seed < 2}
     assert warned(runs) == {"few_seeds": {"seeds": 2}}
+    absent = tuple(one for one in WHOLE if one.seed > 0 and one.method == "none")
+    left = {one: own for one, own in WHOLE.items() if one not in absent}
+    assert warned(left, missing=absent)["few_seeds"] == {"seeds": 1}, "seeds that are still to be run do not count"
 
 
 def test_mixed_provenance() -> None:
