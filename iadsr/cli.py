@@ -14,7 +14,7 @@ import typer
 
 from iadsr.config.cell import Cell
 from iadsr.config.claims import load_claims
-from iadsr.config.datasets import PROSE, dataset_file, load_spec
+from iadsr.config.datasets import PROSE, Size, dataset_file, load_spec
 from iadsr.config.encoders import EncoderSpec, changed_options, embeddings_name, parse_encoder
 from iadsr.config.fields import Texts
 from iadsr.config.protocol import budget_pairs, load_protocol, load_tuned, resolve_settings
@@ -42,7 +42,6 @@ from iadsr.plan import describe_methods, plan
 if TYPE_CHECKING:
     import pandas as pd
 
-    from iadsr.costs import Size
     from iadsr.statistics.grids import Grid
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -445,8 +444,8 @@ def estimate(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, with every number.")] = False,
 ) -> None:
     """Estimate what a run file costs, from records: runs, core-hours, memory, disk and hours on so many machines."""
-    from iadsr.costs import Size, cost_of, fit
     from iadsr.costs import as_json as as_object
+    from iadsr.costs import cost_of, fit
     from iadsr.evaluation.archive import read_facts, read_folder
     from iadsr.machine.cpus import allotted_cpus
 
@@ -549,17 +548,12 @@ def _size(run: RunConfig, dataset: str) -> Size:
         DataError: nobody knows it yet.
     """
     from iadsr.core.files import read_json
-    from iadsr.costs import Size
 
     path = Path(run.results) / "data" / dataset / "summary.json"
     if path.is_file():
         return Size(**read_json(path, {"counts": dict})["counts"])
-    spec = load_spec(dataset_file(CONFIG_FOLDER, dataset, "datasets"))
-    if spec.planted:
-        mean = (spec.planted.min_length + spec.planted.max_length) / 2
-        return Size(spec.planted.users, spec.planted.items, int(spec.planted.users * mean))
-    if spec.expected:
-        return Size(**spec.expected.model_dump())
+    if size := load_spec(dataset_file(CONFIG_FOLDER, dataset, "datasets")).stated_size:
+        return size
     raise DataError(f"the size of {dataset} is not known yet; prepare it: snakemake --cores 1 {path}")
 
 

@@ -12,13 +12,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linprog
 
 from iadsr.config.cell import Cell
+from iadsr.config.datasets import Size
 from iadsr.config.reuse import earlier_runs
 from iadsr.config.run import backbone_alone
 from iadsr.core import columns as c
@@ -29,14 +30,6 @@ PLAIN = "none"  # the kind of method that adds nothing to its backbone
 # Upper bounds: of ranks.parquet two lists of 20 items and ten further numbers, uncompressed; of curve.csv a line of 30
 # numbers, and of record.json all.
 BYTES_PER_USER, BYTES_PER_EPOCH, BYTES_PER_RECORD = 200, 600, 10_000
-
-
-class Size(NamedTuple):
-    """The size of a dataset."""
-
-    users: int
-    items: int
-    interactions: int
 
 
 @dataclass(frozen=True)

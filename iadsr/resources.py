@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from iadsr.config.cell import Cell
-from iadsr.config.datasets import DatasetSpec
+from iadsr.config.datasets import DatasetSpec, Size
 from iadsr.core.errors import IadsrError
 
 # Runs of at most so many minutes, and how many of them make a submission: it trains them one after another, mostly
@@ -28,15 +28,6 @@ _ITEM = 0.06
 
 
 @dataclass(frozen=True)
-class Size:
-    """How large a dataset is."""
-
-    users: int
-    items: int
-    interactions: int
-
-
-@dataclass(frozen=True)
 class Estimate:
     """What a training run takes: `seconds` on one thread, and `memory_mb` at its peak."""
 
@@ -46,12 +37,7 @@ class Estimate:
 
 def dataset_size(spec: DatasetSpec) -> Size:
     """Return a dataset's size as its file states it; one that states none counts as large as Sports."""
-    if spec.planted is not None:
-        planted = spec.planted
-        return Size(planted.users, planted.items, planted.users * (planted.min_length + planted.max_length) // 2)
-    if spec.expected is not None:
-        return Size(spec.expected.users, spec.expected.items, spec.expected.interactions)
-    return Size(35_598, 18_357, 296_337)
+    return spec.stated_size or Size(35_598, 18_357, 296_337)
 
 
 def estimate_run(cell: Cell, size: Size) -> Estimate:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
@@ -120,6 +120,14 @@ DATASET_PARTS: dict[str, type[Strict]] = {
 PROSE = frozenset({"title", "text_note", "mirror_note", "order_note"})
 
 
+class Size(NamedTuple):
+    """How large a dataset is."""
+
+    users: int
+    items: int
+    interactions: int
+
+
 class DatasetSpec(Strict):
     """A dataset: its files, how to read and check them, and what a reader must know of its texts.
 
@@ -159,6 +167,13 @@ class DatasetSpec(Strict):
     def reader(self) -> str:
         """Which of `READERS`, modules of `iadsr.datasets`, makes the tables."""
         return "table" if self.planted is None else "planted"
+
+    @property
+    def stated_size(self) -> Size | None:
+        """Its size as its file states it; None if it states none."""
+        if (planted := self.planted) is not None:
+            return Size(planted.users, planted.items, planted.users * (planted.min_length + planted.max_length) // 2)
+        return None if self.expected is None else Size(**self.expected.model_dump())
 
 
 def dataset_file(folder: Path, name: str, where: str) -> Path:

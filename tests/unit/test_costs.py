@@ -1,6 +1,7 @@
 """Costs are estimated from records, and say how wrong they are on runs that they were not fitted to."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,10 @@ import pytest
 
 from iadsr import cli, costs
 from iadsr.config.cell import Cell
+from iadsr.config.datasets import Size
 from iadsr.config.run import RunConfig, load_run
 from iadsr.core.errors import DataError
-from iadsr.costs import Model, Size, cost_of, fit, products
+from iadsr.costs import Model, cost_of, fit, products
 
 SIZES = {"toys": Size(1000, 500, 9000), "beauty": Size(400, 3000, 5000)}
 PRICES = {"start": 4.0, "encode gru4rec": 7.0, "encode caser": 11.0, "denoise": 3.0, "loss": 0.01, "validate": 0.02}
@@ -102,9 +104,11 @@ def _printed(config: Path, **options: Any) -> str:
     return "\n".join(lines)
 
 
-def test_what_no_record_has_is_named_and_more_machines_need_less_time() -> None:
+def test_what_no_record_has_is_named_and_more_machines_need_less_time(tmp_path: Path) -> None:
     paper = cli.CONFIG_FOLDER / "paper.yaml"
-    said = _printed(paper, as_json=False)
+    for path in cli.ARCHIVE.glob("movielens-100k.*"):
+        shutil.copy(path, tmp_path)
+    said = _printed(paper, as_json=False, archive=tmp_path)
     assert "No record has dataset beauty, sports, toys" in said
     assert said.startswith("2880 training runs: ")
     one, four = (json.loads(_printed(paper, nodes=nodes))["costs"]["runs"] for nodes in (1, 4))

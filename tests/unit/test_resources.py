@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from iadsr.config.cell import Cell
-from iadsr.config.datasets import load_spec
+from iadsr.config.datasets import Size, load_spec
 from iadsr.config.run import load_run
 from iadsr.core.errors import IadsrError
 from iadsr.evaluation.archive import ArchivedRun, read_archive
@@ -17,7 +17,6 @@ from iadsr.resources import (
     ALLOW_DIRTY,
     GROUPS,
     Estimate,
-    Size,
     check_checkout,
     dataset_size,
     estimate_run,
