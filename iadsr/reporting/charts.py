@@ -1,7 +1,8 @@
 """Two kinds of charts as inline SVG: forests (points with intervals) and lines, in small panels laid side by side.
 
 Text stays text (readable, searchable), colours are Okabe and Ito's (told apart by colour-blind readers) and never the
-only sign: every series also has its own marker and dash. The same input gives the same bytes.
+only sign: every series also has its own marker and dash. The same input gives the same bytes. What is drawn has the
+style in force, for a page that of `figures.mplstyle` among its sources.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -23,21 +23,6 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from iadsr.reporting.format import fixed, is_number, percent
 
-_RC = {
-    "svg.hashsalt": "iadsr",
-    "svg.fonttype": "none",
-    "font.family": "DejaVu Sans",
-    "font.size": 8.5,
-    **dict.fromkeys(("axes.spines.top", "axes.spines.right", "legend.frameon", "text.parse_math"), False),
-    "axes.edgecolor": "#667",
-    "axes.labelcolor": "#223",
-    **dict.fromkeys(("xtick.color", "ytick.color"), "#445"),
-    "grid.color": "#e3e6ea",
-    "grid.linewidth": 0.6,
-    **dict.fromkeys(("axes.grid", "axes.axisbelow"), True),
-    "legend.fontsize": 7.5,
-    **{"legend.borderaxespad": 0.2, "legend.columnspacing": 1.2, "legend.handlelength": 2.6},
-}
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 _MARKS = ("o", "s", "^", "D", "v", "P", "X")
@@ -292,22 +277,21 @@ def _panel(
     """
     gap, right = 0.16, 0.24
     total = top + sum(height for height, _ in parts) + gap * (len(parts) - 1) + bottom
-    with mpl.rc_context(_RC):
-        canvas = Canvas(figsize=(_WIDTH, total))
-        FigureCanvasSVG(canvas)
-        edge = total - top
-        for place, (height, draw) in enumerate(parts):
-            edge -= height + (gap if place else 0)
-            box = (left / _WIDTH, edge / total, (_WIDTH - left - right) / _WIDTH, height / total)
-            axes = canvas.add_axes(box)
-            draw(axes)
-            if place < len(parts) - 1:
-                axes.tick_params(axis="x", labelbottom=False)
-                axes.set_xlabel("")
-        style: dict[str, Any] = {"va": "top", "fontsize": 9.5, "fontweight": "bold", "color": "#1a1e26"}
-        canvas.text(0.1 / _WIDTH, 1 - 0.08 / total, _fitted(title, 2 * _LEGEND_NAME), **style)
-        stream = io.StringIO()
-        canvas.savefig(stream, format="svg", metadata={"Date": None, "Creator": None, "Type": None, "Format": None})
+    canvas = Canvas(figsize=(_WIDTH, total))
+    FigureCanvasSVG(canvas)
+    edge = total - top
+    for place, (height, draw) in enumerate(parts):
+        edge -= height + (gap if place else 0)
+        box = (left / _WIDTH, edge / total, (_WIDTH - left - right) / _WIDTH, height / total)
+        axes = canvas.add_axes(box)
+        draw(axes)
+        if place < len(parts) - 1:
+            axes.tick_params(axis="x", labelbottom=False)
+            axes.set_xlabel("")
+    style: dict[str, Any] = {"va": "top", "fontsize": 9.5, "fontweight": "bold", "color": "#1a1e26"}
+    canvas.text(0.1 / _WIDTH, 1 - 0.08 / total, _fitted(title, 2 * _LEGEND_NAME), **style)
+    stream = io.StringIO()
+    canvas.savefig(stream, format="svg", metadata={"Date": None, "Creator": None, "Type": None, "Format": None})
     return Panel(stream.getvalue(), alt)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import matplotlib as mpl
 import pandas as pd
 from markupsafe import Markup
 
@@ -73,10 +74,9 @@ def build_report(
     captions, meanings = (_source(templates, name) for name in ("captions.toml", "columns.toml"))
     make = Catalogue(results, captions["tables"], captions["defects"])
     claims, downloads, shown = make.claims(), _downloads(results, root), Shown()
-    page = (
-        _environment(templates, results)
-        .get_template("page.html.j2")
-        .render(
+    template = _environment(templates, results).get_template("page.html.j2")
+    with mpl.rc_context(fname=templates / "figures.mplstyle"):
+        page = template.render(
             claims=shown.table(claims),
             style=Markup((templates / "style.css").read_text(encoding="utf-8")),
             shown=shown,
@@ -89,10 +89,12 @@ def build_report(
             runs=os.path.relpath((root / "runs").resolve(), out.resolve().parent),
             downloads=list(downloads),
         )
-    )
     dictionary = describe_columns(meanings, downloads, results.numbers)
-    answer = f"**{results.findings['title']}.**\n\n{to_markdown(claims)}"
-    _write_tables(shown.tables, {"claims.md": answer}, {**downloads, "columns": dictionary}, out.parent / "tables")
+    latex = (templates / "table.tex").read_text(encoding="utf-8")
+    texts = {f"{table.name}.tex": to_latex(table, latex) for table in shown.tables}
+    texts["claims.md"] = f"**{results.findings['title']}.**\n\n{to_markdown(claims)}"
+    tables = {table.name: table.frame for table in shown.tables} | downloads | {"columns": dictionary}
+    _write_tables(tables, texts, out.parent / "tables")
     write_text(out, visible(page))
 
 
@@ -139,20 +141,12 @@ def _downloads(results: Results, root: Path) -> dict[str, pd.DataFrame]:
     return tables | {ALL_CURVES: read_parquet(root / "evaluation" / "curves.parquet", [*c.ADDRESS, "epoch"])}
 
 
-def _write_tables(
-    shown: Sequence[Table], texts: Mapping[str, str], downloads: Mapping[str, pd.DataFrame], folder: Path
-) -> None:
-    """Write CSV and LaTeX of every table shown, further texts by name, and the downloads as CSV.
-
-    What an earlier report left goes.
-    """
-    texts = {**texts, **{f"{table.name}.tex": to_latex(table) for table in shown}}
-    tables = {f"{table.name}.csv": table.frame for table in shown}
-    tables |= {f"{name}.csv": frame for name, frame in downloads.items()}
+def _write_tables(tables: Mapping[str, pd.DataFrame], texts: Mapping[str, str], folder: Path) -> None:
+    """Write tables as CSV, and texts by the names of their files. What an earlier report left goes."""
     for name, frame in tables.items():
-        write_csv(folder / name, frame)
+        write_csv(folder / f"{name}.csv", frame)
     for name, text in texts.items():
         write_text(folder / name, text)
     for path in sorted(folder.iterdir()):
-        if path.suffix in (".csv", ".tex", ".md") and path.name not in {*tables, *texts}:
+        if path.suffix in (".csv", ".tex", ".md") and path.name not in {*(f"{name}.csv" for name in tables), *texts}:
             path.unlink()

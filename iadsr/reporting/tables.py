@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
+from string import Template
 from textwrap import wrap
 from typing import Any
 
@@ -162,29 +163,16 @@ def escape(text: str) -> str:
 # In \footnotesize: characters of a page, of a table that fits one of two columns, and at least of a cell's longest line
 # and of a column's title; lines of a page
 _PAGE, _NARROW, _CELL, _TITLE, _LINES = 108, 48, 14, 9, 40
-_FLOAT = r"""\begin{%(kind)s}[htbp]
-\centering
-\caption{%(caption)s}
-\label{tab:%(label)s}
-\footnotesize
-\setlength{\tabcolsep}{4pt}
-\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%%
-\begin{tabular}{%(sides)s}
-\toprule
-%(titles)s \\
-\midrule
-%(rows)s
-\bottomrule
-\end{tabular}}
-\end{%(kind)s}
-"""
 
 
-def to_latex(table: Table) -> str:
+def to_latex(table: Table, source: str) -> str:
     """Write the table as displayed, for a paper of two columns. Needs the packages booktabs and graphicx.
 
     Long cells are wrapped. A table too wide for one column spans both, and is scaled down if still too wide. One
     higher than a page becomes several, labelled `tab:<name>`, `tab:<name>-2` and so on.
+
+    Args:
+        source: LaTeX of a table, with places for `string.Template`: kind, caption, label, sides, titles and rows.
     """
     sides = "".join("r" if column.numeric else "l" for column in table.columns)
     titles = [TableCell(f"{column.title} ({column.note})" if column.note else column.title) for column in table.columns]
@@ -208,15 +196,14 @@ def to_latex(table: Table) -> str:
     heads = [_latex_cell(cell, sides[at], widths[at], "b") for at, cell in _placed(titles)]
     caption = escape(table.caption)
     return "\n".join(
-        _FLOAT
-        % {
-            "kind": "table" if sum(2 + width for width in widths) <= _NARROW else "table*",
-            "caption": f"{caption} Part {number} of {len(parts)}." if len(parts) > 1 else caption,
-            "label": f"{table.name}-{number}" if number > 1 else table.name,
-            "sides": sides,
-            "titles": " & ".join(heads),
-            "rows": "\n".join(part),
-        }
+        Template(source).substitute(
+            kind="table" if sum(2 + width for width in widths) <= _NARROW else "table*",
+            caption=f"{caption} Part {number} of {len(parts)}." if len(parts) > 1 else caption,
+            label=f"{table.name}-{number}" if number > 1 else table.name,
+            sides=sides,
+            titles=" & ".join(heads),
+            rows="\n".join(part),
+        )
         for number, part in enumerate(parts, 1)
     )
 

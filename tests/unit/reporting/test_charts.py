@@ -1,4 +1,5 @@
 import re
+from collections.abc import Iterator
 from xml.etree import ElementTree
 
 import matplotlib as mpl
@@ -8,6 +9,7 @@ import pytest
 
 from iadsr.reporting import charts
 from iadsr.reporting.charts import Axis, Band, Panel
+from tests.unit.reporting.synthetic import TEMPLATES
 
 NAN = float("nan")
 BARS = pd.DataFrame(
@@ -21,6 +23,13 @@ BARS = pd.DataFrame(
     }
 )
 LINES = pd.DataFrame({"series": ["IADSR"] * 3 + ["none"] * 3, "x": [1, 2, 3] * 2, "y": [0.1, 0.2, 0.3, 0.2, NAN, 0.1]})
+
+
+@pytest.fixture(autouse=True)
+def style() -> Iterator[None]:
+    """The style of a page."""
+    with mpl.rc_context(fname=TEMPLATES / "figures.mplstyle"):
+        yield
 
 
 def forest(title: str = 'T "quoted" <&>') -> Panel:

@@ -15,6 +15,13 @@ from iadsr.reporting.tables import (
     to_markdown,
     wide,
 )
+from tests.unit.reporting.synthetic import TEMPLATES
+
+LATEX = (TEMPLATES / "table.tex").read_text(encoding="utf-8")
+
+
+def latex(made: Table) -> str:
+    return to_latex(made, LATEX)
 
 
 def table(frame: pd.DataFrame, *columns: Column, **options: object) -> Table:
@@ -131,7 +138,7 @@ def test_characters_are_set_literally(raw: str, made: str) -> None:
 
 def test_latex_has_what_is_displayed() -> None:
     frame = pd.DataFrame({"method": ["a_b"], "HR mean": [0.5], "HR sd": [0.1], "HR best": [True]})
-    made = to_latex(table(frame, text("Method", "method"), mean("HR@5", "HR", bold="HR best", note="n=3")))
+    made = latex(table(frame, text("Method", "method"), mean("HR@5", "HR", bold="HR best", note="n=3")))
     assert r"a\_b & \textbf{0.5000} \ensuremath{\pm}\,0.1000" in made
     assert "HR@5 (n=3)" in made
     assert r"\label{tab:x}" in made and r"\begin{tabular}{lr}" in made
@@ -139,7 +146,7 @@ def test_latex_has_what_is_displayed() -> None:
 
 def test_latex_wraps_what_is_long_and_sets_its_second_line_below() -> None:
     frame = pd.DataFrame({"why": ["to be or not to be, " * 10], "sub": ["that is it"]})
-    made = to_latex(table(frame, text("Why", "why", "sub")))
+    made = latex(table(frame, text("Why", "why", "sub")))
     assert made.startswith(r"\begin{table*}")
     lines = made[made.index(r"\begin{tabular}[t]{@{}l@{}}") :].split("\n")[0].split(r"\\ ")
     assert len(lines) == 3 and all(len(line) < 160 for line in lines)
@@ -148,14 +155,14 @@ def test_latex_wraps_what_is_long_and_sets_its_second_line_below() -> None:
 
 def test_latex_gives_a_reason_the_columns_that_it_spans() -> None:
     frame = pd.DataFrame({"a": ["x"], "HR": [None], "MRR": [None], "status": ["missing"], "note": ["seeds 0, 1 and 2"]})
-    made = to_latex(table(frame, text("A", "a"), number("HR", "HR"), number("MRR", "MRR"), span=2))
+    made = latex(table(frame, text("A", "a"), number("HR", "HR"), number("MRR", "MRR"), span=2))
     assert made.startswith(r"\begin{table}[htbp]")
     assert r"x & \multicolumn{2}{l}{seeds 0, 1 and 2} \\" in made
 
 
 def test_latex_of_many_rows_is_several_tables() -> None:
     frame = pd.DataFrame({"a": ["x"] * 60 + ["y"] * 40})
-    made = to_latex(table(frame, text("A", "a"), opens=["a"]))
+    made = latex(table(frame, text("A", "a"), opens=["a"]))
     assert [made.count(part) for part in (r"\begin{table}", r"\label{tab:x}", r"\label{tab:x-3}")] == [3, 1, 1]
     assert "A caption. Part 3 of 3." in made
     assert made.count(r"x \\") == 60 and made.count(r"y \\") == 40
