@@ -81,7 +81,7 @@ def build_report(
             style=Markup((templates / "style.css").read_text(encoding="utf-8")),
             shown=shown,
             make=make,
-            draw=Pictures(results, captions["figures"], captions["defects"]),
+            draw=Pictures(results, captions["figures"], captions["defects"], captions["figure-titles"]),
             captions=captions,
             results=results,
             f=results.findings,

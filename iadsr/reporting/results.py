@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from iadsr.formats.statistics import FINDINGS, STATISTICS
 from iadsr.formats.tables import read_parquet
 from iadsr.reporting.format import LABELS, label, listed, plain, share, unswept
 
+Where = Mapping[str, str]  # an address, or the beginning of one, by its columns: what a table or figure is of
 SIDE = [c.DATASET, c.PROTOCOL, c.BACKBONE, c.METHOD]
 _SUMMARY_TYPES = {
     "counts": dict,
@@ -89,9 +90,23 @@ class Results:
         lost = [self.label(name) for name in known.index[~known]] if known.any() else []
         return rows[rows["baseline_method"].map(known).astype(bool)] if lost else rows, lost
 
+    def experiment(self, where: Where) -> Mapping[str, Any]:
+        """Return what the run file says of the further experiment in which `where` is."""
+        return next(one for one in self.experiments if one["name"] == where[c.EXPERIMENT])
+
+    def against_baseline(self, where: Where, **further: object) -> pd.DataFrame:
+        """Return an experiment's comparisons with its baseline, each under its protocol's own ranking rule."""
+        base = self.experiment(where)["baseline"]
+        return self.select("comparisons", **where, **further, headline=True, kind="method", baseline_method=base)
+
     def values(self, column: str, **where: object) -> list[Any]:
         """Return the distinct values of an address column, in the order of the expected runs."""
         return list(dict.fromkeys(self.select("cells", **where)[column]))
+
+    def places(self, *columns: str, **where: object) -> list[Where]:
+        """Return the distinct places of the expected runs, by some columns of their addresses, in order."""
+        found = self.select("cells", **where)[list(columns)].drop_duplicates()
+        return [dict(zip(columns, row, strict=True)) for row in found.itertuples(index=False)]
 
     def sides(self, **where: object) -> pd.DataFrame:
         """Return one row per method of a grid, the baseline first in each backbone: address, status, note, seeds."""
@@ -107,16 +122,22 @@ class Results:
             sides = sides.merge(table, on=SIDE, how="left")
         return sides
 
-    def context(self, experiment: str, dataset: str, protocols: Sequence[str], ranking: str = "") -> str:
-        """Say for a caption what made the numbers: dataset, protocols, objective, encoder, seeds, ranking rule."""
-        cells = self.select("cells", experiment=experiment, dataset=dataset, protocol=list(protocols))
+    def context(self, where: Where, ranking: str = "", protocols: Sequence[str] = ()) -> str:
+        """Say for a caption what made the numbers: dataset, protocols, objective, encoder, seeds, ranking rule.
+
+        Args:
+            where: experiment, dataset and, if the numbers are of one alone, protocol.
+            protocols: others than those of `where`.
+        """
+        protocols = protocols or self.values(c.PROTOCOL, **where)
+        cells = self.select("cells", **{**where, c.PROTOCOL: list(protocols)})
         seeds = sorted(set(cells[c.SEED]))
         objectives = list(dict.fromkeys(cells["objective"].dropna().astype(str)))
         parts = [
-            f"{dataset}",
+            where[c.DATASET],
             f"protocol{'s' if len(protocols) > 1 else ''} {listed([f'“{name}”' for name in protocols])}",
             *([f"objective {objectives[0]}"] if len(objectives) == 1 else []),
-            f"encoder {self.encoders(experiment, dataset)}",
+            f"encoder {self.encoders(where[c.EXPERIMENT], where[c.DATASET])}",
             f"seed{'s' if len(seeds) > 1 else ''} {listed(seeds)}",
             *([label(ranking)] if ranking else []),
         ]
@@ -131,9 +152,10 @@ class Results:
             texts.append(f"{row['encoder']}{f' ({detail})' if detail else ''}")
         return listed(texts) or "none"
 
-    def headline(self, experiment: str, protocol: str) -> str:
-        """Return the ranking rule under which a protocol is shown."""
-        found = self.select("metrics", experiment=experiment, protocol=protocol, headline=True)[c.RANKING]
+    def headline(self, where: Where) -> str:
+        """Return the ranking rule under which an experiment's protocol is shown."""
+        of_it = {column: where[column] for column in (c.EXPERIMENT, c.PROTOCOL)}
+        found = self.select("metrics", **of_it, headline=True)[c.RANKING]
         return str(found.iloc[0]) if len(found) else c.RANKINGS[0]
 
     @property
@@ -147,16 +169,24 @@ class Results:
         return any(one.get("tie_break", "0") != "0" for one in facts)
 
 
+@dataclass(frozen=True)
 class Maker:
     """Makes tables or figures of one page.
 
-    Args:
+    Attributes:
         captions: of each kind, with places for `str.format`.
         defects: what each defect of the release is.
+        titles: of each kind, with places too; none of tables, whose captions suffice.
     """
 
-    def __init__(self, results: Results, captions: Mapping[str, str], defects: Mapping[str, str]) -> None:
-        self.results, self.captions, self.defects, self.label = results, captions, defects, results.label
+    results: Results
+    captions: Mapping[str, str]
+    defects: Mapping[str, str]
+    titles: Mapping[str, str] = field(default_factory=dict)
+
+    def label(self, name: str) -> str:
+        """Name anything for a reader; see `format.label`."""
+        return self.results.label(name)
 
     def caption(self, kind: str, **what: str) -> str:
         """Fill the places of a caption: `what`, and the numbers by which statistics decides."""

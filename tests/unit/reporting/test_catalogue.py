@@ -27,31 +27,32 @@ def shown(table: Table) -> list[list[str]]:
     return [[cell.text for cell in cells] for _, cells in table.lines()]
 
 
-def experiment(results: Results, name: str) -> dict[str, object]:
-    return dict(next(one for one in results.experiments if one["name"] == name))
+def at(protocol: str = "", experiment: str = MAIN) -> dict[str, str]:
+    place = {"experiment": experiment, "dataset": "beauty"}
+    return place | {"protocol": protocol} if protocol else place
 
 
 def test_overall_holds_means_deviations_and_gains(results: Results, make: Catalogue) -> None:
-    frame = make.overall("beauty", "strong", "excluded").frame.set_index(["backbone", "method"])
+    frame = make.overall(at("strong"), "excluded").frame.set_index(["backbone", "method"])
     values = results.select("metrics", experiment=MAIN, protocol="strong", ranking="excluded", group="all")
     for row in values[values["metric"].isin([*METRICS]) & (values["backbone"] != "")].to_dict("records"):
-        at = (row["backbone"], row["method"])
-        assert frame.loc[at, f"{row['metric']} mean"] == row["mean"]
-        assert frame.loc[at, f"{row['metric']} best"] == row["best"]
+        side = (row["backbone"], row["method"])
+        assert frame.loc[side, f"{row['metric']} mean"] == row["mean"]
+        assert frame.loc[side, f"{row['metric']} best"] == row["best"]
         for part in ("sd", "gain"):
-            assert frame.loc[at, f"{row['metric']} {part}"] == pytest.approx(row[part], nan_ok=True)
+            assert frame.loc[side, f"{row['metric']} {part}"] == pytest.approx(row[part], nan_ok=True)
     assert frame.loc[("", "most_popular"), "HR@5 mean"] == 0.0301
 
 
 def test_the_most_popular_items_lead_and_then_the_baseline(make: Catalogue) -> None:
-    frame = make.overall("beauty", "paper", "kept").frame
+    frame = make.overall(at("paper"), "kept").frame
     assert frame["method"].tolist() == ["most_popular", *["none", "iadsr", "random_mask"] * 2]
 
 
 def test_lost_runs_stay_with_their_reasons(make: Catalogue) -> None:
-    paper = {tuple(row[:2]): row[2:] for row in shown(make.overall("beauty", "paper", "kept"))}
+    paper = {tuple(row[:2]): row[2:] for row in shown(make.overall(at("paper"), "kept"))}
     assert paper["Caser", "IADSR"] == ["seeds 1, 2 diverged: loss is NaN at epoch 3", "0/2"]
-    table = make.overall("beauty", "strong", "excluded")
+    table = make.overall(at("strong"), "excluded")
     last = {tuple(cell.text for cell in cells[:2]): cells[-1] for _, cells in table.lines()}
     assert last["Caser", "IADSR, random mask"].text == "1/2"
     assert "seed 2 missing: no run record" in last["Caser", "IADSR, random mask"].sub
@@ -80,7 +81,7 @@ def test_the_answer_has_a_column_per_metric_and_baseline(results: Results, make:
 
 
 def test_tests_are_under_the_protocol_s_own_rule(make: Catalogue) -> None:
-    table = make.tests("beauty", "paper")
+    table = make.tests(at("paper"))
     assert set(table.frame["ranking"]) == {"kept"}
     assert set(table.frame["metric"]) == {"HR@5", "NDCG@5", "NDCG@10"}
     assert {tuple(row[:1]) for row in shown(table)} == {
@@ -89,22 +90,22 @@ def test_tests_are_under_the_protocol_s_own_rule(make: Catalogue) -> None:
         ("IADSR vs IADSR, random mask",),
     }
     assert "family" in table.frame and "p_holm" in table.frame
-    effects = make.protocol_effects("beauty").frame
+    effects = make.protocol_effects(at()).frame
     assert set(effects["ranking"]) == {"kept", "excluded"}
     assert set(zip(effects["protocol"], effects["baseline_protocol"], strict=True)) == {("strong", "paper")}
 
 
 def test_coverage_groups_and_masks(make: Catalogue) -> None:
-    coverage = make.coverage("beauty", "strong").frame.set_index(["backbone", "method"])
+    coverage = make.coverage(at("strong")).frame.set_index(["backbone", "method"])
     assert coverage.loc[("gru4rec", "iadsr"), ["coverage@10 excluded mean", "tied_share kept mean"]].tolist() == [
         0.25,
         0.004,
     ]
-    groups = make.groups("beauty", "strong")
+    groups = make.groups(at("strong"))
     assert [column.title for column in groups.columns[2:]] == ["HR@10 cold", "cold", *(f"D{n}" for n in range(1, 11))]
     assert [column.note for column in groups.columns[2:4]] == ["n=10", "n=10"]
     assert all(f"NDCG@10 {group} mean" in groups.frame for group in GROUPS)
-    masks = make.masks(MAIN).frame
+    masks = make.masks().frame
     assert "none" not in set(masks["method"])
     assert masks.query("method == 'iadsr' and protocol == 'strong'")["train_keep_rate mean"].tolist() == pytest.approx(
         [0.71] * 2
@@ -112,7 +113,7 @@ def test_coverage_groups_and_masks(make: Catalogue) -> None:
 
 
 def test_kept_says_whether_cold_items_are_dropped_more_often(make: Catalogue) -> None:
-    table = make.kept(MAIN, "beauty")
+    table = make.kept(at())
     assert table is not None
     rows = {(row[0], row[1], row[2], row[3]): row[4:] for row in shown(table) if len(row) > 5}
     assert rows["strong", "GRU4Rec", "IADSR", "training"] == [
@@ -122,7 +123,7 @@ def test_kept_says_whether_cold_items_are_dropped_more_often(make: Catalogue) ->
 
 
 def test_what_was_dropped_has_names_and_leaves_controls_out(make: Catalogue) -> None:
-    items, histories = make.dropped("beauty"), make.histories("beauty")
+    items, histories = make.dropped(at()), make.histories(at())
     assert items is not None and histories is not None
     rows = {(row[0], row[1], row[2]): row[3:] for row in shown(items)}
     assert rows["strong", "GRU4Rec", "IADSR"] == ["Kite", "Yo-yo"]
@@ -141,7 +142,7 @@ def test_users_are_called_as_in_the_data(results: Results) -> None:
     for user in ("kept", "a-b=c"):
         drops = results.tables["drops"].assign(user=user)
         changed = replace(results, tables={**results.tables, "drops": drops})
-        histories = Catalogue(changed, CAPTIONS["tables"], CAPTIONS["defects"]).histories("beauty")
+        histories = Catalogue(changed, CAPTIONS["tables"], CAPTIONS["defects"]).histories(at())
         assert histories is not None and {row[0] for row in shown(histories)} == {user}
 
 
@@ -169,11 +170,11 @@ def test_pulls_and_logged_figures_are_named_by_the_methods(make: Catalogue) -> N
 
 
 def test_the_inflated_evaluation_and_the_signature(make: Catalogue) -> None:
-    denoised = make.denoised(MAIN, "beauty")
+    denoised = make.denoised(at())
     assert denoised is not None
     assert set(denoised.frame["method"]) == {"iadsr"}
     assert denoised.frame["HR@5 denoised mean"].tolist() == pytest.approx([0.6] * len(denoised.frame))
-    tails = make.tails(MAIN, "beauty")
+    tails = make.tails(at())
     assert tails is not None
     assert set(tails.frame["method"]) == {"iadsr", "random_mask"}
     assert all(row[-1].startswith(("yes, in", "no, in", "seeds 1, 2 diverged")) for row in shown(tails))
@@ -186,8 +187,7 @@ def test_costs_stand_beside_those_of_the_baseline(make: Catalogue) -> None:
 
 
 def test_an_experiment_s_methods_are_read_against_its_baseline(results: Results, make: Catalogue) -> None:
-    one = experiment(results, "defects")
-    table = make.methods(one, "beauty", "paper")
+    table = make.methods(at("paper", "defects"))
     assert table.name == "experiment-defects-methods-beauty-paper"
     rows = [row[1:] for row in shown(table) if row[0] == "GRU4Rec"]
     assert [row[0] for row in rows] == ["IADSR", "with R4"]
@@ -199,15 +199,14 @@ def test_an_experiment_s_methods_are_read_against_its_baseline(results: Results,
     assert next(cells for _, cells in table.lines() if cells[1].text == "with R4")[1].sub == "one-sided Gumbel noise"
 
 
-def test_a_sweep_s_table_holds_the_swept_values(results: Results, make: Catalogue) -> None:
-    table = make.methods(experiment(results, "theta"), "beauty", "paper")
+def test_a_sweep_s_table_holds_the_swept_values(make: Catalogue) -> None:
+    table = make.methods(at("paper", "theta"))
     assert table.frame.set_index(["backbone", "method"])["theta"].dropna().tolist() == [-0.5, 0.5] * 2
     assert [column.title for column in table.columns][:2] == ["Backbone", "Method"]
 
 
 def test_a_ladder_goes_up_in_the_order_given_under_one_rule(results: Results, make: Catalogue) -> None:
-    one = experiment(results, "ladder")
-    frame = make.ladder(one, "beauty").frame
+    frame = make.ladder(at(experiment="ladder")).frame
     assert frame["rung"].tolist() == [1, 1, 2, 2]
     assert set(frame["ranking"]) == {"excluded"}
     factor = results.select("rungs", protocol="strong", metric="NDCG@10")["factor"].item()
@@ -215,16 +214,16 @@ def test_a_ladder_goes_up_in_the_order_given_under_one_rule(results: Results, ma
     assert frame.query("method == 'iadsr'")["NDCG@10 factor"].isna().all()
 
 
-def test_spread_and_budget(results: Results, make: Catalogue) -> None:
-    spread = make.spread(experiment(results, "ties"), "beauty")
+def test_spread_and_budget(make: Catalogue) -> None:
+    spread = make.spread(at(experiment="ties"))
     assert [row[2] for row in shown(spread)][:3] == ["none", "IADSR", "IADSR minus none"]
-    budget = make.budget(experiment(results, "budget"), "beauty", "paper")
+    budget = make.budget(at("paper", "budget"))
     assert [column.title for column in budget.columns][2:4] == ["NDCG@10, paper", "NDCG@10, paper_double"]
     assert set(budget.frame["larger"]) == {"paper_double"}
 
 
-def test_detection(make: Catalogue, results: Results) -> None:
-    table = make.detection(experiment(results, "noise"), "beauty", "paper_noise20")
+def test_detection(make: Catalogue) -> None:
+    table = make.detection(at("paper_noise20", "noise"))
     titles = [column.title for column in table.columns]
     assert titles[2:8] == ["AUC", "AUC, untrained", "Precision", "Recall", "Dropped", "Times chance"]
     rows = {row[1]: row for row in shown(table)}
@@ -234,7 +233,7 @@ def test_detection(make: Catalogue, results: Results) -> None:
 
 
 def test_captions_name_what_made_the_numbers(make: Catalogue) -> None:
-    caption = make.overall("beauty", "paper", "kept").caption
+    caption = make.overall(at("paper"), "kept").caption
     for part in (
         "beauty",
         "“paper”",
@@ -249,7 +248,7 @@ def test_captions_name_what_made_the_numbers(make: Catalogue) -> None:
 @pytest.mark.parametrize("kind", ["tables", "figures"])
 def test_a_caption_has_at_most_25_words_and_no_number_that_code_decides(kind: str) -> None:
     for name, caption in CAPTIONS[kind].items():
-        assert len(caption.replace("{context}", "").split()) <= 25, name
+        assert len(re.sub(r"{(context|about)}", "", caption).split()) <= 25, name
         assert not re.search(r"\d\s?%", caption), name
 
 
