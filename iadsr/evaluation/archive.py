@@ -23,6 +23,7 @@ from iadsr.core.errors import DataError
 from iadsr.core.files import atomic_path, read_json, reading, write_json
 from iadsr.evaluation.runs import CURVE_COLUMNS, RANK_COLUMNS, Address, Run, RunFolder, check_ranks, read_runs, run_file
 from iadsr.formats.tables import parse_numbers
+from iadsr.machine.locks import alone_in
 
 _SHOWN = {ranking: f"shown_{ranking}" for ranking in c.RANKINGS}
 _RANKS = tuple(map(c.rank_column, c.RANKINGS))  # stored twice as large, so that a tie's half is whole
@@ -131,33 +132,37 @@ def read_facts(folder: Path, dataset: str) -> Mapping[str, Any]:
 def add_to_archive(folder: Path, runs: Sequence[RunFolder], facts: Mapping[str, Mapping[str, Any]]) -> None:
     """Add runs to the archive, in place of those with their addresses and encoders, and the `facts` of their datasets.
 
-    A run that is done stays if the new one is not.
+    A run that is done stays if the new one is not. Another process that adds runs is waited for.
 
     Raises:
         DataError: a run's file is missing or damaged, or was changed since; or the archive is damaged.
     """
-    for dataset, told in facts.items():
-        path = folder / f"{dataset}.parquet"
-        rows = {_key(row): row for row in _read_table(path).to_pylist()}
-        for run in runs:
-            if run.address.dataset == dataset:
-                row = _archived(run, told["items"])
-                if run.done or _key(row) not in rows or not _is_done(rows[_key(row)]):
-                    rows[_key(row)] = row
-        with atomic_path(path) as temporary:
-            # the users and targets of one run are those of the next: a page must be large for that to be seen
-            parquet.write_table(
-                pa.Table.from_pylist([rows[key] for key in sorted(rows)], SCHEMA),
-                temporary,
-                compression="zstd",
-                compression_level=19,
-                data_page_size=2**25,
-                write_page_checksum=True,
-            )
-        known = read_facts(folder, dataset)["names"] if (folder / f"{dataset}.json").is_file() else {}
-        if any(known.get(item, name) != name for item, name in told["names"].items()):
-            known = {}  # of another catalogue, whose items had other indices
-        write_json(folder / f"{dataset}.json", {**told, "names": known | told["names"]})
+    with alone_in(folder):
+        for dataset, told in facts.items():
+            _add(folder, dataset, told, [run for run in runs if run.address.dataset == dataset])
+
+
+def _add(folder: Path, dataset: str, told: Mapping[str, Any], runs: Sequence[RunFolder]) -> None:
+    path = folder / f"{dataset}.parquet"
+    rows = {_key(row): row for row in _read_table(path).to_pylist()}
+    for run in runs:
+        row = _archived(run, told["items"])
+        if run.done or _key(row) not in rows or not _is_done(rows[_key(row)]):
+            rows[_key(row)] = row
+    with atomic_path(path) as temporary:
+        # the users and targets of one run are those of the next: a page must be large for that to be seen
+        parquet.write_table(
+            pa.Table.from_pylist([rows[key] for key in sorted(rows)], SCHEMA),
+            temporary,
+            compression="zstd",
+            compression_level=19,
+            data_page_size=2**25,
+            write_page_checksum=True,
+        )
+    known = read_facts(folder, dataset)["names"] if (folder / f"{dataset}.json").is_file() else {}
+    if any(known.get(item, name) != name for item, name in told["names"].items()):
+        known = {}  # of another catalogue, whose items had other indices
+    write_json(folder / f"{dataset}.json", {**told, "names": known | told["names"]})
 
 
 def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from iadsr.evaluation.archive import add_to_archive, read_archive, read_facts, s
 from iadsr.evaluation.collect import collect
 from iadsr.evaluation.drops import shown_items
 from iadsr.evaluation.runs import read_run, read_runs
+from iadsr.machine.locks import alone_in
 from iadsr.statistics.compare import read_scores
 
 Make = Callable[..., Path]
@@ -91,6 +93,18 @@ def test_names_of_dropped_items_add_up(make_run: Make, table: Table, tmp_path: P
     del older["names"]
     (tmp_path / "toys.json").write_text(json.dumps(older))
     assert read_facts(tmp_path, "toys")["names"] == {}
+
+
+def test_two_additions_at_once_wait_for_each_other(make_run: Make, table: Table, tmp_path: Path) -> None:
+    runs = read_runs(folders(make_run, table))
+    with ThreadPoolExecutor(1) as pool:
+        with alone_in(tmp_path / "archive"):
+            added = pool.submit(add_to_archive, tmp_path / "archive", runs, FACTS)
+            with pytest.raises(TimeoutError):
+                added.result(timeout=1)
+            assert not list((tmp_path / "archive").iterdir())
+        added.result()
+    assert len(read_archive(tmp_path / "archive", ["toys"])) == len(runs)
 
 
 def test_runs_of_other_encoders_and_datasets_stay_apart(make_run: Make, table: Table, tmp_path: Path) -> None:
