@@ -1,9 +1,11 @@
-"""Estimates over crossed users and seeds: by hand, against scipy, and by simulation on hits like those of the runs."""
+"""Estimates over crossed users and seeds: by hand, against scipy and statsmodels, by simulation on hits."""
 
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
+import statsmodels.api as statsmodels
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -42,6 +44,23 @@ def test_variance_by_hand() -> None:
     assert (found.low[0], found.high[0]) == pytest.approx((0.3 - reach, 0.3 + reach))
     assert found.p[0] == pytest.approx(2 * stats.t.sf(0.3 / error, freedom))
     assert found.seed_sd[0] == pytest.approx(seeds.std(ddof=1))
+
+
+@pytest.mark.parametrize(("seeds", "seed_sd"), [(4, 0.4), (8, 0.4)])
+def test_error_is_that_of_a_mixed_model_with_crossed_effects(seeds: int, seed_sd: float) -> None:
+    """Restricted maximum likelihood by statsmodels; in a balanced design both are the same estimate."""
+    rng = np.random.default_rng(4)
+    users = 30
+    parts = rng.normal(0, 0.5, (1, users)), rng.normal(0, seed_sd, (seeds, 1)), rng.normal(0, 1, (seeds, users))
+    difference = 0.3 + sum(parts)
+    found = compare_crossed((1 + difference)[None], np.ones((1, seeds, users)))
+    seed, user = (part.ravel() for part in np.indices(difference.shape))
+    rows = pd.DataFrame({"y": difference.ravel(), "seed": seed, "user": user, "all": 1})
+    crossed = {"user": "0 + C(user)", "seed": "0 + C(seed)"}
+    model = statsmodels.MixedLM.from_formula("y ~ 1", groups="all", vc_formula=crossed, data=rows).fit(reml=True)
+    assert (model.vcomp > 0).all(), "no part is at its bound, where the two would differ"
+    assert found.difference[0] == pytest.approx(model.fe_params.iloc[0])
+    assert found.error[0] == pytest.approx(model.bse_fe.iloc[0], rel=1e-3)
 
 
 def test_fieller_of_a_gain_by_its_closed_form() -> None:
