@@ -10,15 +10,18 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from iadsr.core import columns as c
 from iadsr.reporting import format as f
 from iadsr.reporting.results import SIDE, Maker, Where, protocol_facts
-from iadsr.reporting.tables import OUTCOMES, Column, Row, Table, gain, mean, named, number, text, wide
+from iadsr.reporting.tables import GAIN, LOSS, OUTCOMES, Column, Row, Table, gain, mean, named, number, text, wide
 
 ON_LISTS = {"coverage@10": "Coverage@10", "tied_share": "Tied targets"}  # metrics of all users together
 GAIN_METRICS = ("HR@5", "NDCG@5", "NDCG@10")
+PAPER_METRICS = ("HR@5", "NDCG@5", "HR@10", "NDCG@10")
+SIGNS = {GAIN: "\u25b2", LOSS: "\u25bc"}  # of a significant difference
 VALUE_METRICS = ("HR@5", "NDCG@5", "HR@20", "NDCG@20")
 TEST_METRICS = ("HR@5", "NDCG@10")
 GROUPS = ("cold", *(f"decile_{number}" for number in range(1, 11)))
@@ -166,6 +169,34 @@ class Catalogue(Maker):
         dataset = [text("Dataset", c.DATASET)] if own[c.DATASET].nunique() > 1 else []
         columns = [text("Verdict", "verdict"), *dataset, *map(under, protocols)]
         return self._table("claims", {}, frame, [text("Claim", "title", "sentence")], columns, ["claim"])
+
+    def accuracy(self, where: Where) -> Table:
+        """Tabulate what every backbone and method reaches, as papers do: one row each, the protocols side by side."""
+        side, places, base = [c.BACKBONE, c.METHOD], [c.PROTOCOL, c.METRIC], self.results.settings["baseline"]
+        values = self.results.select("metrics", **where, headline=True, group="all", metric=list(PAPER_METRICS))
+        tests = self.results.select("comparisons", **where, headline=True, kind="method", baseline_method=base)
+        values = values.merge(tests[[*side, *places, "outcome"]], on=[*side, *places], how="left")
+        values = values.assign(what=values[places].agg(" ".join, axis=1))
+        values = wide(values, side, "what", ["mean", "best", "outcome"])
+        sides = self.results.sides(**where)
+        states = wide(sides, side, c.PROTOCOL, ["status"]).merge(sides.drop_duplicates(side)[[*side, "note"]], on=side)
+        popular = values.loc[values[c.METHOD] == "most_popular", side]
+        frame = pd.concat([popular, states]).merge(values, on=side, how="left")
+        frame["status"] = np.where(frame.filter(like=" mean").notna().any(axis=1), c.DONE, "missing")
+
+        def under(protocol: str, metric: str) -> Column:
+            place = f"{protocol} {metric}"
+
+            def value(row: Row) -> str:
+                if row.get(f"{place} mean") is None:
+                    return str(row[f"{protocol} status"] or f.NOTHING)
+                return f"{f.fixed(row[f'{place} mean'])}\u00a0{SIGNS.get(row[f'{place} outcome'], '')}".strip()
+
+            return Column(metric, value, note=f"“{protocol}”", bold=f"{place} best")
+
+        columns = [under(name, metric) for name in self.results.values(c.PROTOCOL, **where) for metric in PAPER_METRICS]
+        heads, opens = self._sides[2:], [c.BACKBONE]
+        return self._table("accuracy", where, frame, heads, columns, opens, last=[], baseline=self.label(base))
 
     def overall(self, where: Where, ranking: str) -> Table:
         """Tabulate every backbone and method: mean and standard deviation over seeds, gains over the baseline."""
@@ -394,6 +425,22 @@ class Catalogue(Maker):
         """Tabulate the methods of the literature that this project does not run, and why."""
         frame = pd.DataFrame(reasons.items(), columns=[c.METHOD, "reason"])
         return self._table("not-run", {}, frame, [text("Method", c.METHOD)], [text("Not run because", "reason")])
+
+    def reliability(self, simulated: pd.DataFrame) -> Table:
+        """Tabulate how often intervals and tests are right, of simulated grids by number and spread of seeds."""
+
+        def shares(title: str, name: str) -> Column:
+            return Column(title, lambda row: f.share(row[f"{name}_mean"]), lambda row: f.share(row[name]))
+
+        gains = [found[1] for name in map(str, simulated) if (found := re.fullmatch(r"power_([\d.]+)", name))]
+        heads = [text("Metric", c.METRIC), number("Seeds", "seeds", f.integer), number("Sd over seeds", "seed_sd")]
+        columns = [
+            shares("Intervals hold no gain", "coverage"),
+            *(shares(f"Intervals hold {f.percent(gain)}", f"coverage_{gain}") for gain in gains),
+            shares("A false finding in a family", "false_family"),
+            *(shares(f"Finds {f.percent(gain)}", f"power_{gain}") for gain in gains),
+        ]
+        return self._table("reliability", {}, simulated, heads, columns, [c.METRIC, "seeds"])
 
     # further experiments
 

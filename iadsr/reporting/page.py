@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -16,7 +18,7 @@ from markupsafe import Markup
 
 from iadsr.core import columns as c
 from iadsr.core.errors import ConfigError, DataError
-from iadsr.core.files import write_text
+from iadsr.core.files import reading, write_text
 from iadsr.formats.statistics import STATISTICS
 from iadsr.formats.tables import read_parquet, visible, write_csv
 from iadsr.reporting import format as formats
@@ -28,6 +30,7 @@ from iadsr.reporting.results import Results, load
 from iadsr.reporting.tables import Table, to_latex, to_markdown
 
 ALL_CURVES = "curves-all"  # every epoch of every run with everything that was logged, as a download
+RELIABILITY = "reliability.csv"  # a page source, written by a simulation
 _FILTERS = ("fixed", "signed", "percent", "share", "interval", "percent_interval", "integer", "listed", "slug")
 
 
@@ -73,12 +76,16 @@ def build_report(
     results = load(root, settings, experiments)
     captions, meanings = (_source(templates, name) for name in ("captions.toml", "columns.toml"))
     make = Catalogue(results, captions["tables"], captions["defects"])
-    claims, downloads, shown = make.claims(), _downloads(results, root), Shown()
+    simulated = read_reliability(templates / RELIABILITY)
+    claims, shown = make.claims(), Shown()
+    downloads = _downloads(results, root) | {"all-reliability": simulated}
     template = _environment(templates, results).get_template("page.html.j2")
     with mpl.rc_context(fname=templates / "figures.mplstyle"):
         page = template.render(
             claims=shown.table(claims),
             style=Markup((templates / "style.css").read_text(encoding="utf-8")),
+            script=Markup((templates / "sort.js").read_text(encoding="utf-8")),
+            simulated=simulated,
             shown=shown,
             make=make,
             draw=Pictures(results, captions["figures"], captions["defects"], captions["figure-titles"]),
@@ -120,6 +127,21 @@ def _source(templates: Path, name: str) -> Mapping[str, Mapping[str, str]]:
     return tomllib.loads(path.read_text(encoding="utf-8"))
 
 
+def read_reliability(path: Path) -> pd.DataFrame:
+    """Read what `benchmarks/reliability.py` found: shares by metric, number of seeds and their standard deviation.
+
+    Raises:
+        DataError: the file is missing or damaged.
+    """
+    with reading(path):
+        return pd.read_csv(path).astype({"seeds": "int64", "seed_sd": "float64"})
+
+
+def integrity(script: str) -> str:
+    """Return the source expression by which a page's security policy allows this script and no other."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"
+
+
 def _environment(templates: Path, results: Results) -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(templates),
@@ -130,6 +152,7 @@ def _environment(templates: Path, results: Results) -> jinja2.Environment:
         keep_trailing_newline=True,
     )
     environment.filters |= {name: getattr(formats, name) for name in _FILTERS} | {"label": results.label}
+    environment.filters["integrity"] = integrity
     environment.filters["svg"] = Markup  # panels come from charts.py, which escapes their text
     return environment
 

@@ -18,7 +18,8 @@ from iadsr.reporting import format as f
 
 Row = Mapping[str, Any]
 Text = Callable[[Row], str]
-OUTCOMES = {"gain": "gain", "loss": "loss", "equal": "equal", "none": "n.s.", "underpowered": "n.s., underpowered"}
+GAIN, LOSS = "gain", "loss"
+OUTCOMES = {GAIN: "gain", LOSS: "loss", "equal": "equal", "none": "n.s.", "underpowered": "n.s., underpowered"}
 
 
 @dataclass(frozen=True)

@@ -253,7 +253,11 @@ def _keep_rates(cells: pd.DataFrame) -> Rows:
     other = rates.loc[rates[c.METHOD] == TESTED, [*BLOCK, "rate"]]
     both = rates[rates[c.METHOD].isin(COPYING)].merge(other, on=BLOCK, suffixes=("", "_iadsr"))
     both = both[(both["rate"] - both["rate_iadsr"]).abs() > KEEP_RATE_SLACK]
-    return [{"code": "keep_rate", **row} for row in rows_of(both)]
+    keys, names = [c.DATASET, c.PROTOCOL, c.METHOD], [c.BACKBONE, "rate", "rate_iadsr"]
+    return [
+        {"code": "keep_rate", **dict(zip(keys, key, strict=True)), "backbones": rows_of(own[names])}
+        for key, own in both.groupby(keys, sort=False)
+    ]
 
 
 def _extreme_masks(cells: pd.DataFrame) -> Rows:

@@ -43,7 +43,7 @@ def browser() -> Iterator[Any]:
 def view(browser: Any, page: Path, request: pytest.FixtureRequest) -> Iterator[tuple[str, Any]]:
     """A colour scheme, and the page in it, with everything folded opened."""
     width, scheme = request.param
-    # past the page's security policy, which allows no script
+    # past the page's security policy, which allows no script but its own
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, bypass_csp=True)
     tab = context.new_page()
     tab.goto(page.as_uri())
@@ -82,3 +82,56 @@ def test_text_of_charts_is_readable_on_white(page: Path) -> None:
     texts = re.findall(r"<text[^>]*>", page.read_text(encoding="utf-8"))
     colours = {tuple(bytes.fromhex(code)) for text in texts for code in re.findall(r"fill: #(\w{6})", text)}
     assert colours and all(1.05 / (luminance(colour) + 0.05) >= READABLE for colour in colours)
+
+
+@pytest.fixture
+def tab(browser: Any, page: Path) -> Iterator[Any]:
+    """The page as a reader has it, under its own security policy."""
+    context = browser.new_context()
+    tab = context.new_page()
+    tab.goto(page.as_uri())
+    yield tab
+    context.close()
+
+
+SHOWN = """
+column => [...document.querySelector("#results table").tBodies[0].rows].map(row => row.cells[column]?.innerText)
+"""
+
+
+def test_tables_can_be_sorted_and_put_back(tab: Any) -> None:
+    table = tab.locator("#results table").first
+    head = table.locator("thead th").nth(2)
+    methods, values = tab.evaluate(SHOWN, 1), tab.evaluate(SHOWN, 2)
+    for direction in ("descending", "ascending"):
+        head.locator("button").click()
+        assert head.get_attribute("aria-sort") == direction
+        found = [float(text.split()[0]) for text in tab.evaluate(SHOWN, 2) if text and text[0].isdigit()]
+        assert len(found) > 3 and found == sorted(found, reverse=direction == "descending")
+        assert sorted(tab.evaluate(SHOWN, 1)) == sorted(methods) != tab.evaluate(SHOWN, 1)
+    head.locator("button").click()
+    assert head.get_attribute("aria-sort") is None
+    assert (tab.evaluate(SHOWN, 1), tab.evaluate(SHOWN, 2)) == (methods, values)
+
+
+def test_rows_without_results_stay_last(tab: Any) -> None:
+    table = tab.locator("#results table").first
+    for _ in range(2):
+        table.locator("thead th").nth(2).locator("button").click()
+        kinds = tab.evaluate(SHOWN, 2)
+        numbers = [bool(text) and text[0].isdigit() for text in kinds]
+        assert not all(numbers) and numbers == sorted(numbers, reverse=True)
+
+
+def test_no_other_script_is_let_in(tab: Any) -> None:
+    tab.evaluate("document.body.append(Object.assign(document.createElement('script'), {text: 'window.got = 1'}))")
+    assert tab.evaluate("window.got") is None
+
+
+def test_the_page_is_whole_without_its_script(browser: Any, page: Path) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    tab = context.new_page()
+    tab.goto(page.as_uri())
+    assert tab.locator("#results table thead th").first.inner_text() == "Backbone"
+    assert tab.locator("thead button").count() == 0
+    context.close()

@@ -9,7 +9,7 @@ import pytest
 
 from iadsr.core.columns import COLD_LIMIT, MAIN
 from iadsr.evaluation.metrics import METRICS
-from iadsr.reporting.catalogue import GROUPS, Catalogue
+from iadsr.reporting.catalogue import GROUPS, SIGNS, Catalogue
 from iadsr.reporting.format import percent, percent_interval, share
 from iadsr.reporting.results import SIDE, Results
 from iadsr.reporting.tables import Table
@@ -156,6 +156,31 @@ def test_pairs_of_which_nothing_is_known_are_left_out_and_named(results: Results
     nothing = rows.assign(**dict.fromkeys(numbers, float("nan")))
     left, lost = replace(results, tables={**results.tables, "comparisons": nothing}).answered()
     assert not lost and len(left) == len(results.answered()[0]), "a page without any result shows its holes"
+
+
+def test_the_accuracy_table_sets_protocols_side_by_side(results: Results, make: Catalogue) -> None:
+    table = make.accuracy({"experiment": MAIN, "dataset": "beauty"})
+    titles = [(column.title, column.note) for column in table.columns[2:]]
+    assert titles == [(m, f"“{p}”") for p in ("paper", "strong") for m in ("HR@5", "NDCG@5", "HR@10", "NDCG@10")]
+    place = {"experiment": MAIN, "protocol": "strong", "backbone": "gru4rec", "method": "iadsr", "headline": True}
+    value = results.select("metrics", **place, metric="NDCG@10", group="all")["mean"].item()
+    (test,) = results.select("comparisons", **place, metric="NDCG@10", baseline_method="none", kind="method")["outcome"]
+    row = next(cells for _, cells in table.lines() if [cell.text for cell in cells[:2]] == ["GRU4Rec", "IADSR"])
+    assert row[-1].text == f"{value:.4f}\u00a0{SIGNS.get(test, '')}".strip()
+
+
+def test_significant_differences_are_marked_in_the_accuracy_table(results: Results) -> None:
+    for outcome, sign in (("gain", "\u25b2"), ("loss", "\u25bc"), ("none", "")):
+        rows = results.tables["comparisons"].assign(outcome=outcome)
+        changed = replace(results, tables={**results.tables, "comparisons": rows})
+        make = Catalogue(changed, CAPTIONS["tables"], CAPTIONS["defects"])
+        lines = shown(make.accuracy({"experiment": MAIN, "dataset": "beauty"}))
+        own = next(row for row in lines if row[:2] == ["GRU4Rec", "IADSR"])
+        assert all(text.endswith(sign) and text[0].isdigit() for text in own[2:])
+        base = next(row for row in lines if row[:2] == ["GRU4Rec", "none"])
+        assert not any(mark in text for text in base for mark in SIGNS.values()), (
+            "the baseline is compared with nothing"
+        )
 
 
 def test_pulls_and_logged_figures_are_named_by_the_methods(make: Catalogue) -> None:
