@@ -396,10 +396,16 @@ class Catalogue(Maker):
             return None
         frame = self.results.beside(self.results.sides(**where), rows.drop(columns=c.EXPERIMENT))
         frame = frame[frame[c.METHOD].isin(rows[c.METHOD])]
+
+        def tail(row: Row) -> str:
+            if not row["seeds"]:
+                return "no seed in common with the baseline"
+            return _in_seeds(row["shown"], row["seeds_shown"], row["seeds"])
+
         columns = [
             number("HR@5 gain", "HR@5 gain", f.percent),
             number("HR@20 gain", "HR@20 gain", f.percent),
-            Column("HR@5 up, HR@20 down", lambda row: _in_seeds(row["shown"], row["seeds_shown"], row["seeds"])),
+            Column("HR@5 up, HR@20 down", tail),
         ]
         return self._table("signature", where, frame, self._sides[1:], columns, SIDE[:3], last=[])
 

@@ -205,6 +205,17 @@ def test_the_inflated_evaluation_and_the_signature(make: Catalogue) -> None:
     assert all(row[-1].startswith(("yes, in", "no, in", "seeds 1, 2 diverged")) for row in shown(tails))
 
 
+def test_methods_that_share_no_seed_with_the_baseline_say_so(results: Results) -> None:
+    """As where runs of an experiment are still to come: done, and nothing to compare them with."""
+    rows = results.tables["tails"]
+    left = rows[(rows["experiment"] != MAIN) | (rows["method"] != "iadsr") | (rows["protocol"] != "strong")]
+    changed = replace(results, tables={**results.tables, "tails": left})
+    table = Catalogue(changed, CAPTIONS["tables"], CAPTIONS["defects"]).tails({"experiment": MAIN, "dataset": "beauty"})
+    assert table is not None
+    own = [row for row in shown(table) if row[:3] == ["strong", "GRU4Rec", "IADSR"]]
+    assert [row[-1] for row in own] == ["no seed in common with the baseline"]
+
+
 def test_costs_stand_beside_those_of_the_baseline(make: Catalogue) -> None:
     frame = make.costs().frame.set_index(SIDE)
     assert frame.loc[("beauty", "strong", "gru4rec", "iadsr"), "times_baseline mean"] == pytest.approx(1.2)
