@@ -207,11 +207,11 @@ def test_a_protocol_extends_another_key_by_key(tmp_path: Path) -> None:
     shutil.copytree(FOLDER, tmp_path / "config")
     folder = tmp_path / "config/protocols"
     (folder / "mine.yaml").write_text(
-        "name: mine\nextends: strong\ndescription: d\nsettings: {steps: 3}\nbackbones: {gru4rec: {hidden: 9}}\n"
+        "name: mine\nextends: strong\ndescription: d\nsettings: {validations: 3}\nbackbones: {gru4rec: {hidden: 9}}\n"
     )
     mine = run(protocols=["mine"]).cells(tmp_path / "config")[0]
     strong = run().cells(FOLDER)[0]
-    assert mine.settings == strong.settings.model_copy(update={"steps": 3})
+    assert mine.settings == strong.settings.model_copy(update={"validations": 3})
     assert mine.backbone_options == {**strong.backbone_options, "hidden": 9}
     (folder / "mine.yaml").write_text("name: mine\nextends: mine\ndescription: d\n")
     with pytest.raises(ConfigError, match="extends itself"):
