@@ -28,6 +28,7 @@ from iadsr.cli import ARCHIVE
 from iadsr.core import columns as c
 from iadsr.evaluation.archive import read_archive
 from iadsr.evaluation.metrics import hit_rate, ndcg
+from iadsr.evaluation.runs import Run
 from iadsr.formats.tables import write_csv
 from iadsr.statistics.compare import SIGNIFICANCE
 from iadsr.statistics.crossed import compare_crossed, holm
@@ -88,17 +89,18 @@ def fit_tastes(ranks: Floats) -> Tastes:
 
 def archived_ranks(folder: Path = ARCHIVE) -> Floats:
     """Read the ranks of the default grid's runs under `strong`, (backbones, methods, seeds, users)."""
-    runs = read_archive(folder, ["movielens-100k"])
     methods = ("iadsr", "none", "random_mask", "aux_only")
-    chosen = {run.address: run for run in runs if run.address.protocol == "strong" and run.address.method in methods}
-    sides = [sorted({address[part] for address in chosen}) for part in (2, 3, 4)]
-    names = {(run.backbone, run.method, run.seed): run for run in chosen}
-    table = [names[key] for key in itertools.product(*sides)]
-    ranks = np.stack([_ranks_of(chosen[address]) for address in table])
+    runs = {
+        run.address[2:]: run
+        for run in read_archive(folder, ["movielens-100k"])
+        if run.address.protocol == "strong" and run.address.method in methods
+    }
+    sides = [sorted({key[part] for key in runs}) for part in range(3)]
+    ranks = np.stack([_ranks_of(runs[key]) for key in itertools.product(*sides)])
     return ranks.reshape(*map(len, sides), -1)
 
 
-def _ranks_of(run: Any) -> Floats:
+def _ranks_of(run: Run) -> Floats:
     ranks = run.ranks((c.USER, c.TARGET, *map(c.rank_column, c.RANKINGS))).sort_values(c.USER)
     values: Floats = ranks[c.rank_column("excluded")].to_numpy(np.float64)
     return values
