@@ -531,7 +531,11 @@ class Catalogue(Maker):
         columns = [
             mean(f"NDCG@10, {usual}", "usual"),
             mean(f"NDCG@10, {larger}", "larger"),
-            Column("Change", lambda row: f.percent(row["change"]), lambda row: f.plus_points(row["change sd"])),
+            Column(
+                "Change",
+                lambda r: f.percent(r["change"]),
+                lambda r: f.percent_interval(r["change_low"], r["change_high"]),
+            ),
             Column(f"Kept epoch, {usual}", epochs("usual")),
             Column(f"Kept epoch, {larger}", epochs("larger")),
             Column("Large enough", lambda row: marks.get(row["enough"], f.NOTHING), numeric=False),

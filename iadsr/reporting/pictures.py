@@ -105,9 +105,9 @@ class Pictures(Maker):
         return self._figure("spread", where, panels)
 
     def budget(self, where: Where) -> Figure:
-        """Draw what a larger budget changes, one panel per pair of protocols; the range over seeds as a line."""
+        """Draw what a larger budget changes, with its interval, one panel per pair of protocols."""
         rows = self.results.select("budgets", **where)
-        rows = self._ranges(rows, "change", "change_least", "change_most", "no seed")
+        rows = self._ranges(rows, "change", "change_low", "change_high", "no seed")
         tolerance = self.results.findings["tolerance"]
         band = Band(tolerance, math.inf, "budget too small")
         panels = [

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from iadsr.core import columns as c
+from iadsr.statistics.crossed import LEVEL
 from iadsr.statistics.grids import Grid
 from iadsr.statistics.summaries import (
     ADDRESS,
@@ -81,8 +83,12 @@ def budget_changes(grid: Grid, cells: pd.DataFrame) -> pd.DataFrame:
     """Compare validation NDCG@10 under a protocol and under one with a larger budget, on the seeds done under both.
 
     One row per dataset, pair of protocols (`protocol`, `larger`), backbone and method: mean, sd, kept epoch and epochs
-    of both (`usual_*`, `larger_*`), relative `change` of the mean, its sd, lowest and highest over seeds, `enough`
-    (None where unknown, as where both trained equally long) and `note`.
+    of both (`usual_*`, `larger_*`), relative `change` of the mean, its interval at `LEVEL` (`change_low` and `_high`),
+    the sd of the seeds' own changes (`change_sd`), `enough` (None where unknown, as where both trained equally long)
+    and `note`.
+
+    Two or three seeds say little of their own spread. The interval takes the spread pooled over all rows of a dataset
+    and pair, with Student's t.
     """
     keys = [c.DATASET, c.BACKBONE, c.METHOD]
     done = cells[cells["status"] == c.DONE].astype({"best_epoch": "float64", "epochs": "float64"})
@@ -97,7 +103,7 @@ def budget_changes(grid: Grid, cells: pd.DataFrame) -> pd.DataFrame:
             ("epochs", "epochs", "mean"),
         )
     }
-    wanted |= {f"change_{name}": ("change", how) for name, how in (("sd", "std"), ("least", "min"), ("most", "max"))}
+    wanted["change_sd"] = ("change", "std")
     tables = []
     for protocols in grid.longer:
         usual, larger = (
@@ -109,6 +115,8 @@ def budget_changes(grid: Grid, cells: pd.DataFrame) -> pd.DataFrame:
         table = cells.loc[cells[c.PROTOCOL] == protocols[0], keys].drop_duplicates().set_index(keys)
         table = table.join(both.groupby(keys).agg(**wanted, seeds=(c.SEED, "size"))).fillna({"seeds": 0})
         table["change"] = table["larger_mean"] / table["usual_mean"] - 1
+        half = _half_widths(table)
+        table["change_low"], table["change_high"] = table["change"] - half, table["change"] + half
         known = table["change"].notna() & (table["usual_epochs"] != table["larger_epochs"])
         table["enough"] = (table["change"].round(9) <= TOLERANCE).astype(object).where(known, None)
         table["note"] = [
@@ -118,6 +126,16 @@ def budget_changes(grid: Grid, cells: pd.DataFrame) -> pd.DataFrame:
         table = table.reset_index().assign(protocol=protocols[0], larger=protocols[1])
         tables.append(table.astype({"seeds": "int64"}))
     return pd.concat(tables, ignore_index=True).assign(**{c.EXPERIMENT: grid.name})
+
+
+def _half_widths(rows: pd.DataFrame) -> pd.Series:
+    """Half the length of the intervals of `change`, from the variance of seeds' changes pooled over each dataset."""
+    freedom = (rows["seeds"] - 1).clip(lower=0)
+    squares = (freedom * rows["change_sd"] ** 2).where(freedom > 0, 0)
+    freedom, squares = (values.groupby(level=c.DATASET).transform("sum") for values in (freedom, squares))
+    seeds = rows["seeds"].where(rows["seeds"] > 0)
+    quantile = pd.Series(stats.t.ppf((1 + LEVEL) / 2, freedom.where(freedom > 0)), rows.index)
+    return quantile * np.sqrt(squares / freedom / seeds)
 
 
 def detections(cells: pd.DataFrame) -> pd.DataFrame:

@@ -80,7 +80,12 @@ def test_steam_is_an_experiment_over_any_run_file() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "backbones", "runs"), [("dcrec", {"own"}, 3), ("fmlp", {"gru4rec", "sasrec", "fmlp"}, 12)]
+    ("name", "backbones", "runs"),
+    [
+        ("dcrec", {"own"}, 3),
+        ("fmlp", {"gru4rec", "sasrec", "fmlp"}, 12),
+        ("ssdrec", {"gru4rec", "sasrec", "caser"}, 12),
+    ],
 )
 def test_what_looks_ahead_is_an_experiment_over_any_run_file(name: str, backbones: set[str], runs: int) -> None:
     merged = {**load_yaml(FOLDER / "laptop.yaml"), **load_yaml(FOLDER / f"additions/{name}.yaml")}

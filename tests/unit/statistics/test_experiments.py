@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from scipy import stats
 
 from iadsr.evaluation.runs import Address
 from iadsr.statistics import experiments, summaries
@@ -166,7 +167,19 @@ def test_a_budget_is_too_small_if_a_larger_one_raises_validation_by_more() -> No
 def test_the_change_is_that_of_the_means() -> None:
     row = budgets({"none": (2.0, 1.0)}).loc["none"]
     assert row["change"] == pytest.approx(0.4 / 0.3 - 1)
-    assert (row["change_least"], row["change_most"], row["change_sd"]) == pytest.approx((0, 1, 1 / math.sqrt(2)))
+    assert row["change_sd"] == pytest.approx(1 / math.sqrt(2))
+
+
+def test_the_interval_of_a_change_pools_the_spread_of_all_methods() -> None:
+    """Seeds' changes: 0 and 1, 0 and 0, 0.1 and 0.1; one degree of freedom each."""
+    table = budgets({"none": (1.0, 2.0), "random_mask": (1.1, 1.1)})
+    half = stats.t.ppf(0.975, 3) * math.sqrt(0.5 / 3 / 2)
+    assert (table["change_high"] - table["change"]).tolist() == pytest.approx([half] * 3)
+    assert (table["change"] - table["change_low"]).tolist() == pytest.approx([half] * 3)
+    alone = budgets({}, {cell("none", 0): {"status": "diverged"}}).loc["none"]
+    assert alone["change_high"] == 0, "a method of one seed takes the spread of the others"
+    one_seed = {cell(m, 1, p): {"status": "diverged"} for p in PAIR for m in ("none", "iadsr", "random_mask")}
+    assert budgets({}, one_seed)[["change_low", "change_high"]].isna().all(axis=None)
 
 
 def test_budgets_are_compared_on_seeds_that_are_done_under_both() -> None:
