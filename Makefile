@@ -5,6 +5,8 @@ BIN := .venv/bin
 RUN ?= laptop
 LLM2VEC := .venv-llm2vec
 PEERS := .venv-peers
+# `make evidence` needs no torch: without .venv, it has an environment of the few packages that it reads.
+EVIDENCE := $(if $(wildcard $(BIN)/.ready),.venv,.venv-evidence)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export OMP_NUM_THREADS := 1
 # What a shell may have set for other programs does not count here: packages, plots of a notebook, pip's default target.
@@ -23,8 +25,8 @@ reproduce: setup ## run the default grid on MovieLens-100K; writes results/repor
 	snakemake --cores $(CORES)
 	@echo "Done. Open $(CURDIR)/results/report/index.html"
 
-evidence: setup ## make statistics, tables and page of RUN (laptop) from the archived runs, without training
-	iadsr recompute --config workflow/config/$(RUN).yaml
+evidence: $(EVIDENCE)/bin/.ready ## make statistics, tables and page of RUN (laptop) from the archived runs, without training
+	$(EVIDENCE)/bin/iadsr recompute --config workflow/config/$(RUN).yaml
 
 smoke: setup ## run every stage on a small generated dataset, in minutes
 	snakemake --cores $(CORES) --configfile workflow/config/smoke.yaml
@@ -51,12 +53,17 @@ setup: $(BIN)/.ready ## make the environment .venv
 setup-llm2vec: $(LLM2VEC)/.ready ## make LLM2Vec's environment, .venv-llm2vec
 setup-peers: $(PEERS)/.ready ## make the environment of the compared libraries, .venv-peers
 
-# $(call environment,folder,lock): torch goes first and alone, since a resolver that sees it among others may choose a
-# larger build.
-define environment
+# $(call venv,folder)
+define venv
 	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.version_info < (3, 11) and sys.exit("Python 3.11 or newer is needed; $(PYTHON) is " + v + ". Name another one: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(1)
 	$(1)/bin/python -m pip install --quiet --upgrade pip
+endef
+
+# $(call environment,folder,lock): torch goes first and alone, since a resolver that sees it among others may choose a
+# larger build.
+define environment
+	$(call venv,$(1))
 	$(1)/bin/python -m pip install --quiet $$(grep '^torch==' $(2))
 endef
 
@@ -64,6 +71,12 @@ $(BIN)/.ready: envs/core.lock pyproject.toml
 	$(call environment,.venv,$<)
 	$(BIN)/python -m pip install --quiet -r $<
 	$(BIN)/python -m pip install --quiet --no-deps -e .
+	touch $@
+
+.venv-evidence/bin/.ready: envs/evidence.lock pyproject.toml
+	$(call venv,.venv-evidence)
+	.venv-evidence/bin/python -m pip install --quiet -r $<
+	.venv-evidence/bin/python -m pip install --quiet --no-deps -e .
 	touch $@
 
 $(LLM2VEC)/.ready: envs/llm2vec.lock
@@ -78,7 +91,7 @@ $(PEERS)/.ready: envs/peers.lock
 	touch $@
 
 clean: ## delete the environments and the smoke run's results
-	rm -rf .venv .venv-llm2vec .venv-peers results/smoke
+	rm -rf .venv .venv-evidence .venv-llm2vec .venv-peers results/smoke
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "%-16s%s\n", $$1, $$2}' Makefile
