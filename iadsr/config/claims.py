@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from iadsr.config.fields import Name, Strict
 from iadsr.config.parse import parse
@@ -52,6 +52,12 @@ class Between(Strict):
     low: float = Field(description="the least value for which the claim holds")
     high: float = Field(description="the largest")
 
+    @model_validator(mode="after")
+    def _low_is_below_high(self) -> Self:
+        if self.low > self.high:
+            raise ValueError(f"low {self.low} is above high {self.high}, so no value could confirm the claim")
+        return self
+
 
 class Spared(Strict):
     """The claim that a mask keeps at least as much of cold inputs as of the most popular tenth."""
@@ -75,6 +81,12 @@ class Claim(Strict):
     """the least and the largest published gain, as fractions; none: no figure that can be cited"""
     judged: Annotated[Compared | Between | Spared, Field(discriminator="rule")]
     """the rule, and what it needs; see below"""
+
+    @model_validator(mode="after")
+    def _least_is_published_first(self) -> Self:
+        if self.published and self.published[0] > self.published[1]:
+            raise ValueError(f"published must be the least gain, then the largest, not {self.published}")
+        return self
 
 
 class Title(Strict):

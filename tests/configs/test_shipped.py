@@ -237,6 +237,25 @@ def test_a_title_of_an_unknown_claim_is_refused(tmp_path: Path) -> None:
         load_claims(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ("published: [0.4, 0.2]", "published must be the least gain, then the largest"),
+        (
+            "judged: {rule: between, experiments: [main], method: iadsr, quantity: q, low: 2, high: 1}",
+            "low 2.0 is above",
+        ),
+    ],
+)
+def test_claims_that_nothing_could_confirm_are_refused(tmp_path: Path, changes: str, message: str) -> None:
+    judged = "judged: {rule: spared, experiments: [main], method: iadsr}"
+    parts = ["id: a", "title: t", "sentence: s", "source: x", *([] if "judged" in changes else [judged]), changes]
+    (tmp_path / "claims").mkdir()
+    (tmp_path / "claims" / "a.yaml").write_text(f"claims: [{{{', '.join(parts)}}}]")
+    with pytest.raises(ConfigError, match=message):
+        load_claims(tmp_path)
+
+
 def test_the_claim_that_contributing_shows_is_one(tmp_path: Path) -> None:
     text = (FOLDER.parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
     (shown,) = re.findall(r"```yaml\n(claims:.*?)```", text, re.DOTALL)
