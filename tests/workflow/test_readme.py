@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -33,6 +34,16 @@ def cheap(line: str) -> str:
 def test_first_screen_has_two_commands() -> None:
     first = README.split("## ")[0]
     assert [line.split()[1] for line in LINES if line in first] == ["reproduce", "test"]
+
+
+def test_bibtex_has_what_the_citation_file_has() -> None:
+    (block,) = re.findall(r"^```bibtex\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    paper = cited["references"][0]
+    names = " and ".join(f"{one['family-names']}, {one['given-names']}" for one in paper["authors"])
+    texts = [cited["title"], cited["version"], cited["authors"][0]["name"], names]
+    for text in [*texts, *(paper[key] for key in ("title", "collection-title", "year", "doi"))]:
+        assert f"{{{text}}}" in block, text
 
 
 @pytest.fixture(scope="module")
