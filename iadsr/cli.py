@@ -250,11 +250,21 @@ def claims(
     if as_json:
         typer.echo(table.to_json(orient="records", indent=2))
     else:
-        titles = {claim.id: claim.title for claim in load_claims(CONFIG_FOLDER).claims}
+        from iadsr.reporting.catalogue import describe_verdict
+
+        known = {claim.id: claim for claim in load_claims(CONFIG_FOLDER).claims}
         for name, verdict in whole.items():
-            typer.echo(f"{verdict:24}{titles.get(str(name), name)}")
-            for row in table[(table["claim"] == name) & (table[PROTOCOL] != "")].itertuples():
-                typer.echo(f"{'':24}  {row.dataset}, {row.protocol}: {row.verdict}")
+            if name not in known:
+                raise DataError(f"{root} was judged by other claims; make its statistics anew")
+            claim, own = known[str(name)], table[(table["claim"] == name) & (table[PROTOCOL] != "")]
+            typer.echo(f"{verdict:24}{claim.title}")
+            for row in own.to_dict("records"):
+                numbers = describe_verdict(claim.judged.rule, row, str)
+                typer.echo(f"{'':24}  {row[DATASET]}, {row[PROTOCOL]}: {row['verdict']}")
+                if numbers:
+                    typer.echo(f"{'':24}    {numbers}")
+            if own.empty:
+                typer.echo(f"{'':24}  needs experiment {' or '.join(claim.judged.experiments)}")
     raise typer.Exit(3 if whole.isin(REFUTED).any() else 0)
 
 
@@ -417,8 +427,8 @@ def recompute(
     runs, others = select_runs(read_archive(archive, run.all_datasets), _records(run))
     if others:
         typer.echo(
-            f"{len(others)} archived runs were trained with other settings than the run file's, such as "
-            f"{others[0].address}; they count as missing",
+            "archived runs that were trained with other settings than the run file's, and count as missing: "
+            f"{len(others)}, such as {others[0].address}",
             err=True,
         )
     for name, told in facts.items():
@@ -706,7 +716,11 @@ def _settings(run: RunConfig, cells: list[Cell], main: list[Cell]) -> dict[str, 
         "methods": methods,
         "datasets": notes,
         "claims": [
-            {**claim.model_dump(include={"id", "title", "sentence", "source"}), "rule": claim.judged.rule}
+            {
+                **claim.model_dump(include={"id", "title", "sentence", "source"}),
+                "rule": claim.judged.rule,
+                "experiments": claim.judged.experiments,
+            }
             for claim in load_claims(CONFIG_FOLDER).claims
         ],
         "tuned": [_tuned(cell) for cell in {cell.folder: cell for cell in main if cell.tuned}.values()],

@@ -16,7 +16,21 @@ import pandas as pd
 from iadsr.core import columns as c
 from iadsr.reporting import format as f
 from iadsr.reporting.results import SIDE, Maker, Where, protocol_facts
-from iadsr.reporting.tables import GAIN, LOSS, OUTCOMES, Column, Row, Table, gain, mean, named, number, text, wide
+from iadsr.reporting.tables import (
+    GAIN,
+    LOSS,
+    OUTCOMES,
+    VERDICT_TONES,
+    Column,
+    Row,
+    Table,
+    gain,
+    mean,
+    named,
+    number,
+    text,
+    wide,
+)
 
 ON_LISTS = {"coverage@10": "Coverage@10", "tied_share": "Tied targets"}  # metrics of all users together
 GAIN_METRICS = ("HR@5", "NDCG@5", "NDCG@10")
@@ -137,38 +151,51 @@ class Catalogue(Maker):
         frame = frame.merge(whole[["claim", "verdict"]], on="claim")
         frame = frame.merge(own[key].drop_duplicates(), on="claim", how="left")
         protocols = list(dict.fromkeys(own[c.PROTOCOL]))
+        numbers = ("verdict", "against", "least", "most", "low", "high", "detectable", "lost", "weak")
         if protocols:
-            numbers = ("verdict", "against", "least", "most", "low", "high", "detectable", "lost", "weak")
             frame = frame.merge(wide(own, key, c.PROTOCOL, numbers), on=key, how="left")
 
         def under(protocol: str) -> Column:
             def verdict(row: Row) -> str:
-                lost = row[f"{protocol} lost"] or 0
-                return f"{row[f'{protocol} verdict'] or f.NOTHING}{f' ({lost:.0f} incomplete)' if lost else ''}"
+                return str(row[f"{protocol} verdict"] or f.NOTHING)
 
             def why(row: Row) -> str:
-                ends = [row[f"{protocol} {end}"] for end in ("least", "most")]
-                against = str(row[f"{protocol} against"])
-                if ends[0] is None:
-                    return ""
-                if row["rule"] == "spared":
-                    return f"{' to '.join(dict.fromkeys(map(f.points, ends)))} points, cold inputs against popular ones"
-                if row["rule"] == "between":
-                    return f"{MASKS.get(against, against)}: {' to '.join(dict.fromkeys(map(f.share, ends)))}"
-                gains = " to ".join(dict.fromkeys(map(f.percent, ends)))
-                bounds = f.percent_interval(row[f"{protocol} low"], row[f"{protocol} high"])
-                baselines, weak = (
-                    f.listed([self.label(name) for name in names.split(", ") if name])
-                    for names in (against, row[f"{protocol} weak"])
-                )
-                found = f"{gains} {bounds} vs {baselines}; finds gains from {f.share(row[f'{protocol} detectable'])}"
-                return f"{found}; baseline below the most popular items: {weak}" if weak else found
+                return describe_verdict(row["rule"], {name: row[f"{protocol} {name}"] for name in numbers}, self.label)
 
-            return Column(f"Under “{protocol}”", verdict, why, numeric=False)
+            return Column(f"Under “{protocol}”", verdict, why, numeric=False, verdict=f"{protocol} verdict")
+
+        def needed(row: Row) -> str:
+            """Name the experiments of a claim for which this run has none."""
+            known = any(row[f"{protocol} verdict"] for protocol in protocols)
+            return "" if known else f"needs experiment {' or '.join(row['experiments'])}"
 
         dataset = [text("Dataset", c.DATASET)] if own[c.DATASET].nunique() > 1 else []
-        columns = [text("Verdict", "verdict"), *dataset, *map(under, protocols)]
+        whole_verdict = Column("Verdict", lambda row: str(row["verdict"]), needed, numeric=False, verdict="verdict")
+        columns = [whole_verdict, *dataset, *map(under, protocols)]
         return self._table("claims", {}, frame, [text("Claim", "title", "sentence")], columns, ["claim"])
+
+    def verdicts(self) -> list[dict[str, Any]]:
+        """List the claims by their verdict on the whole, for the head of the page.
+
+        Each row has `verdict`, its `tone` and `claims`: their titles, and where the verdict is another one.
+        """
+        table, titles = self.results.tables["verdicts"], {one["id"]: one for one in self.results.settings["claims"]}
+        several = table.loc[table[c.DATASET] != "", c.DATASET].nunique() > 1
+        rows: dict[str, list[dict[str, str]]] = {verdict: [] for verdict in VERDICT_TONES}
+        for claim, own in table.groupby("claim", sort=False):
+            verdict = own.loc[own[c.PROTOCOL] == "", "verdict"].item()
+            others = [
+                f"{f'{row[c.DATASET]}, ' if several else ''}“{row[c.PROTOCOL]}”: {row['verdict']}"
+                for row in own.to_dict("records")
+                if row[c.PROTOCOL] and row["verdict"] != verdict
+            ]
+            elsewhere = "; ".join(others) if len(others) < 3 else "not everywhere"
+            rows[verdict].append({"title": titles[str(claim)]["title"], "elsewhere": elsewhere})
+        return [
+            {"verdict": verdict, "tone": VERDICT_TONES[verdict], "claims": claims}
+            for verdict, claims in rows.items()
+            if claims
+        ]
 
     def accuracy(self, where: Where) -> Table:
         """Tabulate what every backbone and method reaches, as papers do: one row each, the protocols side by side."""
@@ -192,7 +219,7 @@ class Catalogue(Maker):
                     return str(row[f"{protocol} status"] or f.NOTHING)
                 return f"{f.fixed(row[f'{place} mean'])}\u00a0{SIGNS.get(row[f'{place} outcome'], '')}".strip()
 
-            return Column(metric, value, note=f"“{protocol}”", bold=f"{place} best")
+            return Column(metric, value, note=f"“{protocol}”", bold=f"{place} best", group=metric)
 
         columns = [under(name, metric) for name in self.results.values(c.PROTOCOL, **where) for metric in PAPER_METRICS]
         heads, opens = self._sides[2:], [c.BACKBONE]
@@ -354,6 +381,21 @@ class Catalogue(Maker):
         """Select what denoisers dropped, less the controls, whose masks choose nothing."""
         rows = self.results.select("drops", **where)
         return rows[~rows[c.METHOD].map(self.results.is_control).astype(bool)]
+
+    def without_names(self, where: Where) -> list[Mapping[str, Any]]:
+        """List protocol, method and backbones of masks that ran, but stored no names of what they dropped.
+
+        Controls are left out, as in the tables of what was dropped.
+        """
+        cells = self.results.select("cells", **where, status=c.DONE)
+        cells = cells[cells["test_keep_rate"].notna() & ~cells[c.METHOD].map(self.results.is_control).astype(bool)]
+        stored = pd.MultiIndex.from_frame(self._drops(**where)[SIDE])
+        lacking = cells[~pd.MultiIndex.from_frame(cells[SIDE]).isin(stored)]
+        keys = [c.PROTOCOL, c.METHOD]
+        return [
+            {**dict(zip(keys, key, strict=True)), "backbones": list(map(self.label, own[c.BACKBONE].unique()))}
+            for key, own in lacking.groupby(keys, sort=False)
+        ]
 
     def dropped(self, where: Where) -> Table | None:
         """Tabulate the items that masks kept least and most; None without masks."""
@@ -653,8 +695,27 @@ class Catalogue(Maker):
         return self._table("encoders", {}, frame, [DATASET], [*columns, RUNS])
 
 
+def describe_verdict(rule: str, row: Mapping[Any, Any], label: Callable[[str], str]) -> str:
+    """Write the numbers of one row of the table `verdicts`, and how many comparisons lack runs; empty if none."""
+    ends, against = [row["least"], row["most"]], str(row["against"])
+    lacking = f"{row['lost']:.0f} comparison{'s' if row['lost'] > 1 else ''} without all runs" if row["lost"] else ""
+    if not f.is_number(ends[0]):
+        return lacking
+    if rule == "spared":
+        return f"{' to '.join(dict.fromkeys(map(f.points, ends)))} points, cold inputs against popular ones"
+    if rule == "between":
+        return f"{MASKS.get(against, against)}: {' to '.join(dict.fromkeys(map(f.share, ends)))}"
+    gains, bounds = " to ".join(dict.fromkeys(map(f.percent, ends))), f.percent_interval(row["low"], row["high"])
+    baselines, weak = (
+        f.listed([label(name) for name in names.split(", ") if name]) for names in (against, str(row["weak"]))
+    )
+    found = f"{gains} {bounds} vs {baselines}; finds gains from {f.share(row['detectable'])}"
+    weakness = f"baseline below the most popular items: {weak}" if weak else ""
+    return "; ".join(filter(None, (found, weakness, lacking)))
+
+
 def _in_seeds(found: bool, seeds_found: float, seeds: float) -> str:
-    return f"{'yes' if found else 'no'}, in {seeds_found:.0f} of {seeds:.0f} seeds"
+    return f"on average {'yes' if found else 'no'}; in {seeds_found:.0f} of {seeds:.0f} seeds"
 
 
 def _spaced(frame: pd.DataFrame) -> pd.DataFrame:

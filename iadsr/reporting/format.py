@@ -115,6 +115,12 @@ def plus_points(deviation: Any) -> str:
     return plus_minus(100 * float(deviation), 1) if is_number(deviation) else ""
 
 
+def in_users(users: Any, difference: Any) -> str:
+    """Write a difference of hit rates as a number of users: `7.2 more`, or `7.2 fewer`."""
+    number = float(users) * float(difference)
+    return f"{fixed(abs(number), 1)} {'fewer' if number < 0 else 'more'}"
+
+
 def interval(low: Any, high: Any, digits: int = 4) -> str:
     """Write a confidence interval of differences."""
     return NOTHING if not (is_number(low) and is_number(high)) else f"[{signed(low, digits)}, {signed(high, digits)}]"

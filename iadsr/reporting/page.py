@@ -31,7 +31,10 @@ from iadsr.reporting.tables import Table, to_latex, to_markdown
 
 ALL_CURVES = "curves-all"  # every epoch of every run with everything that was logged, as a download
 RELIABILITY = "reliability.csv"  # a page source, written by a simulation
-_FILTERS = ("fixed", "signed", "percent", "share", "interval", "percent_interval", "integer", "listed", "slug")
+_FILTERS = (
+    *("fixed", "signed", "percent", "share", "interval", "percent_interval", "integer", "in_users"),
+    *("listed", "slug"),
+)
 
 
 @dataclass

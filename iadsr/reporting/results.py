@@ -143,14 +143,17 @@ class Results:
         ]
         return "; ".join(parts) + "."
 
+    @property
+    def every_encoder(self) -> str:
+        """Describe each encoder of any run, as `encoders` does."""
+        return _describe_encoders(self.tables["encoders"])
+
     def encoders(self, experiment: str, dataset: str) -> str:
-        """Describe each encoder that the runs on `dataset` used, as `minilm (model, revision r, max_length 8)`."""
-        texts = []
-        for row in self.select("encoders", experiment=experiment, dataset=dataset).to_dict("records"):
-            revision = f"revision {row['encoder_revision']}" if row["encoder_revision"] else ""
-            detail = ", ".join(filter(None, [row["encoder_model"], revision, row["encoder_options"]]))
-            texts.append(f"{row['encoder']}{f' ({detail})' if detail else ''}")
-        return listed(texts) or "none"
+        """Describe each encoder that the runs on `dataset` used, as `minilm (model, max_length 8)`.
+
+        Revisions stand in the table of encoders, and here where two would else be described alike.
+        """
+        return _describe_encoders(self.select("encoders", experiment=experiment, dataset=dataset))
 
     def headline(self, where: Where) -> str:
         """Return the ranking rule under which an experiment's protocol is shown."""
@@ -190,7 +193,8 @@ class Maker:
 
     def caption(self, kind: str, **what: str) -> str:
         """Fill the places of a caption: `what`, and the numbers by which statistics decides."""
-        return self.captions[kind].format_map({"context": "", **self.results.numbers, **what}).strip()
+        known = {"context": "", "encoder": f"Encoder {self.results.every_encoder}.", **self.results.numbers}
+        return self.captions[kind].format_map({**known, **what}).strip()
 
 
 def load(root: Path, settings: Mapping[str, Any], experiments: Sequence[Mapping[str, Any]]) -> Results:
@@ -229,3 +233,15 @@ def protocol_facts(settings: Mapping[str, Any], protocol: str) -> dict[str, str]
         same = len(by_value) == 1 and len(next(iter(by_value.values()))) == len(cells)
         facts[key] = "; ".join(value if same else f"{value} ({', '.join(where)})" for value, where in by_value.items())
     return facts
+
+
+def _describe_encoders(table: pd.DataFrame) -> str:
+    columns = ["encoder", "encoder_model", "encoder_options", "encoder_revision"]
+    rows = table[columns].drop_duplicates().to_dict("records")
+    parts = [list(filter(None, [row["encoder_model"], row["encoder_options"]])) for row in rows]
+    texts = []
+    for row, detail in zip(rows, parts, strict=True):
+        if parts.count(detail) > 1 and row["encoder_revision"]:
+            detail = [*detail, f"revision {row['encoder_revision']}"]
+        texts.append(f"{row['encoder']} ({', '.join(detail)})" if detail else row["encoder"])
+    return listed(texts) or "none"

@@ -20,13 +20,23 @@ Row = Mapping[str, Any]
 Text = Callable[[Row], str]
 GAIN, LOSS = "gain", "loss"
 OUTCOMES = {GAIN: "gain", LOSS: "loss", "equal": "equal", "none": "n.s.", "underpowered": "n.s., underpowered"}
+VERDICT_TONES = {  # in the order in which a page lists them
+    "reproduced": "holds",
+    "partly reproduced": "mixed",
+    "depends on the protocol": "mixed",
+    "not reproduced": "fails",
+    "opposite": "fails",
+    "underpowered": "open",
+    "not run": "open",
+}
 
 
 @dataclass(frozen=True)
 class Column:
     """A column: its title, a smaller line below, and how a row's cell is written. Numbers are set flush right.
 
-    `bold` names a column of the frame that marks cells, `tone` one with their outcome.
+    `bold` names a column of the frame that marks cells, `tone` one with their outcome, `verdict` one with a verdict.
+    `group` is what a reader of the page can choose to see alone, such as a metric.
     """
 
     title: str
@@ -36,11 +46,13 @@ class Column:
     numeric: bool = True
     bold: str = ""
     tone: str = ""
+    verdict: str = ""
+    group: str = ""
 
 
 @dataclass(frozen=True)
 class TableCell:
-    """One displayed cell; `sub` is its second, smaller line. `tone` is an outcome, or `missing`."""
+    """One displayed cell; `sub` is its second, smaller line. `tone` is an outcome, of a verdict, or `missing`."""
 
     text: str
     sub: str = ""
@@ -68,6 +80,11 @@ class Table:
     opens: Sequence[str] = ()
     span: int = 0
 
+    @property
+    def groups(self) -> list[str]:
+        """The distinct groups of its columns, in order."""
+        return list(dict.fromkeys(column.group for column in self.columns if column.group))
+
     def lines(self) -> Iterator[tuple[bool, list[TableCell]]]:
         """Yield each row: whether a rule is drawn above it, and its cells, with spans that fill the columns."""
         previous = None
@@ -87,7 +104,9 @@ class Table:
 
 def _cell(column: Column, row: Row, head: bool) -> TableCell:
     tone = str(row.get(column.tone) or "")
-    if column.tone and tone not in OUTCOMES:
+    if column.verdict:
+        tone = VERDICT_TONES.get(str(row.get(column.verdict)), "")
+    elif column.tone and tone not in OUTCOMES:
         why = str(row.get(column.tone.removesuffix("outcome") + "status") or "")
         if not why:
             return TableCell(f.NOTHING)

@@ -193,16 +193,17 @@ def main_gains(comparisons: pd.DataFrame, metrics: pd.DataFrame) -> tuple[pd.Dat
 
 
 def warnings(
-    cells: pd.DataFrame, comparisons: pd.DataFrame, budgets: pd.DataFrame, facts: Mapping[str, Mapping[str, Any]]
+    cells: pd.DataFrame, metrics: pd.DataFrame, budgets: pd.DataFrame, facts: Mapping[str, Mapping[str, Any]]
 ) -> Rows:
-    """Collect what a reader should know before believing a number, by `code`; empty when nothing is amiss.
+    """Collect what a reader should know before believing a number, by `code`, in the order of the harm it does.
 
     Args:
         cells: expected runs of every experiment.
+        metrics: means over seeds, which tell the backbones that learned too little.
         facts: each dataset's summary.
     """
     main = cells[cells[c.EXPERIMENT] == c.MAIN]
-    found: Rows = []
+    found = _weak_backbones(metrics)
     every = cells.drop_duplicates(list(c.ADDRESS))
     if len(lost := every[every["status"] == c.UNTRAINED]):
         places = [
@@ -210,31 +211,6 @@ def warnings(
             for key, own in lost.groupby(SIDE, sort=False)
         ]
         found.append({"code": "untrained", "runs": len(lost), "expected": len(every), "places": places})
-    for status in (c.DIVERGED, c.FAILED, MISSING):
-        if number := int((main["status"] == status).sum()):
-            found.append({"code": "lost", "status": status, "runs": number, "expected": len(main)})
-    ran = main[main["status"] != MISSING]
-    seeds = int((main if ran.empty else ran).groupby(SIDE)[c.SEED].nunique().min())
-    if seeds < FEW_SEEDS:
-        found.append({"code": "few_seeds", "seeds": seeds})
-    if (ran["dirty"] == True).any():  # noqa: E712  # unknown is neither
-        found.append({"code": "dirty"})
-    if (commits := ran["commit"].nunique(dropna=False)) > 1:
-        found.append({"code": "commits", "commits": commits})
-    for code, name, keys in (("devices", "device", [c.DATASET]), ("sources", "source_digest", SIDE)):
-        values = ran.groupby(keys)[name].nunique()
-        if mixed := list(dict.fromkeys(values[values > 1].reset_index()[c.DATASET])):
-            found.append({"code": code, "datasets": mixed})
-    found += _keep_rates(main) + _extreme_masks(main)
-    for dataset, summary in facts.items():
-        if summary["reconstructed"]:
-            found.append({"code": "placeholder", c.DATASET: dataset})
-        if summary["tied_share"] >= MANY_TIES:
-            found.append({"code": "ties", c.DATASET: dataset, "share": summary["tied_share"]})
-    found += [
-        {"code": "random_encoder", c.DATASET: dataset}
-        for dataset in dict.fromkeys(ran.loc[ran["encoder_kind"] == "random", c.DATASET])
-    ]
     if len(budgets):
         short = budgets[budgets["enough"].eq(False)]
         keys, names = [c.EXPERIMENT, c.DATASET, c.PROTOCOL, "larger"], [c.METHOD, c.BACKBONE, "change"]
@@ -243,7 +219,42 @@ def warnings(
             found.append(
                 {"code": "budget", **place, "short": rows_of(own[names].sort_values("change", ascending=False))}
             )
+    for status in (c.DIVERGED, c.FAILED, MISSING):
+        if number := int((main["status"] == status).sum()):
+            found.append({"code": "lost", "status": status, "runs": number, "expected": len(main)})
+    ran = main[main["status"] != MISSING]
+    found += [
+        {"code": "random_encoder", c.DATASET: dataset}
+        for dataset in dict.fromkeys(ran.loc[ran["encoder_kind"] == "random", c.DATASET])
+    ]
+    found += _keep_rates(main) + _extreme_masks(main)
+    seeds = int((main if ran.empty else ran).groupby(SIDE)[c.SEED].nunique().min())
+    if seeds < FEW_SEEDS:
+        found.append({"code": "few_seeds", "seeds": seeds})
+    for dataset, summary in facts.items():
+        if summary["reconstructed"]:
+            found.append({"code": "placeholder", c.DATASET: dataset})
+        if summary["tied_share"] >= MANY_TIES:
+            found.append({"code": "ties", c.DATASET: dataset, "share": summary["tied_share"]})
+    for code, name, keys in (("sources", "source_digest", SIDE), ("devices", "device", [c.DATASET])):
+        values = ran.groupby(keys)[name].nunique()
+        if mixed := list(dict.fromkeys(values[values > 1].reset_index()[c.DATASET])):
+            found.append({"code": code, "datasets": mixed})
+    if (ran["dirty"] == True).any():  # noqa: E712  # unknown is neither
+        found.append({"code": "dirty"})
+    if (commits := ran["commit"].nunique(dropna=False)) > 1:
+        found.append({"code": "commits", "commits": commits})
     return found
+
+
+def _weak_backbones(metrics: pd.DataFrame) -> Rows:
+    """Find the backbones that, without a denoiser, are not above the most popular items in a metric of the claim."""
+    own = metrics[(metrics[c.EXPERIMENT] == c.MAIN) & metrics["headline"] & (metrics[c.GROUP] == "all")]
+    own = own[(own[c.METHOD] == "none") & own[c.METRIC].isin(CLAIM_METRICS) & (own["mean"] <= own["popular"])]
+    return [
+        {"code": "weak", c.DATASET: dataset, c.PROTOCOL: protocol, "backbones": weak[c.BACKBONE].unique().tolist()}
+        for (dataset, protocol), weak in own.groupby([c.DATASET, c.PROTOCOL], sort=False)
+    ]
 
 
 def _keep_rates(cells: pd.DataFrame) -> Rows:

@@ -120,7 +120,7 @@ def derive(
         "ladders": [
             row for grid in grids if grid.view == "ladder" for row in findings.ladder_ends(grid, tables["metrics"])
         ],
-        "warnings": findings.warnings(tables["cells"], comparisons, tables["budgets"], facts),
+        "warnings": findings.warnings(tables["cells"], tables["metrics"], tables["budgets"], facts),
         "level": crossed.LEVEL,
         "power": crossed.POWER,
         "margin": crossed.MARGIN,

@@ -6,13 +6,14 @@ import shutil
 import signal
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 import pytest
 import typer
 
 from iadsr import cli
+from iadsr.config.claims import Verdict
 from iadsr.config.run import load_run
 from iadsr.core.errors import ConfigError, DataError
 from iadsr.core.files import atomic_path
@@ -46,6 +47,44 @@ def test_sigterm_ends_a_stage_in_one_line_and_lets_it_clean_up(
         signal.signal(signal.SIGTERM, former)
     assert capsys.readouterr().err.startswith("error: ended by SIGTERM: repeat the command")
     assert not list(tmp_path.iterdir())
+
+
+def test_claims_print_their_numbers_and_end_with_3_if_one_fails(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    numbers = {"against": "none", "least": 0.05, "most": 0.12, "low": -0.1, "high": 0.2, "detectable": 0.3}
+    nothing = dict.fromkeys(numbers, None) | {"against": "", "judged": 0, "lost": 0, "weak": ""}
+    own = {"dataset": "toys", "protocol": "paper", "judged": 2, "lost": 1, "weak": "caser"}
+    rows = [
+        {"claim": "over_the_backbone", "dataset": "", "protocol": "", "verdict": "partly reproduced"} | nothing,
+        {"claim": "over_the_backbone", "verdict": "partly reproduced"} | numbers | own,
+        {"claim": "theta", "dataset": "", "protocol": "", "verdict": "not run"} | nothing,
+    ]
+    path = tmp_path / "statistics" / "verdicts.parquet"
+    path.parent.mkdir()
+
+    def status(verdict: str, as_json: bool = False, claim: str = "theta") -> int:
+        pd.DataFrame([*rows[:2], rows[2] | {"verdict": verdict, "claim": claim}]).to_parquet(path)
+        with pytest.raises(typer.Exit) as ended:
+            cli.claims(results=tmp_path, as_json=as_json)
+        return int(ended.value.exit_code)
+
+    assert status("not run") == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "partly reproduced       helps its backbone",
+        f"{'':26}toys, paper: partly reproduced",
+        f"{'':28}+5.0\u202f% to +12.0\u202f% [\u221210.0, +20.0]\u202f% vs none; finds gains from 30.0\u202f%; "
+        "baseline below the most popular items: caser; 1 comparison without all runs",
+        "not run                 \u03b8 = \u22120.9 is best",
+        f"{'':26}needs experiment theta",
+    ]
+    refuted = {"not reproduced", "opposite", "depends on the protocol"}
+    for verdict in get_args(Verdict):
+        assert status(verdict, as_json=True) == (3 if verdict in refuted else 0)
+        told = json.loads(capsys.readouterr().out)
+        assert (told[1]["most"], told[2]["verdict"]) == (0.12, verdict)
+    with pytest.raises(DataError, match="judged by other claims"):
+        status("not run", claim="of_another_paper")
 
 
 def test_the_archive_agrees_with_itself_and_not_with_runs_that_rank_backwards(

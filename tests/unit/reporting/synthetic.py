@@ -29,7 +29,8 @@ PROTOCOL = {"objective": "last", "loss": "full softmax", "tie_break": 0}
 CLAIMS = load_claims(Path(__file__).parents[3] / "workflow" / "config")
 SETTINGS: dict[str, Any] = {
     "claims": [
-        {"id": one.id, "title": one.title, "sentence": one.sentence, "source": one.source, "rule": one.judged.rule}
+        {"id": one.id, "title": one.title, "sentence": one.sentence, "source": one.source}
+        | {"rule": one.judged.rule, "experiments": one.judged.experiments}
         for one in CLAIMS.claims
     ],
     "name": "laptop",

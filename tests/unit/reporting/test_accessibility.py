@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from iadsr.reporting.catalogue import PAPER_METRICS
+
 playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
 
@@ -112,6 +114,23 @@ def test_tables_can_be_sorted_and_put_back(tab: Any) -> None:
     head.locator("button").click()
     assert head.get_attribute("aria-sort") is None
     assert (tab.evaluate(SHOWN, 1), tab.evaluate(SHOWN, 2)) == (methods, values)
+
+
+def test_a_reader_without_script_chooses_a_metric(browser: Any, page: Path) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    tab = context.new_page()
+    tab.goto(page.as_uri())
+    block = tab.locator("#results .block").first
+    heads = block.locator("thead th[data-group]:visible")
+    every = heads.all_inner_texts()
+    assert len(every) == len(PAPER_METRICS) * 2
+    for metric in PAPER_METRICS:
+        block.get_by_label(metric, exact=True).check()
+        assert heads.count() == 2 and all(text.split()[0] == metric for text in heads.all_inner_texts())
+        assert block.locator("tbody tr").nth(1).locator("td[data-group]:visible").count() == 2
+    block.get_by_label("all", exact=True).check()
+    assert heads.all_inner_texts() == every
+    context.close()
 
 
 def test_rows_without_results_stay_last(tab: Any) -> None:

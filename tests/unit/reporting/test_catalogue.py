@@ -3,16 +3,18 @@
 import re
 import tomllib
 from dataclasses import replace
+from typing import Any, get_args
 
 import pandas as pd
 import pytest
 
+from iadsr.config.claims import Verdict
 from iadsr.core.columns import COLD_LIMIT, MAIN
 from iadsr.evaluation.metrics import METRICS
 from iadsr.reporting.catalogue import GROUPS, SIGNS, Catalogue
 from iadsr.reporting.format import percent, percent_interval, share
 from iadsr.reporting.results import SIDE, Results
-from iadsr.reporting.tables import Table
+from iadsr.reporting.tables import VERDICT_TONES, Table
 from tests.unit.reporting.synthetic import TEMPLATES
 
 CAPTIONS = tomllib.loads((TEMPLATES / "captions.toml").read_text(encoding="utf-8"))
@@ -117,9 +119,9 @@ def test_kept_says_whether_cold_items_are_dropped_more_often(make: Catalogue) ->
     assert table is not None
     rows = {(row[0], row[1], row[2], row[3]): row[4:] for row in shown(table) if len(row) > 5}
     assert rows["strong", "GRU4Rec", "IADSR", "training"] == [
-        "60.0\u202f%", "80.0\u202f%", "80.0\u202f%", "\u221220.0", "yes, in 2 of 2 seeds", "500",
+        "60.0\u202f%", "80.0\u202f%", "80.0\u202f%", "\u221220.0", "on average yes; in 2 of 2 seeds", "500",
     ]  # fmt: skip
-    assert rows["strong", "GRU4Rec", "IADSR", "test"][3:5] == ["0.0", "no, in 0 of 2 seeds"]
+    assert rows["strong", "GRU4Rec", "IADSR", "test"][3:5] == ["0.0", "on average no; in 0 of 2 seeds"]
 
 
 def test_what_was_dropped_has_names_and_leaves_controls_out(make: Catalogue) -> None:
@@ -202,7 +204,7 @@ def test_the_inflated_evaluation_and_the_signature(make: Catalogue) -> None:
     tails = make.tails(at())
     assert tails is not None
     assert set(tails.frame["method"]) == {"iadsr", "random_mask"}
-    assert all(row[-1].startswith(("yes, in", "no, in", "seeds 1, 2 diverged")) for row in shown(tails))
+    assert all(row[-1].startswith(("on average ", "seeds 1, 2 diverged")) for row in shown(tails))
 
 
 def test_methods_that_share_no_seed_with_the_baseline_say_so(results: Results) -> None:
@@ -274,7 +276,7 @@ def test_captions_name_what_made_the_numbers(make: Catalogue) -> None:
         "beauty",
         "“paper”",
         "objective last",
-        "minilm (all-MiniLM-L6-v2, revision r1, max_length 8)",
+        "minilm (all-MiniLM-L6-v2, max_length 8)",
         "seeds 1 and 2",
         "history kept",
     ):
@@ -284,7 +286,7 @@ def test_captions_name_what_made_the_numbers(make: Catalogue) -> None:
 @pytest.mark.parametrize("kind", ["tables", "figures"])
 def test_a_caption_has_at_most_25_words_and_no_number_that_code_decides(kind: str) -> None:
     for name, caption in CAPTIONS[kind].items():
-        assert len(re.sub(r"{(context|about)}", "", caption).split()) <= 25, name
+        assert len(re.sub(r"{(context|about|encoder)}", "", caption).split()) <= 25, name
         assert not re.search(r"\d\s?%", caption), name
 
 
@@ -326,16 +328,53 @@ def test_claims_show_verdicts_numbers_and_what_was_not_run(results: Results, mak
     assert list(shown) == [claim["id"] for claim in results.settings["claims"]]
     assert shown["over_the_backbone"]["verdict"] == verdicts.loc[("over_the_backbone", ""), "verdict"]
     cells = dict(zip(shown, ([(cell.text, cell.sub) for cell in cells] for _, cells in table.lines()), strict=True))
-    assert cells["theta"][1:] == [("not run", ""), ("\u2013", ""), ("\u2013", "")]
+    assert cells["theta"][1:] == [("not run", "needs experiment theta"), ("\u2013", ""), ("\u2013", "")]
     one = verdicts.loc[("by_choosing", "paper")]
     text, why = cells["by_choosing"][2]
-    assert text == f"{one['verdict']} ({one['lost']} incomplete)"
+    assert text == one["verdict"]
     assert why == (
         f"{percent(one['least'])} to {percent(one['most'])} {percent_interval(one['low'], one['high'])} "
         f"vs IADSR, random mask; finds gains from {share(one['detectable'])}"
+        f"; {one['lost']} comparisons without all runs"
     )
     weak = results.tables["verdicts"].assign(weak="sasrec, caser")
     told = Catalogue(replace(results, tables={**results.tables, "verdicts": weak}), CAPTIONS["tables"], {}).claims()
     assert any("; baseline below the most popular items: SASRec and Caser" in row[2].sub for _, row in told.lines())
     assert cells["gate"][2] == (verdicts.loc[("gate", "paper"), "verdict"], "Past the gate: 97.0\u202f%")
     assert cells["cold_items"][2][1] == "0.0 points, cold inputs against popular ones"
+
+
+def test_verdicts_are_listed_in_order_with_what_differs_by_protocol(results: Results) -> None:
+    def told(*rows: tuple[str, str, str, str]) -> list[dict[str, Any]]:
+        table = pd.DataFrame(rows, columns=["claim", "dataset", "protocol", "verdict"])
+        changed = replace(results, tables={**results.tables, "verdicts": table})
+        return Catalogue(changed, CAPTIONS["tables"], {}).verdicts()
+
+    rows = told(
+        ("gate", "", "", "not run"),
+        ("over_the_backbone", "", "", "partly reproduced"),
+        ("over_the_backbone", "beauty", "paper", "partly reproduced"),
+        ("over_the_backbone", "beauty", "strong", "underpowered"),
+        ("names_matter", "", "", "not run"),
+    )
+    assert [(row["verdict"], row["tone"]) for row in rows] == [("partly reproduced", "mixed"), ("not run", "open")]
+    assert rows[0]["claims"] == [{"title": "helps its backbone", "elsewhere": "“strong”: underpowered"}]
+    assert [one["title"] for one in rows[1]["claims"]] == ["the gate selects users", "item names matter"]
+    whole, others = ("gate", "", "", "opposite"), [("toys", "paper"), ("toys", "strong"), ("beauty", "paper")]
+    many = [("gate", *place, "not run") for place in others]
+    assert told(whole, *many)[0]["claims"][0]["elsewhere"] == "not everywhere"
+    assert told(whole, *many[1:])[0]["claims"][0]["elsewhere"] == ("toys, “strong”: not run; beauty, “paper”: not run")
+
+
+def test_every_verdict_has_a_tone() -> None:
+    assert set(VERDICT_TONES) == set(get_args(Verdict))
+
+
+def test_masks_that_stored_no_names_are_listed(results: Results, make: Catalogue) -> None:
+    assert make.without_names(at()) == []
+    drops = results.tables["drops"]
+    drops = drops[(drops["protocol"] != "strong") | (drops["experiment"] != "main")]
+    older = Catalogue(replace(results, tables={**results.tables, "drops": drops}), CAPTIONS["tables"], {})
+    assert older.without_names(at()) == [
+        {"protocol": "strong", "method": "iadsr", "backbones": ["GRU4Rec", "Caser"]},
+    ]

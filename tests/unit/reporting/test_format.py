@@ -20,6 +20,7 @@ def test_numbers() -> None:
     assert form.p_value(0.04) == "0.040"
     assert form.integer(100000) == "100\u202f000"
     assert form.plus_minus(math.nan) == ""
+    assert [form.in_users(943, one) for one in (0.0111, -0.0032)] == ["10.5 more", "3.0 fewer"]
     assert form.significant(-0.000123) == "\u22120.00012"
 
 

@@ -100,10 +100,35 @@ def test_the_answer_and_the_warnings_come_from_the_tables(text: str, page: Path)
     sign = "+" if row["gain"] > 0 else "\u2212"
     assert f"IADSR against none: HR@5 {sign}{abs(row['gain']):.1%}"[:-1] in said
     assert "beauty, “strong” (history excluded; mean over backbones)" in said
+    users = f"{abs(row['users'] * row['difference']):.1f} {'fewer' if row['difference'] < 0 else 'more'} of 40 users"
+    assert f"beauty, “strong”: with IADSR, {users} find their next item among the first five, on average over" in said
     assert "Runs diverged: 2 of the 24 expected" in said
     assert "Runs missing: 1 of the 24 expected" in said
     assert "A mirror&#39;s &lt;copy&gt;." in section_of(text, "answer")
     assert "75.2\u202f%" in section_of(text, "answer")
+
+
+def test_the_first_screen_lists_the_verdicts(text: str, page: Path) -> None:
+    """Each claim once, before anything else but the title; the table below has the numbers."""
+    head = re.sub(r"<[^>]+>", " ", text[text.index("</h1>") : text.index('<dl class="facts">')])
+    verdicts = pd.read_csv(page.parent / "tables" / "all-verdicts.csv", keep_default_na=False)
+    for claim in SETTINGS["claims"]:
+        assert head.count(claim["title"]) == 1, claim["title"]
+    assert all(verdict in head for verdict in verdicts.query("protocol == ''")["verdict"])
+
+
+def test_the_page_says_how_often_its_tests_are_wrong(text: str) -> None:
+    simulated = pd.read_csv(TEMPLATES / "reliability.csv")
+    said = section_of(text, "tests")
+    low, high = (share(one) for one in (simulated["false_family"].min(), simulated["false_family"].max()))
+    assert f"of grids in which nothing differs {low} to {high} have a false finding" in said
+    assert f"Intervals hold the truth in {share(simulated['coverage'].min())} to" in said
+
+
+@pytest.mark.parametrize("name", ["claims", "answer", "masks", "pulls", "logged", "accuracy-beauty"])
+def test_captions_of_results_name_the_encoder(text: str, name: str) -> None:
+    caption = text[text.index(f'<caption id="t-{name}">') :].split("</caption>")[0]
+    assert "ncoder minilm (all-MiniLM-L6-v2, max_length 8)" in caption
 
 
 def test_rivals_are_the_methods_that_are_neither_controls_nor_iadsr(tmp_path: Path) -> None:

@@ -245,13 +245,13 @@ FACTS = {"toys": {"reconstructed": False, "tied_share": 0.05}}
 
 def warned(
     runs: dict[Address, dict[str, Any]],
-    comparisons: pd.DataFrame | None = None,
+    metrics: pd.DataFrame | None = None,
     budgets: pd.DataFrame = NO_BUDGETS,
     facts: dict[str, dict[str, Any]] = FACTS,
     missing: tuple[Address, ...] = (),
 ) -> dict[str, dict[str, Any]]:
     """Warnings by code, each of which occurs once."""
-    table = compared({}) if comparisons is None else comparisons
+    table = reached({}) if metrics is None else metrics
     rows = findings.warnings(cells_of(runs, missing), table, budgets, facts)
     assert len({row["code"] for row in rows}) == len(rows)
     return {row.pop("code"): row for row in rows}
@@ -265,12 +265,26 @@ def test_nothing_amiss_is_no_warning() -> None:
     assert warned(WHOLE) == {}
 
 
+def test_backbones_that_learned_too_little_come_first() -> None:
+    """Without a denoiser, in a metric of the claim and under the headline rule, at most the most popular items."""
+    low = {"metric": "HR@5", "mean": 0.05}
+    table = reached(
+        {}, low, low | {"metric": "NDCG@5"}, low | {"backbone": "caser", "mean": 0.06}, low | {"method": "iadsr"},
+        low | {"backbone": "sasrec", "metric": "NDCG@10"}, low | {"backbone": "sasrec", "headline": False},
+        low | {"backbone": "sasrec", "experiment": "x"}, low | {"backbone": "sasrec", "group": "cold"},
+        low | {"backbone": "sasrec", "mean": math.nan},
+    )  # fmt: skip
+    found = warned(WHOLE, table, facts={"toys": {"reconstructed": False, "tied_share": 0.5}})
+    assert list(found) == ["weak", "ties"]
+    assert found["weak"] == {"dataset": "toys", "protocol": PLACE["protocol"], "backbones": [PLACE["backbone"]]}
+
+
 def test_untrained_runs_of_all_experiments_are_warned_of_once() -> None:
     runs = changed({cell("iadsr", seed): {"status": "untrained"} for seed in (1, 2)})
     cells = cells_of(runs)
     beside = cells_of({cell("iadsr", 1): {"status": "untrained"}, cell("soft"): {"status": "untrained"}})
     cells = pd.concat([cells, beside.assign(experiment="other")], ignore_index=True)
-    (row,) = (one for one in findings.warnings(cells, compared({}), NO_BUDGETS, FACTS) if one["code"] == "untrained")
+    (row,) = (one for one in findings.warnings(cells, reached({}), NO_BUDGETS, FACTS) if one["code"] == "untrained")
     assert (row["runs"], row["expected"]) == (3, 7)
     place = {name: PLACE[name] for name in ("dataset", "protocol", "backbone")}
     assert row["places"] == [{**place, "method": "iadsr", "seeds": [1, 2]}, {**place, "method": "soft", "seeds": [0]}]
@@ -367,7 +381,7 @@ def test_nothing_worked() -> None:
         **dict.fromkeys(("difference", "gain", "gain_low", "gain_high"), math.nan),
     }
     table = compared(nothing)
-    assert warned(runs, table) == {"lost": {"status": "diverged", "runs": 6, "expected": 6}}
+    assert warned(runs) == {"lost": {"status": "diverged", "runs": 6, "expected": 6}}
     row = by_method(findings.tallies(table, []))["*"]
     assert (row["diverged"], row["compared"], row["reaching"]) == (1, 0, 0)
     assert findings.protocol_effects(table) == findings.mask_learning(cells_of(runs)) == []

@@ -108,7 +108,7 @@ def test_stage_writes_every_table_and_reads_each_run_once(root: Path, monkeypatc
         assert found == expected, name
     found = json.loads((root / "statistics" / FINDINGS).read_text())
     assert found["unexpected_runs"] == 1
-    assert {row["code"] for row in found["warnings"]} == {"few_seeds", "ties"}
+    assert {row["code"] for row in found["warnings"]} == {"weak", "few_seeds", "ties"}
     assert {row["experiment"] for row in found["tallies"]} == {"main", "masks", "ties", "ladder"}
     assert found["protocol_effects"] and found["above_popular"] and found["ladders"] and not found["floors"]
     pd.testing.assert_frame_equal(
