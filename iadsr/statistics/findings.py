@@ -213,7 +213,8 @@ def warnings(
         found.append({"code": "untrained", "runs": len(lost), "expected": len(every), "places": places})
     if len(budgets):
         short = budgets[budgets["enough"].eq(False)]
-        keys, names = [c.EXPERIMENT, c.DATASET, c.PROTOCOL, "larger"], [c.METHOD, c.BACKBONE, "change"]
+        keys = [c.EXPERIMENT, c.DATASET, c.PROTOCOL, "larger"]
+        names = [c.METHOD, c.BACKBONE, "change", "change_low", "change_high"]
         for key, own in short.groupby(keys, sort=False):
             place = dict(zip(keys, key, strict=True))
             found.append(
