@@ -6,6 +6,7 @@ min_version("9.0")
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/hooks.smk"
 include: "workflow/rules/cluster.smk"
 include: "workflow/rules/datasets.smk"
 include: "workflow/rules/sequences.smk"

@@ -35,7 +35,7 @@ from iadsr.core.columns import (
     USER,
 )
 from iadsr.core.errors import ConfigError, DataError, IadsrError, one_line, suggest
-from iadsr.machine.faults import explain, is_out_of_memory
+from iadsr.machine.faults import SMALLER, explain, is_out_of_memory
 from iadsr.machine.termination import STATUS, Terminated, raise_on_sigterm
 from iadsr.plan import describe_methods, plan
 
@@ -759,10 +759,7 @@ def main() -> None:
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        _fail(
-            f"out of memory ({one_line(error)}): run fewer jobs at once (--cores 1), choose a smaller batch_size in "
-            "the protocol, or a larger machine, and repeat the command: it goes on where it stopped"
-        )
+        _fail(f"out of memory ({one_line(error)}): {SMALLER}")
 
 
 def _fail(message: str, status: int = 1) -> NoReturn:

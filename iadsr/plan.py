@@ -14,6 +14,10 @@ from iadsr.config.methods import load_method
 from iadsr.config.run import EVERY_METHOD, Experiment, RunConfig, distinct
 from iadsr.core.columns import MAIN
 from iadsr.core.errors import ConfigError, DataError
+from iadsr.machine.faults import SMALLER
+
+KILLED = f"error: the job was killed; unless somebody did that, memory ran out: {SMALLER}"
+_SIGKILL = 128 + 9  # as a shell says it
 
 
 def plan(run: RunConfig, folder: Path) -> dict[str, list[Cell]]:
@@ -120,10 +124,19 @@ def outside_folders(cells: Iterable[Cell], metrics: Iterable[str] = ()) -> list[
 
 
 def shell_prefix(checkout: Path, cells: Iterable[Cell], metrics: Iterable[str] = ()) -> str:
-    """Write what each job's shell runs first, so that nothing set for other programs reaches it."""
+    """Write what each job's shell runs first: nothing set for other programs reaches it, and a kill is explained.
+
+    The explanation is the environment's `IADSR_KILLED`.
+    """
     path = shlex.quote(":".join(map(str, (checkout, *outside_folders(cells, metrics)))))
+    # The text is a variable, since Snakemake shows the command of any job that fails. DEBUG comes before each command,
+    # such as the last one here: a rule may end with a status of its own.
+    trap = f"trap 'if [ $? = {_SIGKILL} ]; then echo \"$IADSR_KILLED\" >&2; fi' DEBUG; trap : EXIT; "
     return (
-        (f"set -euo pipefail; unset PYTHONHOME PYTHONOPTIMIZE PYTHONWARNINGS PYTHONINSPECT; export PYTHONPATH={path}; ")
+        (
+            "set -euo pipefail; unset PYTHONHOME PYTHONOPTIMIZE PYTHONWARNINGS PYTHONINSPECT; "
+            f"export PYTHONPATH={path}; {trap}"
+        )
         .replace("{", "{{")
         .replace("}", "}}")
     )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Callable, Iterable
+import resource
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from iadsr.config.cell import Cell
@@ -27,6 +29,7 @@ __all__ = [
     "accepted",
     "diverging",
     "feed_of",
+    "full_disk",
     "inputs_of",
     "joined_sequences",
     "objective_of",
@@ -69,3 +72,17 @@ def refusal(kind: type[ErrorT], work: Callable[[], object]) -> ErrorT | None:
     except kind as error:
         return error
     return None
+
+
+@contextlib.contextmanager
+def full_disk(limit: int = 100) -> Iterator[None]:
+    """Let no file grow beyond `limit` bytes: the system then refuses a write as it does on a full disk.
+
+    Around the write alone: pytest's own output may go to a longer file.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

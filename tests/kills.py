@@ -193,14 +193,15 @@ def run_whole(stage: Stage, folder: Path) -> float:
 
 
 def snapshot(folder: Path) -> dict[str, str]:
-    """Digest every file below a folder by its name, without seconds, memory, logs and journals."""
+    """Digest every file below a folder by its name, without logs, and what records say of time, memory and checkout."""
     return {str(path.relative_to(folder)): _digest(path) for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def _digest(path: Path) -> str:
     if path.name == c.RECORD:
         record = json.loads(path.read_text())
-        return value_digest({k: v for k, v in record.items() if k not in ("seconds", "peak_memory_mb", "files")})
+        varying = ("seconds", "peak_memory_mb", "files", "commit")
+        return value_digest({name: value for name, value in record.items() if name not in varying})
     if path.name in (c.CURVE, "trials.csv"):
         return value_digest(pd.read_csv(io.BytesIO(path.read_bytes()), dtype=str).drop(columns="seconds").to_csv())
     return "" if path.suffix == ".log" else file_digest(path)
@@ -243,9 +244,13 @@ def _nothing(argument: str, folder: Path) -> None:
 
 
 def check_same(ours: dict[str, str], expected: dict[str, str]) -> None:
-    assert sorted(ours.keys() - expected.keys()) == [], "left behind"
-    assert sorted(expected.keys() - ours.keys()) == [], "missing"
-    assert [name for name in expected if ours[name] != expected[name]] == [], "of other bytes"
+    differences = {
+        "left behind": ours.keys() - expected.keys(),
+        "missing": expected.keys() - ours.keys(),
+        "of other bytes": {name for name in ours.keys() & expected.keys() if ours[name] != expected[name]},
+    }
+    for kind, names in differences.items():
+        assert not names, f"{kind}: {', '.join(sorted(names))}"
 
 
 def make_checkout(folder: Path) -> None:

@@ -21,6 +21,8 @@ from iadsr.core.errors import DataError, IadsrError, one_line
 # of a reader's own error, or of a jump to a place that a file cannot have
 _OF_CONTENT = (None, errno.EINVAL, errno.EOVERFLOW)
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
@@ -64,14 +66,26 @@ def remove_leftovers(path: Path) -> None:
 
 @contextlib.contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Name `path` in an error of the system that names no file, as that of a full disk, or a temporary sibling."""
+    """Name `path` in an error of the system that names no file, as that of a full disk, or a temporary sibling.
+
+    An error that another library raises while it handles that of a full disk is taken for the latter: torch ends a file
+    that it could not write with one of its own.
+    """
     try:
         yield
-    except OSError as error:
-        named = error.filename is not None and not Path(str(error.filename)).name.startswith(f".{path.name}.")
-        if error.errno is None or named:
+    except Exception as error:
+        cause = error.__context__ if _hides_full_disk(error) else error
+        if not isinstance(cause, OSError):
             raise
-        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+        named = cause.filename is not None and not Path(str(cause.filename)).name.startswith(f".{path.name}.")
+        if cause.errno is None or named:
+            raise
+        raise OSError(cause.errno, os.strerror(cause.errno), str(path)) from error
+
+
+def _hides_full_disk(error: Exception) -> bool:
+    hidden = error.__context__
+    return isinstance(error, RuntimeError) and isinstance(hidden, OSError) and hidden.errno in _NO_ROOM
 
 
 def check_writable(folder: Path) -> None:

@@ -5,6 +5,11 @@ from __future__ import annotations
 import errno
 import os
 
+SMALLER = (
+    "run fewer jobs at once (--cores 1), choose a smaller batch_size in the protocol, or a larger machine, and repeat "
+    "the command: it goes on where it stopped"
+)
+
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Tell whether an error of Python, pyarrow or torch says that memory ran out; on a CPU torch has no type for it."""

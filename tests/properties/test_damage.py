@@ -18,7 +18,9 @@ from pyarrow import parquet
 
 from iadsr import cli
 from iadsr.core.errors import DataError
+from iadsr.core.files import file_digest
 from iadsr.formats.statistics import FINDINGS, STATISTICS
+from tests.helpers import full_disk
 
 RUN = {
     "name": "damage",
@@ -69,7 +71,13 @@ READS = {
         "data/planted/summary.json",
     ],
 }
+STAGE_METHODS = {"train": "none", "train iadsr": "iadsr", "train matched": "random_drop"}
 OTHER = pd.DataFrame({"other": [1, 2]})
+
+
+def _files(folder: Path) -> dict[str, str]:
+    """Digest every file below a folder, by name."""
+    return {str(path): file_digest(path) for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def _other_content(path: Path) -> None:
@@ -270,6 +278,27 @@ def test_a_folder_that_cannot_be_written_is_noticed_before_the_work(
     with pytest.raises(NotADirectoryError) as refused:
         stage()
     assert refused.value.filename == str(inside / folder)
+
+
+@pytest.mark.parametrize("stage", ["datasets", "prefixes", *STAGES])
+def test_a_disk_that_fills_up_is_one_error_and_loses_nothing(stage: str, inside: Path) -> None:
+    """Folders are tried with 4096 bytes; every stage writes a file of more than 5000."""
+    others = {
+        "datasets": lambda: cli.datasets("planted", CONFIG),
+        "prefixes": lambda: cli.prefixes("planted", "tfidf", CONFIG),
+    }
+    work = (others | STAGES)[stage]
+    if stage.startswith("train"):
+        shutil.rmtree(inside / "scratch")
+        shutil.rmtree(inside / "runs" / CELLS[STAGE_METHODS[stage]])
+    before = _files(inside)
+    with full_disk(5000), pytest.raises(OSError, match="File too large") as refused:
+        work()
+    assert str(refused.value.filename).startswith(f"{inside}/")
+    left = _files(inside)
+    assert {name: left.get(name) for name in before} == before
+    assert not [name for name in left if Path(name).name.startswith(".")]
+    work()
 
 
 @pytest.mark.parametrize(

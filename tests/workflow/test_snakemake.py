@@ -92,6 +92,32 @@ def test_results_that_cannot_be_written_are_said_before_any_job(tmp_path: Path) 
     assert "files.py" not in done.stderr, "no traceback"
 
 
+# Makes a disk of 1 MB, of which others see nothing, at $0, fills it, and runs the rest of its arguments.
+ON_A_FULL_DISK = 'mount -t tmpfs -o size=1m none "$0" && { head -c 2m /dev/zero > "$0/x" 2>/dev/null || "$@"; }'
+UNSHARE = ["unshare", "--map-root-user", "--mount"]
+
+
+@pytest.mark.skipif(
+    shutil.which("unshare") is None
+    or subprocess.run([*UNSHARE, "true"], capture_output=True, check=False).returncode != 0,
+    reason="needs a disk of its own",
+)
+def test_a_full_disk_is_one_error(tmp_path: Path) -> None:
+    """Of Snakemake's own files, too: it would print pages of tracebacks."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    done = subprocess.run(
+        [*UNSHARE, "sh", "-c", ON_A_FULL_DISK, str(disk), *command(disk)],
+        env=environment(tmp_path / "foreign"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "\n.snakemake: No space left on device; free some space and repeat the command" in done.stderr
+    assert "Logging error" not in done.stderr and "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize(("line", "message"), [("", "needs a `name`"), ("name: a\nseeds: [0, 0]", "0 is listed twice")])
 def test_a_given_run_file_is_never_merged_with_the_default(tmp_path: Path, line: str, message: str) -> None:
     """The default fills nothing in, and Snakemake refuses what `iadsr cells` refuses."""

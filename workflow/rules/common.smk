@@ -1,7 +1,7 @@
 # The validated configuration, the grid that follows from it, and the code that each stage depends on.
+import logging
 import os
 import re
-import shutil
 import sys
 from pathlib import Path
 
@@ -19,12 +19,12 @@ try:
     from iadsr.config.run import backbone_alone, distinct, load_run
     from iadsr.core.errors import IadsrError
     from iadsr.machine.faults import explain
-    from iadsr.core.files import value_digest, write_json
+    from iadsr.core.files import check_writable, value_digest, write_json
     from iadsr.config.identity import source_digest, sources
     from iadsr.formats.statistics import FINDINGS, STATISTICS
     from iadsr.machine.locks import release_stale_lock
-    from iadsr.plan import announcement, check_folders, describe_methods, metric_digests
-    from iadsr.plan import plan, shell_prefix
+    from iadsr.plan import KILLED, announcement, check_folders, describe_methods
+    from iadsr.plan import metric_digests, plan, shell_prefix
 except ModuleNotFoundError as error:
     raise WorkflowError(
         f"{sys.executable}, which runs Snakemake, lacks the package '{error.name}': install pydantic and pyyaml there, "
@@ -37,8 +37,11 @@ PYTHON = Path("python" if CONDA else sys.executable)
 if CONDA:
     # Packages in ~/.local neither shadow those of an environment nor stand in for them when pip fills it.
     os.environ |= {"PYTHONNOUSERSITE": "1", "PIP_USER": "0"}
-if workflow.is_main_process and release_stale_lock(Path(".snakemake")):
-    print("Snakemake was killed here before; its lock is removed.", file=sys.stderr)
+if workflow.is_main_process:
+    # Snakemake copies what it says to .snakemake/log: on a full disk each line would also be a traceback.
+    logging.raiseExceptions = False
+    if release_stale_lock(Path(".snakemake")):
+        print("Snakemake was killed here before; its lock is removed.", file=sys.stderr)
 
 CONFIG_FOLDER = HERE / "workflow" / "config"
 
@@ -64,8 +67,13 @@ try:
     }
     check_folders(RUN, CELLS)
     shell.prefix(shell_prefix(HERE, CELLS.values(), RUN.metrics))
+    os.environ |= {"IADSR_KILLED": KILLED}
+    if workflow.is_main_process:
+        check_writable(Path(".snakemake"))
 except IadsrError as error:
     raise WorkflowError(str(error)) from None
+except OSError as error:
+    raise WorkflowError(explain(error)) from None
 
 ROOT = RUN.results
 # A name of its own for each configuration: calls for different targets may run side by side. A path, as above.
@@ -133,16 +141,3 @@ def alone_files(cell: Cell) -> list[str]:
 
 if workflow.is_main_process:
     print(announcement(RUN, GRIDS), file=sys.stderr)
-
-
-# No job's output: one that must be made anew hides everything behind it from the plan, if it is ancient to that.
-onstart:
-    try:
-        write_json(SETTINGS, RUN.model_dump())
-    except OSError as error:
-        raise WorkflowError(explain(error)) from None
-
-
-# Kept for a workflow that is cut off, which deletes what jobs have made; see iadsr/training/finished.py.
-onsuccess:
-    shutil.rmtree(f"{ROOT}/scratch/finished", ignore_errors=True)

@@ -1,13 +1,11 @@
 """A reader sees a whole file or none."""
 
-import contextlib
 import errno
 import os
-import resource
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +32,7 @@ from iadsr.formats.embeddings import texts_digest
 from iadsr.formats.tables import write_csv, write_parquet
 from iadsr.sequences.split import Sequences, save_sequences
 from iadsr.training.state import write_checkpoint
+from tests.helpers import full_disk
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
@@ -113,20 +112,6 @@ def test_a_remedy_of_its_own(tmp_path: Path) -> None:
     assert read_json(path, {"a": int | None}) == {"a": 1}
 
 
-@contextlib.contextmanager
-def full_disk() -> Iterator[None]:
-    """No file can grow beyond 100 bytes: the system then refuses a write as it does on a full disk.
-
-    Around the write alone: pytest's own output may go to a longer file.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 NUMBERS = pd.DataFrame({"a": np.random.default_rng(0).random(10_000)})
 SEQUENCES = Sequences(np.arange(1, 10_001, dtype=np.int32), np.array([0, 10_000]), np.array(["u"]), 10_000)
 
@@ -150,6 +135,16 @@ def test_a_refused_write_names_the_file_and_leaves_nothing(write: Callable[[Path
     assert str(refused.value.filename).startswith(str(tmp_path)) and "out" in refused.value.filename
     assert "/.out.tmp" not in refused.value.filename
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("limit", [0, 3000, 20_000])
+def test_a_disk_that_fills_up_within_a_checkpoint_is_no_other_error(limit: int, tmp_path: Path) -> None:
+    """Where torch has begun to write, it ends the file with an error of its own."""
+    state = {"bias": torch.ones(300), "weight": torch.ones(5000)}
+    with full_disk(limit), pytest.raises(OSError, match="File too large") as refused:
+        write_checkpoint(tmp_path / "a.pt", state)
+    assert refused.value.filename == str(tmp_path / "a.pt")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_full_disk_is_not_writable(tmp_path: Path) -> None:
