@@ -4,30 +4,23 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from iadsr.config.cell import Cell
 from iadsr.config.claims import load_claims
-from iadsr.config.datasets import PROSE, Size, dataset_file, load_spec
-from iadsr.config.encoders import EncoderSpec, changed_options, embeddings_name, parse_encoder
+from iadsr.config.datasets import Size, dataset_file, load_spec
+from iadsr.config.encoders import EncoderSpec, embeddings_name, parse_encoder
 from iadsr.config.fields import Texts
-from iadsr.config.protocol import budget_pairs, load_protocol, load_tuned, resolve_settings
 from iadsr.config.reuse import earlier_than
-from iadsr.config.run import TUNING_SEED, Experiment, RunConfig, distinct, load_run, pick
+from iadsr.config.run import TUNING_SEED, RunConfig, distinct, load_run, pick
 from iadsr.core.columns import (
-    ADDRESS,
-    BACKBONE,
     DATASET,
     ITEM,
-    MAIN,
-    METHOD,
-    METRIC,
     PROTOCOL,
     RECORD,
     TEXT,
@@ -35,13 +28,12 @@ from iadsr.core.columns import (
     USER,
 )
 from iadsr.core.errors import ConfigError, DataError, IadsrError, one_line, suggest
+from iadsr.describe import describe_experiments, describe_run
 from iadsr.machine.faults import SMALLER, explain, is_out_of_memory
 from iadsr.machine.termination import STATUS, Terminated, raise_on_sigterm
-from iadsr.plan import describe_methods, plan
+from iadsr.plan import plan
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from iadsr.statistics.grids import Grid
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -243,28 +235,18 @@ def claims(
     from iadsr.formats.statistics import STATISTICS
     from iadsr.formats.tables import read_parquet
     from iadsr.statistics.claims import REFUTED
+    from iadsr.terminal import print_verdicts
 
     root = results or Path(_read(config).results)
     table = read_parquet(root / "statistics" / "verdicts.parquet", STATISTICS["verdicts"])
-    whole = table[table[PROTOCOL] == ""].set_index("claim")["verdict"]
+    whole = table.loc[table[PROTOCOL] == "", "verdict"]
     if as_json:
         typer.echo(table.to_json(orient="records", indent=2))
     else:
-        from iadsr.reporting.catalogue import describe_verdict
-
         known = {claim.id: claim for claim in load_claims(CONFIG_FOLDER).claims}
-        for name, verdict in whole.items():
-            if name not in known:
-                raise DataError(f"{root} was judged by other claims; make its statistics anew")
-            claim, own = known[str(name)], table[(table["claim"] == name) & (table[PROTOCOL] != "")]
-            typer.echo(f"{verdict:24}{claim.title}")
-            for row in own.to_dict("records"):
-                numbers = describe_verdict(claim.judged.rule, row, str)
-                typer.echo(f"{'':24}  {row[DATASET]}, {row[PROTOCOL]}: {row['verdict']}")
-                if numbers:
-                    typer.echo(f"{'':24}    {numbers}")
-            if own.empty:
-                typer.echo(f"{'':24}  needs experiment {' or '.join(claim.judged.experiments)}")
+        if not known.keys() >= set(table["claim"]):
+            raise DataError(f"{root} was judged by other claims; make its statistics anew")
+        print_verdicts(table, known)
     raise typer.Exit(3 if whole.isin(REFUTED).any() else 0)
 
 
@@ -277,6 +259,7 @@ def compare(
     """Tell whether the runs of two folders agree; exit with 3 if seeds and machines do not explain a difference."""
     from iadsr.evaluation.archive import read_folder
     from iadsr.statistics.agreement import EXPLAINED, LEVEL, Place, group_places, judge_agreement
+    from iadsr.terminal import print_agreement
 
     sets = read_folder(first), read_folder(second)
     table = judge_agreement(*sets)
@@ -285,26 +268,14 @@ def compare(
     if as_json:
         typer.echo(table.to_json(orient="records", indent=2))
     else:
-        cells = {Place(*map(str, key)): rows for key, rows in table.groupby(list(Place._fields), sort=False)}
-        for place, one in cells.items():
-            several = sum(other[:4] == place[:4] for other in cells) > 1
-            typer.echo("/".join(place[:4]) + (f" with encoder {place.encoder}" if several else ""))
-            rows = one.to_dict("records")
-            for row in rows:
-                known = not math.isnan(row["allowed"])
-                typer.echo(
-                    f"    {row['verdict']:26}{row['metric']} {row['mean']:.4f} ({row['seeds']} seeds), "
-                    f"{row['other_mean']:.4f} ({row['other_seeds']}): {row['difference']:+.4f}"
-                    + (f", explained up to {row['allowed']:.4f}" if known else "")
-                )
-            if rows[0]["unlike"]:
-                typer.echo(f"    unlike: {rows[0]['unlike']}")
+        print_agreement(table)
+        places = {Place(*map(str, row)) for row in table[list(Place._fields)].itertuples(index=False)}
         for folder, runs in zip((first, second), sets, strict=True):
-            if alone := len(group_places(runs).keys() - cells.keys()):
+            if alone := len(group_places(runs).keys() - places):
                 typer.echo(f"{alone} cells are in {folder} only and not compared")
-        good = sum(bool(one["verdict"].isin(EXPLAINED).all()) for one in cells.values())
+        good = table["verdict"].isin(EXPLAINED).groupby([table[name] for name in Place._fields]).all()
         typer.echo(
-            f"{good} of {len(cells)} cells agree; where all do and their seeds spread alike, this is said in "
+            f"{good.sum()} of {len(good)} cells agree; where all do and their seeds spread alike, this is said in "
             f"{1 - LEVEL:.0%} of cases"
         )
     raise typer.Exit(0 if table["verdict"].isin(EXPLAINED).all() else 3)
@@ -324,6 +295,7 @@ def power(
     from iadsr.evaluation.metrics import METRICS, add_metrics
     from iadsr.statistics.compare import read_scores
     from iadsr.statistics.power import forecast
+    from iadsr.terminal import print_forecast
 
     run = _read(config)
     add_metrics(run.metrics)
@@ -344,7 +316,7 @@ def power(
     if as_json:
         typer.echo(table.to_json(orient="records", indent=2))
     else:
-        _print_forecast(table)
+        print_forecast(table)
 
 
 @app.command()
@@ -373,12 +345,12 @@ def cells(
 @app.command("archive")
 def archive_runs(config: ConfigOption = DEFAULT, archive: ArchiveOption = ARCHIVE) -> None:
     """Add the trained runs of a run file to the archive, in place of those with the same addresses and encoders."""
-    from iadsr.core.files import read_json
     from iadsr.evaluation.archive import add_to_archive, select_runs
     from iadsr.evaluation.drops import shown_items
     from iadsr.evaluation.metrics import add_metrics
     from iadsr.evaluation.popularity import popularity_table
     from iadsr.evaluation.runs import read_runs
+    from iadsr.formats.summary import read_summary
 
     run = _read(config)
     root = Path(run.results)
@@ -394,7 +366,7 @@ def archive_runs(config: ConfigOption = DEFAULT, archive: ArchiveOption = ARCHIV
         facts[name] = {
             "items": len(names),
             "names": {item: names[item] for item in sorted(shown)},
-            "summary": read_json(root / "data" / name / "summary.json"),
+            "summary": read_summary(root, name),
             "popularity": popularity_table({name: root / "sequences" / name / "sequences.npz"}).to_dict("records"),
         }
     add_to_archive(archive, runs, facts)
@@ -416,6 +388,7 @@ def recompute(
     from iadsr.evaluation.collect import collect
     from iadsr.evaluation.metrics import add_metrics
     from iadsr.evaluation.popularity import POPULARITY_FILE
+    from iadsr.formats.summary import summary_file
     from iadsr.formats.tables import write_parquet
     from iadsr.reporting.page import put_claims
     from iadsr.statistics.write import write_statistics
@@ -432,7 +405,7 @@ def recompute(
             err=True,
         )
     for name, told in facts.items():
-        write_json(out / "data" / name / "summary.json", told["summary"])
+        write_json(summary_file(out, name), told["summary"])
     for one in runs:  # the page links to them
         write_json(out / "runs" / str(one.address) / RECORD, one.record)
     sizes, names = ({name: told[key] for name, told in facts.items()} for key in ("items", "names"))
@@ -458,15 +431,13 @@ def estimate(
     from iadsr.costs import cost_of, fit
     from iadsr.evaluation.archive import read_facts, read_folder
     from iadsr.machine.cpus import allotted_cpus
+    from iadsr.terminal import print_costs
 
     run = _read(config)
     cells = distinct(plan(run, CONFIG_FOLDER))
     records = [one.record for one in read_folder(archive)]
     facts = {name: read_facts(archive, name) for name in {record["cell"][DATASET] for record in records}}
-    model = fit(
-        records,
-        {name: Size(**told["summary"]["counts"]) for name, told in facts.items()},
-    )
+    model = fit(records, {name: Size(**told["summary"]["counts"]) for name, told in facts.items()})
     sizes = {name: _size(run, name) for name in run.all_datasets}
     slots = nodes * max(1, (cores or allotted_cpus(os.environ)) // run.threads)
     searches = run.searches(CONFIG_FOLDER)
@@ -478,26 +449,11 @@ def estimate(
     if as_json:
         typer.echo(json.dumps(as_object(model, costs, lacking), indent=2))
         return
-    titles = {"runs": "training runs", "searches": f"trials of {len(searches)} searches (only with tuning_all)"}
-    for name, cost in costs.items():
-        typer.echo(
-            f"{cost.runs} {titles[name]}: {cost.core_hours:.1f} core-hours; with {slots} jobs side by side "
-            f"{cost.wall_hours:.1f} to {cost.wall_hours + cost.longest_hours:.1f} hours, of which the longest chain "
-            f"of runs takes {cost.longest_hours:.1f}"
-        )
-    typer.echo(
-        f"Memory per job: {model.memory_mb:.0f} MB, the most in any record. Disk for the runs' files, without data and "
-        f"embeddings: {costs['runs'].disk_mb:.0f} MB at most"
-    )
-    typer.echo(
-        f"From {model.runs} records. On settings that were left out, half of the runs are within {model.error:.0%} and "
-        f"nine tenths within {model.worst:.0%}. A core is one like those of: {'; '.join(model.machines)}"
-    )
+    print_costs(model, costs, slots)
     for name, values in lacking.items():
         typer.echo(f"No record has {name} {', '.join(values)}: what concerns these is extrapolated, its error unknown")
     if run.device == "cuda":
         typer.echo("No GPU is modelled: hours are those of CPU cores")
-    typer.echo("Preparing data and encoding texts are not counted; of a sweep over theta, every point is")
 
 
 @app.command("check-method")
@@ -530,11 +486,10 @@ def doctor(config: ConfigOption = DEFAULT) -> None:
     run = _read(config)
     specs = [load_spec(dataset_file(CONFIG_FOLDER, name, run.where)) for name in run.all_datasets]
     files = {file.name: file.urls for spec in specs for file in spec.files}
-    failed = False
-    for finding in examine(CONFIG_FOLDER.parent.parent, Path(run.results), run.device, run.mirror, files):
+    findings = list(examine(CONFIG_FOLDER.parent.parent, Path(run.results), run.device, run.mirror, files))
+    for finding in findings:
         typer.echo(f"{finding.state:7}{finding.part:10}{finding.text}")
-        failed |= finding.state == FAILS
-    raise typer.Exit(failed)
+    raise typer.Exit(any(finding.state == FAILS for finding in findings))
 
 
 @app.command("schemas")
@@ -557,52 +512,14 @@ def _size(run: RunConfig, dataset: str) -> Size:
     Raises:
         DataError: nobody knows it yet.
     """
-    from iadsr.core.files import read_json
+    from iadsr.formats.summary import read_summary, summary_file
 
-    path = Path(run.results) / "data" / dataset / "summary.json"
+    path = summary_file(Path(run.results), dataset)
     if path.is_file():
-        return Size(**read_json(path, {"counts": dict})["counts"])
+        return Size(**read_summary(Path(run.results), dataset)["counts"])
     if size := load_spec(dataset_file(CONFIG_FOLDER, dataset, "datasets")).stated_size:
         return size
     raise DataError(f"the size of {dataset} is not known yet; prepare it: snakemake --cores 1 {path}")
-
-
-def _print_forecast(table: pd.DataFrame) -> None:
-    import pandas as pd
-
-    from iadsr.reporting.format import percent, share
-    from iadsr.statistics.compare import OK, SOUGHT
-    from iadsr.statistics.crossed import CAUTION, LEVEL, POWER
-    from iadsr.statistics.power import MOST
-
-    def needed(number: Any, floor: float) -> str:
-        if not pd.isna(number):
-            return f"{share(SOUGHT)} from {number} seeds on"
-        return (
-            f"{share(SOUGHT)} with no number of seeds" if floor > SOUGHT else f"{share(SOUGHT)} not with {MOST} seeds"
-        )
-
-    for keys, rows in table.groupby([DATASET, PROTOCOL, BACKBONE, METHOD, "baseline", METRIC], sort=False):
-        first = rows.to_dict("records")[0]
-        typer.echo("{}/{}/{}: {} against {}, {}".format(*keys))
-        if pd.isna(first["now"]):
-            typer.echo(f"    unknown: {first['status'] if pd.isna(first['gain']) else 'the baseline has no hit'}")
-            continue
-        typer.echo(
-            f"    {first['pilot_seeds']} seeds and {first['users']} users find gains from {share(first['now'])}, "
-            f"saw {percent(first['gain'])}" + (f" ({first['status']})" if first["status"] != OK else "")
-        )
-        if first["pilot_seeds"] == 1:
-            typer.echo("    of users alone; how much seeds vary, one seed cannot tell: train a second one")
-            continue
-        for name, column, least in (("expected", "detectable", "needed"), ("at worst", "at_worst", "needed_at_worst")):
-            at = [f"{seeds} seeds {share(gain)}" for seeds, gain in zip(rows["seeds"], rows[column], strict=True)]
-            ends = [f"any number {share(first['floor'])}", needed(first[least], first["floor"])]
-            typer.echo(f"    {name}: {'; '.join(at + ends)}")
-    typer.echo(
-        f"Gains that a test at {share(1 - LEVEL, 0)} finds in {share(POWER, 0)} of cases by itself; beside other tests "
-        f"they must be larger. At worst: if seeds vary as much as the pilot allows (bound of {share(CAUTION, 0)})."
-    )
 
 
 def _to_embed(run: RunConfig, dataset: str, name: str) -> tuple[str, EncoderSpec, list[str], Texts]:
@@ -640,100 +557,19 @@ def _item_names(root: Path, dataset: str) -> dict[int, str]:
 
 def _grids(run: RunConfig) -> list[Grid]:
     """Describe the experiments of a run for statistics."""
-    from iadsr.evaluation.runs import Address
-    from iadsr.statistics.grids import Grid
+    from iadsr.statistics.grids import grids_of
 
-    grids = []
-    for name, cells in plan(run, CONFIG_FOLDER).items():
-        part = run if name == MAIN else run.experiments[name]
-        grid = Grid(
-            name=name,
-            view="table" if isinstance(part, RunConfig) else part.view,
-            baseline=part.baseline,
-            compare=run.compared(name),
-            cells=[Address(*(getattr(cell, name) for name in ADDRESS)) for cell in cells],
-            rankings={cell.protocol: cell.settings.ranking for cell in cells},
-            longer=budget_pairs(CONFIG_FOLDER, list(dict.fromkeys(cell.protocol for cell in cells))),
-            released=list(dict.fromkeys(cell.protocol for cell in cells if cell.settings.networks == "released")),
-        )
-        grids.append(grid)
-    return grids
+    return grids_of(run, plan(run, CONFIG_FOLDER), CONFIG_FOLDER)
 
 
 def _report(run: RunConfig, root: Path) -> None:
     """Render the report from the statistics in the results folder `root`."""
     from iadsr.reporting.page import build_report
 
-    grids = plan(run, CONFIG_FOLDER)
-    settings = _settings(run, distinct(grids), grids[MAIN])
-    settings["method_files"] = describe_methods(run, grids, CONFIG_FOLDER)
-    experiments = [_experiment(name, experiment) for name, experiment in run.experiments.items()]
     out = root / "report" / "index.html"
-    build_report(root, settings, TEMPLATES, out, experiments)
+    settings = describe_run(run, plan(run, CONFIG_FOLDER), CONFIG_FOLDER)
+    build_report(root, settings, TEMPLATES, out, describe_experiments(run))
     typer.echo(f"report: {out}")
-
-
-def _experiment(name: str, experiment: Experiment) -> dict[str, object]:
-    """Describe an experiment for the report."""
-    return {
-        "name": name,
-        **experiment.model_dump(include={"title", "question", "view", "baseline"}),
-        "points": {label: value for sweep in experiment.sweeps for label, value in sweep.points.items()},
-        "option": experiment.sweeps[0].option if experiment.sweeps else "",
-    }
-
-
-def _settings(run: RunConfig, cells: list[Cell], main: list[Cell]) -> dict[str, object]:
-    """Describe the configuration for the report: the run, and each protocol's settings by dataset and backbone."""
-    with_tuned = {(cell.protocol, cell.dataset, cell.backbone) for cell in cells if cell.tuned}
-    protocols = {}
-    for name in dict.fromkeys(cell.protocol for cell in cells):
-        protocol = load_protocol(CONFIG_FOLDER, name)
-        described = {}
-        for dataset, backbone in dict.fromkeys(
-            (cell.dataset, cell.backbone) for cell in cells if cell.protocol == name
-        ):
-            settings, options = resolve_settings(protocol, backbone, dataset, run.max_epochs)
-            values = {**settings.model_dump(), **options}
-            if (name, dataset, backbone) in with_tuned:
-                values |= dict.fromkeys(protocol.searched, "tuned, by method")
-            described[f"{dataset}/{backbone}"] = values
-        protocols[name] = {"description": protocol.description, "cells": described}
-    methods: dict[str, dict[str, object]] = {}
-    for cell in main:
-        read = {"encoder": cell.embeddings, "warm_start": cell.warm_start} if cell.encoder else {}
-        options = {"kind": cell.kind, **cell.method_options, **(cell.items or {}), **read}
-        methods[f"{cell.protocol}, {cell.backbone}, {cell.method}"] = options
-    files = {name: dataset_file(CONFIG_FOLDER, name, run.where) for name in run.all_datasets}
-    notes = {name: load_spec(path).model_dump(include=set(PROSE)) for name, path in files.items()}
-    return {
-        "name": run.name,
-        "description": run.description,
-        "baseline": run.baseline,
-        "encoder": {"kind": run.encoder.kind, **changed_options(run.encoder.options())},
-        "seeds": run.seeds,
-        "protocols": protocols,
-        "methods": methods,
-        "datasets": notes,
-        "claims": [
-            {
-                **claim.model_dump(include={"id", "title", "sentence", "source"}),
-                "rule": claim.judged.rule,
-                "experiments": claim.judged.experiments,
-            }
-            for claim in load_claims(CONFIG_FOLDER).claims
-        ],
-        "tuned": [_tuned(cell) for cell in {cell.folder: cell for cell in main if cell.tuned}.values()],
-    }
-
-
-def _tuned(cell: Cell) -> dict[str, object]:
-    """Describe a cell's tuned values for the report: those of its set that it really has."""
-    chosen = load_tuned(CONFIG_FOLDER, cell.dataset, load_protocol(CONFIG_FOLDER, cell.protocol))
-    has = {**cell.settings.model_dump(), **cell.method_options, **(cell.items or {})}
-    values = {name: value for name, value in chosen[f"{cell.backbone}/{cell.tuned}"].items() if has.get(name) == value}
-    place = {name: getattr(cell, name) for name in (DATASET, PROTOCOL, BACKBONE, METHOD)}
-    return {**place, "like": cell.tuned, "values": values}
 
 
 def _own_environment() -> None:

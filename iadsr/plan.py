@@ -1,4 +1,4 @@
-"""Checks everything that a run file leads to, before any job."""
+"""What the workflow does with a run file before any job: checks, an announcement, the shell of its jobs."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from pathlib import Path
 from iadsr.config.cell import Cell
 from iadsr.config.datasets import dataset_file, load_spec
 from iadsr.config.identity import module_file, source_digest
-from iadsr.config.methods import load_method
-from iadsr.config.run import EVERY_METHOD, Experiment, RunConfig, distinct
+from iadsr.config.run import RunConfig, distinct
 from iadsr.core.columns import MAIN
 from iadsr.core.errors import ConfigError, DataError
 from iadsr.machine.faults import SMALLER
@@ -36,34 +35,6 @@ def plan(run: RunConfig, folder: Path) -> dict[str, list[Cell]]:
             ".venv-llm2vec/bin/python"
         )
     return grids
-
-
-def describe_methods(
-    run: RunConfig, grids: Mapping[str, Sequence[Cell]], folder: Path
-) -> dict[str, dict[str, str | bool]]:
-    """Tell the report of each method that a run trains, sweeps, compares or takes tuned values from: kind, title, role.
-
-    Nothing of it reaches a training run.
-
-    Raises:
-        ConfigError: see `load_method`; two methods have one title, so that no reader could tell them apart.
-    """
-    parts: list[RunConfig | Experiment] = [run, *run.experiments.values()]
-    named = [name for part in parts for name in (*(part.methods or ()), *(sweep.method for sweep in part.sweeps))]
-    named += [cell.tuned for grid in grids.values() for cell in grid if cell.tuned]
-    compared = [name for grid in grids for pair in run.compared(grid) for name in pair]
-    named += [name for name in compared if name != EVERY_METHOD and "=" not in name]  # points are named by their method
-    described: dict[str, dict[str, str | bool]] = {}
-    titles: dict[str, str] = {}
-    for name in dict.fromkeys(named):
-        method = load_method(folder, name)
-        if titles.setdefault(method.title, name) != name:
-            raise ConfigError(
-                f"{run.where}: methods '{titles[method.title]}' and '{name}' have one title, "
-                f"'{method.title}': change one of them"
-            )
-        described[name] = {"kind": method.kind, "title": method.title, "control": method.control}
-    return described
 
 
 def announcement(run: RunConfig, grids: Mapping[str, Sequence[Cell]]) -> str:

@@ -60,7 +60,7 @@ def sources(room: str, **choices: str) -> tuple[Path, ...]:
     module to that room's. A choice `module:Class` outside of this package adds its module's file, and leaves nothing
     out: it can import everything.
     """
-    files: list[Path] = [PACKAGE / "cli.py"] if room == "reporting" else []  # it words the settings that a page shows
+    files: list[Path] = [PACKAGE / "describe.py"] if room == "reporting" else []  # what a page says of a run file
     for name in (room, *ALLOWED[room]):
         wanted = [choice for key, choice in choices.items() if _ROOMS.get(key, key) == name] or [":"]
         # options count as `config` does

@@ -1,4 +1,4 @@
-"""Which runs of a sweep may turn out to be one.
+"""Finds runs of a sweep that may turn out identical, so that one is trained and the others are copied from it.
 
 An option that is nothing but a cut-off (`MethodOptions.cutoff`) leaves a run as it is, bit for bit, as long as every
 comparison with it comes out the same. A finished run records between which values that is so; runs at these values are
@@ -54,7 +54,7 @@ def earlier_than(cell: Cell, cells: Iterable[Cell]) -> tuple[Cell, ...]:
 
 
 def holds_for(cell: Cell, record: Mapping[str, Any]) -> bool:
-    """Tell from the record of a run that may differ in the cut-off alone whether the cell's run is the same one."""
+    """Tell from a finished run's record whether the cell's run, which differs at most in the cut-off, equals it."""
     option = cutoff_of(cell)
     limits = (record.get("same_between") or {}).get(option)
     if option is None or limits is None:

@@ -1,4 +1,6 @@
-"""What a state, a mask or a score may know, asked of a model through the very data path that training uses.
+"""Looks for leaks: whether states, masks, scores or losses change with a target or padding that they must not know.
+
+Models get their inputs through the data path of training.
 
 Each function changes what must not matter and returns what changed with it, as text, or None. They compare two passes
 on the same random streams and, but for rounding, of the same shapes, so any difference comes from the inputs.
@@ -132,7 +134,7 @@ def _another_padding(table: nn.Module) -> Iterator[None]:
 
 
 def scores_at_random(model: Recommender, cell: Cell, sequences: Sequences) -> bool:
-    """Say whether the states for scoring depend on the method's random stream."""
+    """Tell whether the states for scoring depend on the method's random stream."""
     samples = _samples(cell, sequences)
     step = _step(model, cell, sequences, samples, np.arange(len(samples)))
     first, second = (_encode(model, step, "score", seed) for seed in (2, 9))

@@ -122,7 +122,7 @@ def kept_inputs_are_encoded_in_order(case: Case) -> str | None:
 
 
 class Recorder(nn.Module):
-    """A backbone that keeps what it was given."""
+    """Wraps a backbone and records its inputs."""
 
     def __init__(self, backbone: nn.Module) -> None:
         super().__init__()
@@ -166,7 +166,7 @@ def _result(model: Recommender, outcome: Outcome, cell: Cell) -> dict[str, Any]:
 
 
 def gradient_reaches_every_parameter(case: Case) -> str | None:
-    """Check that one step gives each parameter a gradient; of a method with its own network, the method's alone."""
+    """Check that one step gives each parameter a gradient; only the method's, if it brings its own network."""
     cell = case.cell(dropout=0.0)
     model = case.model(cell).train()
     step = case.step(model, cell)
@@ -196,7 +196,7 @@ def nothing_kept_is_finite(case: Case) -> str | None:
 
 
 class Killed(Exception):
-    """Ends a run between two epochs."""
+    """Raised between two epochs, to end a run there."""
 
 
 def resumed_equals_never_killed(case: Case) -> str | None:

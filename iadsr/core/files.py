@@ -66,7 +66,7 @@ def remove_leftovers(path: Path) -> None:
 
 @contextlib.contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Name `path` in an error of the system that names no file, as that of a full disk, or a temporary sibling.
+    """Raise an OSError of the block as one of `path`, if it names no file (a full disk) or only a temporary sibling.
 
     An error that another library raises while it handles that of a full disk is taken for the latter: torch ends a file
     that it could not write with one of its own.

@@ -1,4 +1,4 @@
-"""A number that a method uses in comparisons only, and the numbers with which they would all have come out the same."""
+"""Cut-offs: numbers that a method only compares with, and the interval within which no comparison would differ."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 class Cutoff:
-    """A number with which values are compared, and which of them lie next to it.
+    """A cut-off, and the nearest values on both sides that it was compared with.
 
     A run with another number between `low` and `high`, and nothing else changed, is the same run bit for bit, provided
     that the number enters through `exceeded_by` alone.

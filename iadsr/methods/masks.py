@@ -60,7 +60,7 @@ def rate_in_epoch(rates: npt.NDArray[np.float64], epoch: int) -> float:
 
 
 def count_dropped(inputs: Tensor, rate: float, users: Tensor) -> Tensor:
-    """Count how many of so many inputs to drop at a keep rate, without chance: (1 - rate) n, up or down.
+    """Compute how many of n inputs to drop at a keep rate: (1 - rate) n, rounded up or down by user, not at random.
 
     Users differ in where they round, evenly, so that all of them together drop the wanted share. One input stays.
 

@@ -78,7 +78,7 @@ class _Layer(torch.autograd.Function):
 
 
 def _before(states: Tensor, counts: list[int]) -> list[Tensor]:
-    """View the states before each step, of the rows that it still has."""
+    """Return views of the previous states for each step, without the rows that have ended."""
     steps = states.split_with_sizes(counts)
     return [states.new_zeros(counts[0], states.shape[1])] + [
         earlier[:count] for earlier, count in zip(steps[:-1], counts[1:], strict=True)

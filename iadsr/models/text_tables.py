@@ -117,7 +117,7 @@ class ItemVectors(nn.Module):
 
 
 class TextTable(nn.Module):
-    """A table that computes all its vectors whenever it is asked for some: ask `computed` once, and that instead.
+    """A table of vectors computed from texts. Any look-up computes all of them: look up in what `computed` returns.
 
     Attributes:
         whitened: (n_items, K) see `whiten`.

@@ -5,9 +5,9 @@ Their captions stand in `report/captions.toml`; `what` fills the places in them.
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,26 +16,11 @@ import pandas as pd
 from iadsr.core import columns as c
 from iadsr.reporting import format as f
 from iadsr.reporting.results import SIDE, Maker, Where, protocol_facts
-from iadsr.reporting.tables import (
-    GAIN,
-    LOSS,
-    OUTCOMES,
-    VERDICT_TONES,
-    Column,
-    Row,
-    Table,
-    gain,
-    mean,
-    named,
-    number,
-    text,
-    wide,
-)
+from iadsr.reporting.tables import OUTCOMES, VERDICT_TONES, Column, Row, Table, gain, mean, named, number, text, wide
 
 ON_LISTS = {"coverage@10": "Coverage@10", "tied_share": "Tied targets"}  # metrics of all users together
 GAIN_METRICS = ("HR@5", "NDCG@5", "NDCG@10")
 PAPER_METRICS = ("HR@5", "NDCG@5", "HR@10", "NDCG@10")
-SIGNS = {GAIN: "\u25b2", LOSS: "\u25bc"}  # of a significant difference
 VALUE_METRICS = ("HR@5", "NDCG@5", "HR@20", "NDCG@20")
 TEST_METRICS = ("HR@5", "NDCG@10")
 GROUPS = ("cold", *(f"decile_{number}" for number in range(1, 11)))
@@ -65,14 +50,9 @@ NUMBERS = (
 )
 LOW, HIGH = "gain_low", "gain_high"
 DIGITS = 12  # of a digest
+GAP = "cold minus decile_10"
 DATASET, PROTOCOL, BACKBONE = (named(name.capitalize(), name) for name in (c.DATASET, c.PROTOCOL, c.BACKBONE))
 RUNS = number("Runs", "runs", f.integer)
-SEEDS = Column(  # done of those expected; the reasons of the others, unless none is done
-    "Seeds",
-    lambda row: f"{row['seeds_done']}/{row['seeds_expected']}" if row["seeds_expected"] else f.NOTHING,
-    lambda row: str(row["note"]) if row["seeds_done"] else "",
-    numeric=False,
-)
 _ELSEWHERE = ("protocols", "datasets", "tuned", "method_files", "claims")  # settings that are shown elsewhere
 
 
@@ -105,7 +85,7 @@ class Catalogue(Maker):
         further = () if experiment in ("", c.MAIN) else ("experiment", experiment)
         if dataset:
             about = f"{dataset}; encoder {self.results.encoders(experiment, dataset)}."
-            what = {"about": about, "context": self.results.context(where, ranking), **what}
+            what = {"about": about, "context": self.words.context(where, ranking), **what}
         return Table(
             f.slug(name) or f.slug(*further, kind, dataset, protocol),
             self.caption(kind, **what),
@@ -121,15 +101,19 @@ class Catalogue(Maker):
         """Dataset, protocol, backbone and method: the row headers of most tables, or the last of them."""
         return [DATASET, PROTOCOL, BACKBONE, self._method()]
 
-    def _method(self, names: Sequence[str] = (), title: str = "Method") -> Column:
+    def _method(self, names: Sequence[str] = ()) -> Column:
         """Show a method by its short name; below it what a defect is, and which method has the very same runs."""
         short = f.short_labels(names, self.results.titles)
 
-        def sub(row: Row) -> str:
-            same = f"same run as {self.label(row['same_as'])}" if row.get("same_as") else None
-            return "; ".join(filter(None, (self.defects.get(f.defect_in(row[c.METHOD])), same)))
+        def name(row: Row) -> str:
+            return short.get(row[c.METHOD], self.label(row[c.METHOD]))
 
-        return Column(title, lambda row: short.get(row[c.METHOD], self.label(row[c.METHOD])), sub, numeric=False)
+        return Column("Method", name, self.words.method_note, numeric=False)
+
+    @property
+    def _seeds(self) -> Column:
+        """Show how many of the expected seeds are done; below them the reasons of the others, unless none is done."""
+        return Column("Seeds", self.words.seeds, lambda row: row["note"] if row["seeds_done"] else "", numeric=False)
 
     # the main experiment
 
@@ -212,14 +196,8 @@ class Catalogue(Maker):
         frame["status"] = np.where(frame.filter(like=" mean").notna().any(axis=1), c.DONE, "missing")
 
         def under(protocol: str, metric: str) -> Column:
-            place = f"{protocol} {metric}"
-
-            def value(row: Row) -> str:
-                if row.get(f"{place} mean") is None:
-                    return str(row[f"{protocol} status"] or f.NOTHING)
-                return f"{f.fixed(row[f'{place} mean'])}\u00a0{SIGNS.get(row[f'{place} outcome'], '')}".strip()
-
-            return Column(metric, value, note=f"“{protocol}”", bold=f"{place} best", group=metric)
+            score = partial(self.words.score, protocol=protocol, metric=metric)
+            return Column(metric, score, note=f"“{protocol}”", bold=f"{protocol} {metric} best", group=metric)
 
         columns = [under(name, metric) for name in self.results.values(c.PROTOCOL, **where) for metric in PAPER_METRICS]
         heads, opens = self._sides[2:], [c.BACKBONE]
@@ -238,7 +216,7 @@ class Catalogue(Maker):
         columns = [mean(metric, metric, bold=f"{metric} best") for metric in metrics]
         columns += [number(f"{metric} vs {base}", f"{metric} gain", f.percent) for metric in GAIN_METRICS]
         said = {"name": f"overall-{where[c.DATASET]}-{where[c.PROTOCOL]}-{ranking}", "ranking": ranking}
-        return self._table("overall", where, frame, self._sides[2:], columns, [c.BACKBONE], last=[SEEDS], **said)
+        return self._table("overall", where, frame, self._sides[2:], columns, [c.BACKBONE], last=[self._seeds], **said)
 
     def coverage(self, where: Where) -> Table:
         """Tabulate coverage and tied targets of every method under both ranking rules."""
@@ -262,18 +240,10 @@ class Catalogue(Maker):
         return self._tests("protocol-effects", where, rows)
 
     def _tests(self, kind: str, where: Where, frame: pd.DataFrame, ranking: str = "") -> Table:
-        def compared(row: Row) -> str:
-            protocols = row[c.PROTOCOL] != row["baseline_protocol"]
-            first, second = (c.PROTOCOL, "baseline_protocol") if protocols else (c.METHOD, "baseline_method")
-            return f"{self.label(row[first])} vs {self.label(row[second])}"
-
-        def counts(row: Row) -> str:
-            return " / ".join(f.integer(row[part]) for part in ("wins", "ties", "losses"))
-
         def outcome(row: Row) -> str:
             return OUTCOMES[row["outcome"]]
 
-        heads = [Column("Comparison", compared, numeric=False), text("Metric", c.METRIC), BACKBONE]
+        heads = [Column("Comparison", self.words.compared, numeric=False), text("Metric", c.METRIC), BACKBONE]
         columns = [
             *([] if ranking else [named("Ranking", c.RANKING)]),
             number("Baseline", "baseline_mean"),
@@ -283,7 +253,7 @@ class Catalogue(Maker):
             number("Holm p", "p_holm", f.p_value),
             number("Detectable", "detectable", f.percent),
             number("Effect dz", "effect", lambda value: f.signed(value, 3)),
-            Column("Wins / ties / losses", counts),
+            Column("Wins / ties / losses", self.words.users),
             number("Sd over seeds", "seed_sd"),
             number("Seeds", "seeds", f.integer),
             Column("Outcome", outcome, lambda row: row["status"][4:], numeric=False, tone="outcome"),
@@ -301,7 +271,7 @@ class Catalogue(Maker):
         ranking = self.results.headline(where)
         columns = [
             number(title, f"{what} mean", note=f"n={f.integer(users.get(what))}")
-            for title, what in zip([wanted[0], *map(group_label, GROUPS)], wanted, strict=True)
+            for title, what in zip([wanted[0], *map(f.label, GROUPS)], wanted, strict=True)
         ]
         heads, frame = self._sides[2:], frame.assign(ranking=ranking)
         return self._table("popularity", where, frame, heads, columns, [c.BACKBONE], last=[], ranking=ranking)
@@ -356,23 +326,16 @@ class Catalogue(Maker):
         rows = self.results.select("keep", **where)
         if rows.empty:
             return None
-        gap = "cold minus decile_10"
         values = wide(rows, [*SIDE, "stage"], c.GROUP, ["mean", "sd", "seeds", "below", "inputs"])
-        values = values.reindex(columns=list(dict.fromkeys([*values, f"{gap} mean", f"{gap} sd"])))
+        values = values.reindex(columns=list(dict.fromkeys([*values, f"{GAP} mean", f"{GAP} sd"])))
         frame = self.results.beside(self.results.sides(**where), values)
         frame = frame[frame["stage"].notna() | ((frame["status"] != c.DONE) & (frame[c.METHOD] != "none"))]
 
-        def verdict(row: Row) -> str:
-            seeds = row.get(f"{gap} seeds")
-            if not seeds:
-                return "no cold inputs"
-            return _in_seeds(row[f"{gap} mean"] < 0, row[f"{gap} below"], seeds)
-
         columns = [
             Column("Stage", lambda row: self.label(str(row["stage"])), numeric=False),
-            *(number(f"Kept of {group_label(name)}", f"{name} mean", f.share) for name in (*GROUPS[:2], GROUPS[-1])),
-            Column("Cold minus D10", lambda r: f.points(r[f"{gap} mean"]), lambda r: f.plus_points(r[f"{gap} sd"])),
-            Column("Drops cold more often", verdict),
+            *(number(f"Kept of {f.label(name)}", f"{name} mean", f.share) for name in (*GROUPS[:2], GROUPS[-1])),
+            Column("Cold minus D10", lambda r: f.points(r[f"{GAP} mean"]), lambda r: f.plus_points(r[f"{GAP} sd"])),
+            Column("Drops cold more often", partial(self.words.drops_cold, gap=GAP)),
             number("Cold inputs", "cold inputs", f.integer),
         ]
         return self._table("kept", where, frame, self._sides[1:], columns, SIDE, last=[])
@@ -406,9 +369,7 @@ class Catalogue(Maker):
             return None
 
         def item(title: str, end: str) -> Column:
-            def rate(row: Row) -> str:
-                return f"{f.share(row[f'keep {end}'])} of {f.integer(row[f'inputs {end}'])} inputs"
-
+            rate = partial(self.words.keep_rate, end=end)
             return Column(title, lambda row: f.shortened(row[f"name {end}"]), rate, numeric=False)
 
         columns = [item("Kept least", "least"), item("Kept most", "most")]
@@ -439,15 +400,10 @@ class Catalogue(Maker):
         frame = self.results.beside(self.results.sides(**where), rows.drop(columns=c.EXPERIMENT))
         frame = frame[frame[c.METHOD].isin(rows[c.METHOD])]
 
-        def tail(row: Row) -> str:
-            if not row["seeds"]:
-                return "no seed in common with the baseline"
-            return _in_seeds(row["shown"], row["seeds_shown"], row["seeds"])
-
         columns = [
             number("HR@5 gain", "HR@5 gain", f.percent),
             number("HR@20 gain", "HR@20 gain", f.percent),
-            Column("HR@5 up, HR@20 down", tail),
+            Column("HR@5 up, HR@20 down", self.words.tail),
         ]
         return self._table("signature", where, frame, self._sides[1:], columns, SIDE[:3], last=[])
 
@@ -508,7 +464,7 @@ class Catalogue(Maker):
         kind = "sweep" if experiment["view"] == "sweep" else "methods"
         said = {"ranking": self.results.headline(where), "baseline": base}
         said["name"] = f"experiment-{experiment['name']}-{kind}-{where[c.DATASET]}-{where[c.PROTOCOL]}"
-        return self._table("methods", where, frame, heads, columns, [c.BACKBONE], last=[SEEDS], **said)
+        return self._table("methods", where, frame, heads, columns, [c.BACKBONE], last=[self._seeds], **said)
 
     def _accuracy(self, where: Where, metrics: Sequence[str]) -> pd.DataFrame:
         """Join sides with their metrics and, as `<metric> vs baseline ...`, their tests."""
@@ -528,29 +484,23 @@ class Catalogue(Maker):
         frame = frame.sort_values(c.BACKBONE, kind="stable", key=_by_first_seen)
         base = self.label(self.results.experiment(where)["baseline"])
 
-        def times(value: Any) -> str:
-            return f.NOTHING if value is None else f"\u00d7{f.fixed(value, 2)}"
-
         rung = Column("Rung", lambda row: f"{row['rung']}. {row[c.PROTOCOL]}", numeric=False)
         heads, columns = [BACKBONE, rung, self._method(list(frame[c.METHOD]))], []
         for metric in reversed(TEST_METRICS):
             columns += [
                 mean(metric, metric),
                 gain(f"vs {base}, same rung", f"{metric} vs baseline ", with_p=True),
-                number(f"{base} vs rung before", f"{metric} factor", times),
+                number(f"{base} vs rung before", f"{metric} factor", self.words.times),
             ]
         said = {"ranking": self.results.headline({**where, c.PROTOCOL: protocols[-1]}), "baseline": base}
-        return self._table("ladder", where, frame, heads, columns, [c.BACKBONE, c.PROTOCOL], last=[SEEDS], **said)
+        return self._table("ladder", where, frame, heads, columns, [c.BACKBONE, c.PROTOCOL], last=[self._seeds], **said)
 
     def spread(self, where: Where) -> Table:
         """Tabulate the spread over protocols that differ by chance, beside the spread over seeds."""
         frame = self.results.select("spreads", **where, metric=list(TEST_METRICS))
         frame = frame.sort_values([c.METRIC, c.BACKBONE], kind="stable", key=_by_first_seen)
 
-        def method(row: Row) -> str:
-            return " minus ".join(self.label(row[name]) for name in (c.METHOD, "minus") if row[name])
-
-        heads = [text("Metric", c.METRIC), BACKBONE, Column("Method", method, numeric=False)]
+        heads = [text("Metric", c.METRIC), BACKBONE, Column("Method", self.words.difference, numeric=False)]
         columns = [
             number("Mean", "mean"),
             number("Sd over protocols", "sd"),
@@ -567,23 +517,16 @@ class Catalogue(Maker):
         usual, larger = where[c.PROTOCOL], str(frame["larger"].iloc[0])
         marks = {True: "yes", False: "no"}
 
-        def epochs(side: str) -> Callable[[Row], str]:
-            return lambda row: f"{f.fixed(row[f'{side}_kept_epoch'], 1)} of {f.fixed(row[f'{side}_epochs'], 1)}"
-
         columns = [
             mean(f"NDCG@10, {usual}", "usual"),
             mean(f"NDCG@10, {larger}", "larger"),
-            Column(
-                "Change",
-                lambda r: f.percent(r["change"]),
-                lambda r: f.percent_interval(r["change_low"], r["change_high"]),
-            ),
-            Column(f"Kept epoch, {usual}", epochs("usual")),
-            Column(f"Kept epoch, {larger}", epochs("larger")),
+            Column("Change", lambda row: f.percent(row["change"]), self.words.change_interval),
+            Column(f"Kept epoch, {usual}", partial(self.words.kept_epoch, side="usual")),
+            Column(f"Kept epoch, {larger}", partial(self.words.kept_epoch, side="larger")),
             Column("Large enough", lambda row: marks.get(row["enough"], f.NOTHING), numeric=False),
         ]
         heads, last = self._sides[2:], [number("Seeds", "seeds", f.integer)]
-        context = self.results.context(where, protocols=[usual, larger])
+        context = self.words.context(where, protocols=[usual, larger])
         return self._table("budget", where, frame, heads, columns, [c.BACKBONE], last=last, context=context)
 
     def detection(self, where: Where) -> Table:
@@ -601,7 +544,7 @@ class Catalogue(Maker):
             *(mean(metric, metric) for metric in TEST_METRICS),
         ]
         heads, noise = self._sides[2:], f.share(found["noise_share"].max())
-        return self._table("detection", where, frame, heads, columns, [c.BACKBONE], last=[SEEDS], noise=noise)
+        return self._table("detection", where, frame, heads, columns, [c.BACKBONE], last=[self._seeds], noise=noise)
 
     # the data, the settings, the runs
 
@@ -631,10 +574,7 @@ class Catalogue(Maker):
         rows = [{**{key: row[key] for key in (*SIDE, "like")}, **row["values"]} for row in tuned]
         frame = pd.DataFrame(rows, columns=[*SIDE, "like", *names], dtype=object)
 
-        def like(row: Row) -> str:
-            return "" if row["like"] == row[c.METHOD] else f"as {self.label(str(row['like']))}"
-
-        method = Column("Method", lambda row: self.label(row[c.METHOD]), like, numeric=False)
+        method = Column("Method", lambda row: self.label(row[c.METHOD]), self.words.tuned_as, numeric=False)
         columns = [text(name.replace("_", " "), name) for name in names]
         return self._table("tuned", {}, frame, [*self._sides[:3], method], columns, SIDE[:3])
 
@@ -648,7 +588,7 @@ class Catalogue(Maker):
     def costs(self) -> Table:
         """Tabulate what a run of each method costs, beside the baseline with the same backbone."""
         columns = {
-            name: number(title, f"{name} mean", functools.partial(f.fixed, digits=digits))
+            name: number(title, f"{name} mean", partial(f.fixed, digits=digits))
             for name, (title, digits) in COSTS.items()
         }
         return self._by_quantity("costs", columns, last=[number("Runs", "seeds_done", f.integer)])
@@ -657,13 +597,10 @@ class Catalogue(Maker):
         """Tabulate one row per expected run, whatever became of it."""
         frame = self.results.select("cells", experiment=c.MAIN)
 
-        def state(row: Row) -> str:
-            return f"{row['status']}: {row['reason']}" if row["reason"] else str(row["status"])
-
         numbers = {"epochs": f.integer, "best_epoch": f.integer, "best_validation": f.fixed, "seconds_total": f.integer}
         numbers |= {"seconds_epoch": f.significant, "peak_memory_mb": f.integer, "parameters": f.integer}
         columns = [
-            Column("Status", state, numeric=False),
+            Column("Status", self.words.state, numeric=False),
             *(number(name.replace("_", " ").capitalize(), name, form) for name, form in numbers.items()),
             Column("Identity", lambda row: str(row["identity"] or "")[:DIGITS], numeric=False),
         ]
@@ -673,13 +610,8 @@ class Catalogue(Maker):
     def environments(self, part: str, name: str) -> Table:
         """Tabulate the distinct environments of the runs, and how many runs each made."""
         frame = self.results.select("environments", part=part)
-        states = {True: "uncommitted changes", False: "clean"}
-
-        def commit(row: Row) -> str:
-            return f"{str(row['commit'] or 'no commit')[:DIGITS]} ({states.get(row['dirty'], 'state unknown')})"
-
         columns = [text(title.capitalize(), title) for title in ("device", "threads", "machine", "versions")]
-        heads = [Column("Commit", commit, numeric=False)]
+        heads = [Column("Commit", self.words.commit, numeric=False)]
         return self._table("environments", {}, frame, heads, [*columns, RUNS], name=name)
 
     def digests(self) -> Table:
@@ -714,10 +646,6 @@ def describe_verdict(rule: str, row: Mapping[Any, Any], label: Callable[[str], s
     return "; ".join(filter(None, (found, weakness, lacking)))
 
 
-def _in_seeds(found: bool, seeds_found: float, seeds: float) -> str:
-    return f"on average {'yes' if found else 'no'}; in {seeds_found:.0f} of {seeds:.0f} seeds"
-
-
 def _spaced(frame: pd.DataFrame) -> pd.DataFrame:
     """Name means and deviations as `wide` does."""
     return frame.rename(columns=lambda name: name.replace("_mean", " mean").replace("_sd", " sd"))
@@ -725,11 +653,6 @@ def _spaced(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _by_first_seen(column: pd.Series) -> pd.Series:
     return column.map({value: place for place, value in enumerate(dict.fromkeys(column))})
-
-
-def group_label(group: str) -> str:
-    """Return `cold` or `D1` (least popular) to `D10`."""
-    return group.replace("decile_", "D")
 
 
 def _dataset_facts(summary: Mapping[str, Any]) -> dict[str, str]:

@@ -11,7 +11,7 @@ import io
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -295,15 +295,13 @@ def _panel(
     return Panel(stream.getvalue(), alt)
 
 
-def inline(panel: Panel, name: str) -> Panel:
+def inline(panel: Panel, name: str) -> str:
     """Return the <svg> element alone, with ids made unique by `name`, an accessible name and no addresses."""
     svg = panel.svg[panel.svg.index("<svg") :].strip()
     svg = re.sub(r"<metadata>.*?</metadata>\s*|<!--.*?-->\s*", "", svg, flags=re.DOTALL)
     svg = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", svg).replace("xlink:href=", "href=")
-    svg = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', svg)
-    svg = re.sub(r'href="#([^"]+)"', rf'href="#{name}-\1"', svg)
-    svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", svg)
+    svg = re.sub(r'(\bid="|\bhref="#|\burl\(#)', rf"\1{name}-", svg)
     opening = svg[: svg.index(">") + 1]
     box = re.search(r'viewBox="[^"]*"', opening)
     quoted = panel.alt.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
-    return replace(panel, svg=f'<svg {box[0] if box else ""} role="img" aria-label="{quoted}">{svg[len(opening) :]}')
+    return f'<svg {box[0] if box else ""} role="img" aria-label="{quoted}">{svg[len(opening) :]}'

@@ -20,6 +20,7 @@ LABELS = {  # of everything but methods, whose files give them titles
     "excluded": "history excluded",
     "kept": "history kept",
     "train": "training",
+    **{f"decile_{number}": f"D{number}" for number in range(1, 11)},
     ALL_BACKBONES: "all backbones",
     "": NOTHING,
 }

@@ -7,7 +7,6 @@ import hashlib
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,37 +22,18 @@ from iadsr.formats.statistics import STATISTICS
 from iadsr.formats.tables import read_parquet, visible, write_csv
 from iadsr.reporting import format as formats
 from iadsr.reporting.catalogue import Catalogue
-from iadsr.reporting.charts import Figure, inline
+from iadsr.reporting.charts import inline
 from iadsr.reporting.dictionary import describe_columns
 from iadsr.reporting.pictures import Pictures
 from iadsr.reporting.results import Results, load
-from iadsr.reporting.tables import Table, to_latex, to_markdown
+from iadsr.reporting.tables import Table, literal, to_latex
 
 ALL_CURVES = "curves-all"  # every epoch of every run with everything that was logged, as a download
 RELIABILITY = "reliability.csv"  # a page source, written by a simulation
 _FILTERS = (
-    *("fixed", "signed", "percent", "share", "interval", "percent_interval", "integer", "in_users"),
-    *("listed", "slug"),
+    *("fixed", "signed", "percent", "share", "points", "interval", "percent_interval", "integer", "in_users"),
+    *("defect_in", "listed", "slug"),
 )
-
-
-@dataclass
-class Shown:
-    """Collects what the page shows, in order: tables for their files, and how many figures."""
-
-    tables: list[Table] = field(default_factory=list)
-    figures: int = 0
-
-    def table(self, table: Table) -> Table:
-        """Note a table."""
-        self.tables.append(table)
-        return table
-
-    def figure(self, figure: Figure) -> Figure:
-        """Count a figure, and make the ids of its panels unique on the page."""
-        self.figures += 1
-        panels = [inline(panel, f"f{self.figures}-{part}") for part, panel in enumerate(figure.panels)]
-        return replace(figure, panels=panels)
 
 
 def build_report(
@@ -78,20 +58,24 @@ def build_report(
     """
     results = load(root, settings, experiments)
     captions, meanings = (_source(templates, name) for name in ("captions.toml", "columns.toml"))
-    make = Catalogue(results, captions["tables"], captions["defects"])
+    environment = make_environment(templates, results, captions["defects"])
+    words = environment.get_template("wording.j2").module
+    make = Catalogue(results, captions["tables"], words)
     simulated = read_reliability(templates / RELIABILITY)
-    claims, shown = make.claims(), Shown()
+    claims = make.claims()
+    tables: list[Table] = []  # that the page shows
     downloads = _downloads(results, root) | {"all-reliability": simulated}
-    template = _environment(templates, results).get_template("page.html.j2")
+    template = environment.get_template("page.html.j2")
     with mpl.rc_context(fname=templates / "figures.mplstyle"):
         page = template.render(
-            claims=shown.table(claims),
+            claims=claims,
             style=Markup((templates / "style.css").read_text(encoding="utf-8")),
             script=Markup((templates / "sort.js").read_text(encoding="utf-8")),
             simulated=simulated,
-            shown=shown,
+            tables=tables,
+            figures=[],
             make=make,
-            draw=Pictures(results, captions["figures"], captions["defects"], captions["figure-titles"]),
+            draw=Pictures(results, captions["figures"], words, captions["figure-titles"]),
             captions=captions,
             results=results,
             f=results.findings,
@@ -101,10 +85,10 @@ def build_report(
         )
     dictionary = describe_columns(meanings, downloads, results.numbers)
     latex = (templates / "table.tex").read_text(encoding="utf-8")
-    texts = {f"{table.name}.tex": to_latex(table, latex) for table in shown.tables}
-    texts["claims.md"] = f"**{results.findings['title']}.**\n\n{to_markdown(claims)}"
-    tables = {table.name: table.frame for table in shown.tables} | downloads | {"columns": dictionary}
-    _write_tables(tables, texts, out.parent / "tables")
+    texts = {f"{table.name}.tex": to_latex(table, latex) for table in tables}
+    texts["claims.md"] = environment.get_template("claims.md.j2").render(table=claims, title=results.findings["title"])
+    frames = {table.name: table.frame for table in tables} | downloads | {"columns": dictionary}
+    _write_tables(frames, texts, out.parent / "tables")
     write_text(out, visible(page))
 
 
@@ -145,18 +129,20 @@ def integrity(script: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"
 
 
-def _environment(templates: Path, results: Results) -> jinja2.Environment:
+def make_environment(templates: Path, results: Results, defects: Mapping[str, str]) -> jinja2.Environment:
+    """Make what renders the page sources: HTML escaped, all else as it is."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(templates),
-        autoescape=True,
+        autoescape=jinja2.select_autoescape(["html.j2"]),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {name: getattr(formats, name) for name in _FILTERS} | {"label": results.label}
-    environment.filters["integrity"] = integrity
-    environment.filters["svg"] = Markup  # panels come from charts.py, which escapes their text
+    environment.filters |= {name: getattr(formats, name) for name in _FILTERS}
+    environment.filters |= {"label": results.label, "quoted": "“{}”".format, "literal": literal}
+    environment.filters |= {"integrity": integrity, "inline": lambda panel, name: Markup(inline(panel, name))}
+    environment.globals |= {"results": results, "defects": defects, "nothing": formats.NOTHING}
     return environment
 
 

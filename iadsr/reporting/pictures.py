@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 
 from iadsr.core import columns as c
-from iadsr.reporting.catalogue import GROUPS, TEST_METRICS, group_label
+from iadsr.reporting.catalogue import GROUPS, TEST_METRICS
 from iadsr.reporting.charts import MOST_LINES, Axis, Band, Figure, Panel, extent_of, forest, lines, shared
-from iadsr.reporting.format import defect_in, is_number, label, listed, short_labels
+from iadsr.reporting.format import label, listed, short_labels
 from iadsr.reporting.results import SIDE, Maker, Where
 
 LOSSES = ("loss_recommendation", "loss_alignment", "loss_reconstruction")
@@ -25,9 +25,10 @@ TRACES = {
     "keep_rate": ("Kept", "share"),
     "mask_gradient": ("Gradient\ninto mask", "log"),
 }
-TICKS = [group_label(group) for group in GROUPS]
+TICKS = [label(group) for group in GROUPS]
 PARTS = {"train_keep_rate": ": kept in training", "gate_share": ": past the gate"}  # of a sweep, by quantity
-STAGES = {"train": "training", "test": "test"}
+STAGES = ("train", "test")
+GAINS = ("gain", "gain_low", "gain_high", "outcome")  # of comparisons
 _LOG_FROM = 20  # a positive setting that varies by this factor is drawn on a log scale
 
 
@@ -36,7 +37,7 @@ class Pictures(Maker):
 
     def _figure(self, kind: str, where: Where, panels: Sequence[Panel], note: str = "", **what: str) -> Figure:
         """Make a figure of what stands at `where`; `what` fills places of its title, `note` ends its caption."""
-        caption = self.caption(kind, context=self.results.context(where))
+        caption = self.caption(kind, context=self.words.context(where))
         title = self.titles[kind].format_map({**where, **what})
         return Figure(kind, title, " ".join(filter(None, (caption, note))), panels)
 
@@ -54,11 +55,6 @@ class Pictures(Maker):
     def _by_method(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Make each method a series."""
         return rows.assign(series=rows[c.METHOD].map(self.label))
-
-    def _key(self, methods: pd.Series) -> str:
-        """Say what the short names of defects stand for; empty if there are none."""
-        found = [name for name in map(defect_in, methods.unique()) if name]
-        return f"Defects: {'; '.join(f'{name}: {self.defects.get(name)}' for name in found)}." if found else ""
 
     # forests
 
@@ -92,7 +88,7 @@ class Pictures(Maker):
         base = self.label(self.results.experiment(where)["baseline"])
         bars = _bars(rows, rows[c.BACKBONE].map(self.label), rows[c.METHOD].map(short))
         panels = self._forests(bars, [c.METRIC], f"Relative gain over {base}")
-        return self._figure("forest", where, panels, self._key(rows[c.METHOD]), baseline=base)
+        return self._figure("forest", where, panels, self.words.key(rows[c.METHOD]), baseline=base)
 
     def spread(self, where: Where) -> Figure:
         """Draw least, mean and most over protocols that differ by chance, one panel per metric."""
@@ -138,9 +134,8 @@ class Pictures(Maker):
 
     def _ranges(self, rows: pd.DataFrame, value: str, low: str, high: str, note: str) -> pd.DataFrame:
         """Convert rows to bars of a forest, from three of their columns; `note` stands where there is no value."""
-        rows = rows.rename(columns={value: "value", low: "low", high: "high"})
-        names = {"heading": rows[c.BACKBONE].map(self.label), "name": rows[c.METHOD].map(self.label)}
-        return rows.assign(**names, note=note)
+        heading, name = (rows[column].map(self.label) for column in (c.BACKBONE, c.METHOD))
+        return _bars(rows.assign(note=note), heading, name, (value, low, high, "note"))
 
     # lines
 
@@ -172,10 +167,10 @@ class Pictures(Maker):
             own = _by_group(_at(rows, protocol, backbone))
             for part in _sevens(self._names(where, own)):
                 drawn = own[own["series"].isin(part)]
-                stages = [(f"Kept, {title}", drawn[drawn["stage"] == name]) for name, title in STAGES.items()]
+                stages = [(f"Kept, {label(name)}", drawn[drawn["stage"] == name]) for name in STAGES]
                 axes = [Axis(name, values, "share", height=1.2) for name, values in stages]
                 panels.append(lines(title, axes, "Popularity of the input item", part, TICKS))
-        return self._figure("kept", where, panels, self._key(rows[c.METHOD]))
+        return self._figure("kept", where, panels, self.words.key(rows[c.METHOD]))
 
     def validation(self, where: Where) -> Figure:
         """Draw validation NDCG@10 by epoch."""
@@ -201,7 +196,7 @@ class Pictures(Maker):
         rows = self._by_method(self._epochs(**where))
         rows = rows[rows["low"].gt(0) | (rows["quantity"] != "mask_gradient")].drop(columns=["low", "high"])
         axes = [(title, rows[rows["quantity"] == name], scale) for name, (title, scale) in TRACES.items()]
-        return self._figure("diagnostics", where, self._curves(where, axes, 0.82), self._key(rows[c.METHOD]))
+        return self._figure("diagnostics", where, self._curves(where, axes, 0.82), self.words.key(rows[c.METHOD]))
 
     def _curves(self, where: Where, axes: Sequence[tuple[str, pd.DataFrame, str]], height: float = 1.9) -> list[Panel]:
         """Draw one panel per protocol and backbone, at most as many lines in one as there are colours."""
@@ -219,13 +214,10 @@ class Pictures(Maker):
         """Draw HR@5 against the swept setting, and beneath it what the mask did; one panel per protocol."""
         experiment = self.results.experiment(where)
         points: Mapping[str, Any] = experiment["points"]
-        numeric = all(is_number(value) and not isinstance(value, bool | str) for value in points.values())
-        order = sorted(points, key=lambda name: float(points[name])) if numeric else list(points)
-        x = {name: float(points[name]) if numeric else float(order.index(name)) for name in points}
+        x = {name: float(value) for name, value in points.items()}
+        ends = min(x.values()), max(x.values())
+        log = ends[0] > 0 and ends[1] / ends[0] >= _LOG_FROM
         option = str(experiment["option"]).replace("_", " ")
-        values = list(x.values())
-        log = numeric and min(values) > 0 and max(values) / min(values) >= _LOG_FROM
-        ticks = [] if numeric else [str(points[name]) for name in order]
         panels = []
         for protocol in self.results.values(c.PROTOCOL, **where):
             here = {**where, c.PROTOCOL: protocol}
@@ -236,13 +228,13 @@ class Pictures(Maker):
             masks = _swept(self.results.select("quantities", **here, quantity=list(PARTS)), x)
             masks = masks.assign(series=masks["series"] + masks["quantity"].map(PARTS))
             none = rows[rows[c.METHOD] == "none"]
-            flat = pd.concat([none.assign(x=end, y=none["mean"]) for end in (min(values), max(values))])
+            flat = pd.concat([none.assign(x=end, y=none["mean"]) for end in ends])
             flat = flat.assign(series=flat[c.BACKBONE].map(self.label) + ": none")
             top = pd.concat([swept, flat])[["series", "x", "y", "low", "high"]] if len(swept) else flat
             axes = [Axis("HR@5", top, height=1.8), Axis("Share", masks[["series", "x", "y"]], "share", height=0.9)]
             backbones = [self.label(name) for name in self.results.values(c.BACKBONE, experiment=experiment["name"])]
             names = [name + part for part in ("", ": none", *PARTS.values()) for name in backbones]
-            panels.append(lines(f"{where[c.DATASET]}, {protocol}", axes, option.capitalize(), names, ticks, log))
+            panels.append(lines(f"{where[c.DATASET]}, {protocol}", axes, option.capitalize(), names, log=log))
         return self._figure("sweep", where, panels, option=option)
 
     def ladder(self, where: Where) -> Figure:
@@ -267,12 +259,10 @@ class Pictures(Maker):
         return self._figure("ladder", where, panels)
 
 
-def _bars(rows: pd.DataFrame, heading: pd.Series, name: pd.Series) -> pd.DataFrame:
-    """Convert comparisons to bars of a forest: their relative gains."""
-    shown = {"value": "gain", "low": "gain_low", "high": "gain_high", "note": "outcome"}
-    return rows.drop(columns=["note"], errors="ignore").assign(
-        heading=heading, name=name, **{column: rows[source] for column, source in shown.items()}
-    )
+def _bars(rows: pd.DataFrame, heading: pd.Series, name: pd.Series, columns: Sequence[str] = GAINS) -> pd.DataFrame:
+    """Convert rows to bars of a forest; `columns` hold value, low, high and the note where there is no value."""
+    shown = dict(zip(("value", "low", "high", "note"), (rows[column] for column in columns), strict=True))
+    return rows.assign(heading=heading, name=name, **shown)
 
 
 def _swept(rows: pd.DataFrame, x: Mapping[str, float]) -> pd.DataFrame:

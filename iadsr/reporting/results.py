@@ -11,23 +11,14 @@ from typing import Any
 import pandas as pd
 
 from iadsr.core import columns as c
-from iadsr.core.files import check_types, read_json, reading
+from iadsr.core.files import read_json
 from iadsr.formats.statistics import FINDINGS, STATISTICS
+from iadsr.formats.summary import read_summary
 from iadsr.formats.tables import read_parquet
 from iadsr.reporting.format import LABELS, label, listed, plain, share, unswept
 
 Where = Mapping[str, str]  # an address, or the beginning of one, by its columns: what a table or figure is of
 SIDE = [c.DATASET, c.PROTOCOL, c.BACKBONE, c.METHOD]
-_SUMMARY_TYPES = {
-    "counts": dict,
-    "length": dict,
-    "density": int | float,
-    "items_without_title": int,
-    "tied_share": int | float,
-    "min_count": int,
-    "reconstructed": bool,
-    "sources": list,
-}
 
 
 @dataclass(frozen=True)
@@ -48,7 +39,7 @@ class Results:
     @cached_property
     def titles(self) -> dict[str, str]:
         """Names for readers: of methods what their files say, of all else `LABELS`."""
-        return LABELS | {name: said["title"] for name, said in self.settings.get("method_files", {}).items()}
+        return LABELS | {name: said["title"] for name, said in self._files.items()}
 
     @cached_property
     def numbers(self) -> dict[str, str]:
@@ -64,15 +55,17 @@ class Results:
 
     def is_control(self, method: str) -> bool:
         """Tell whether a method is a control, which chooses nothing."""
-        return bool(self._said(method).get("control"))
+        return bool(self._files.get(unswept(method), {}).get("control"))
 
     def is_rival(self, method: str) -> bool:
         """Tell whether a method is a competing denoiser: neither a control nor a form of IADSR."""
-        return not self.is_control(method) and self._said(method).get("kind") != "iadsr"
+        return not self.is_control(method) and self._files.get(unswept(method), {}).get("kind") != "iadsr"
 
-    def _said(self, method: str) -> Mapping[str, Any]:
-        said: Mapping[str, Any] = self.settings.get("method_files", {}).get(unswept(method), {})
-        return said
+    @property
+    def _files(self) -> Mapping[str, Mapping[str, Any]]:
+        """What the methods' files say: kind, title, and whether it is a control."""
+        files: Mapping[str, Mapping[str, Any]] = self.settings.get("method_files", {})
+        return files
 
     def select(self, table: str, **where: object) -> pd.DataFrame:
         """Return the rows of a table whose columns equal the given values; a list allows several."""
@@ -122,27 +115,6 @@ class Results:
             sides = sides.merge(table, on=SIDE, how="left")
         return sides
 
-    def context(self, where: Where, ranking: str = "", protocols: Sequence[str] = ()) -> str:
-        """Say for a caption what made the numbers: dataset, protocols, objective, encoder, seeds, ranking rule.
-
-        Args:
-            where: experiment, dataset and, if the numbers are of one alone, protocol.
-            protocols: others than those of `where`.
-        """
-        protocols = protocols or self.values(c.PROTOCOL, **where)
-        cells = self.select("cells", **{**where, c.PROTOCOL: list(protocols)})
-        seeds = sorted(set(cells[c.SEED]))
-        objectives = list(dict.fromkeys(cells["objective"].dropna().astype(str)))
-        parts = [
-            where[c.DATASET],
-            f"protocol{'s' if len(protocols) > 1 else ''} {listed([f'“{name}”' for name in protocols])}",
-            *([f"objective {objectives[0]}"] if len(objectives) == 1 else []),
-            f"encoder {self.encoders(where[c.EXPERIMENT], where[c.DATASET])}",
-            f"seed{'s' if len(seeds) > 1 else ''} {listed(seeds)}",
-            *([label(ranking)] if ranking else []),
-        ]
-        return "; ".join(parts) + "."
-
     @property
     def every_encoder(self) -> str:
         """Describe each encoder of any run, as `encoders` does."""
@@ -178,13 +150,13 @@ class Maker:
 
     Attributes:
         captions: of each kind, with places for `str.format`.
-        defects: what each defect of the release is.
+        words: the macros of `wording.j2`.
         titles: of each kind, with places too; none of tables, whose captions suffice.
     """
 
     results: Results
     captions: Mapping[str, str]
-    defects: Mapping[str, str]
+    words: Any
     titles: Mapping[str, str] = field(default_factory=dict)
 
     def label(self, name: str) -> str:
@@ -211,12 +183,8 @@ def load(root: Path, settings: Mapping[str, Any], experiments: Sequence[Mapping[
 
 
 def _summary(root: Path, dataset: str, settings: Mapping[str, Any]) -> Mapping[str, Any]:
-    path = root / "data" / dataset / "summary.json"
-    summary: Mapping[str, Any] = read_json(path, _SUMMARY_TYPES)
-    with reading(path):
-        check_types(summary["counts"], dict.fromkeys(("users", "items", "interactions"), int))
-        check_types(summary["length"], dict.fromkeys(("mean", "min", "max"), int | float))
-    notes = settings.get("datasets", {}).get(dataset, {})
+    """Join what was measured of a dataset and what its file says."""
+    summary, notes = read_summary(root, dataset), settings.get("datasets", {}).get(dataset, {})
     return {**notes, **summary, "placeholder_note": notes.get("mirror_note") if summary["reconstructed"] else None}
 
 

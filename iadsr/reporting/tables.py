@@ -247,18 +247,6 @@ def _latex_cell(cell: TableCell, side: str, limit: int, place: str = "t") -> str
     return rf"\multicolumn{{{cell.span}}}{{{side}}}{{{text}}}" if cell.span > 1 else text
 
 
-def to_markdown(table: Table) -> str:
-    """Write the table as displayed, for GitHub's Markdown; the smaller lines of row headers are left out."""
-    titles = [column.title for column in table.columns]
-    rows = [[_marked(cell) for cell in cells] for _, cells in table.lines()]
-    lines = [map(_literal, titles), ["---"] * len(titles), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def _marked(cell: TableCell) -> str:
-    text = f"**{_literal(cell.text)}**" if cell.bold else _literal(cell.text)
-    return f"{text}<br><sub>{_literal(cell.sub)}</sub>" if cell.sub and not cell.head else text
-
-
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
+    """Write `text` as GitHub's Markdown that shows it literally."""
     return re.sub(r"([\\|<>*_`])", r"\\\1", text)

@@ -242,7 +242,7 @@ def _products(values: Floats) -> Floats:
 
 
 def snapped(values: Floats) -> Floats:
-    """Return values in which what is zero but for rounding is zero."""
+    """Set to zero the values that only rounding keeps from it."""
     return np.where(np.abs(values) < _ROUNDING, 0.0, values)
 
 

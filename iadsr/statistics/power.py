@@ -1,4 +1,4 @@
-"""What gain other numbers of seeds would show, forecast from the runs of a pilot: how many seeds a question needs.
+"""Forecasts, from the runs of a pilot, which gains other numbers of seeds would find, and how many seeds are needed.
 
 The numbers are those of a test at 5 % by itself: in a family (Holm) a gain must be larger. They hold for the pilot's
 users and settings.

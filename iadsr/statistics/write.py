@@ -10,11 +10,12 @@ import pandas as pd
 
 from iadsr.config.claims import NO_CLAIMS, Claims
 from iadsr.core import columns as c
-from iadsr.core.files import read_json, write_json
+from iadsr.core.files import write_json
 from iadsr.evaluation.collect import DENOISED_COLUMNS, ENCODER_COLUMNS, MASK_COLUMNS
 from iadsr.evaluation.drops import TYPES as DROP_TYPES
 from iadsr.evaluation.runs import Address, Run
 from iadsr.formats.statistics import FINDINGS, STATISTICS
+from iadsr.formats.summary import read_summary
 from iadsr.formats.tables import read_parquet, write_parquet
 from iadsr.statistics import crossed, experiments, findings, summaries
 from iadsr.statistics.claims import choose_title, judge_claims
@@ -24,7 +25,6 @@ from iadsr.statistics.grids import Grid
 ENVIRONMENT = ["commit", "dirty", "device", "threads", "machine", "versions"]
 ENCODER = ["encoder", *ENCODER_COLUMNS, "encoder_options"]
 DENOISED_METRICS = {name: metric for name, metric in DENOISED_COLUMNS.items() if name != "denoised_changed"}
-_SUMMARY_TYPES = {"tied_share": int | float, "reconstructed": bool}
 
 
 def write_statistics(
@@ -54,8 +54,7 @@ def write_statistics(
     known = {Address(*key) for key in evaluated["runs"][list(c.ADDRESS)].itertuples(index=False, name=None)}
     expected = dict.fromkeys(cell for grid in grids for cell in grid.cells)
     scores = {cell: read_scores(find(cell)) for cell in expected if cell in known}
-    datasets = dict.fromkeys(cell.dataset for cell in expected)
-    facts = {name: read_json(root / "data" / name / "summary.json", _SUMMARY_TYPES) for name in datasets}
+    facts = {name: read_summary(root, name) for name in dict.fromkeys(cell.dataset for cell in expected)}
     tables, found = derive(grids, evaluated, compare_all(grids, scores), facts, published)
     for name in STATISTICS:
         write_parquet(root / "statistics" / f"{name}.parquet", tables[name])

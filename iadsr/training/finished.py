@@ -20,7 +20,11 @@ FINISHED = (c.DONE, c.UNTRAINED, c.DIVERGED)  # with the same inputs and code th
 
 
 def find_finished(folder: Path, store: Path, identity: str) -> bool:
-    """Say whether `folder` or `store` holds a finished run of `identity`; `folder` then has its files, as new ones."""
+    """Find a finished run of `identity` in `folder`, else in `store`, and put its files, with new times, into `folder`.
+
+    Returns:
+        False if neither has it.
+    """
     if not holds(folder, identity):
         if not holds(store, identity):
             return False
@@ -31,7 +35,7 @@ def find_finished(folder: Path, store: Path, identity: str) -> bool:
 
 
 def holds(folder: Path, identity: str) -> bool:
-    """Say whether `folder` holds a finished run of `identity`, its files as the record describes them."""
+    """Tell whether `folder` holds a finished run of `identity`, its files as the record describes them."""
     if not all((folder / name).is_file() for name in FILES):
         return False
     try:

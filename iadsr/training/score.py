@@ -46,7 +46,7 @@ class Place:
 
 
 class Tested(NamedTuple):
-    """A model's test.
+    """What testing a model gives.
 
     Attributes:
         ranks: ranks.parquet.

@@ -23,8 +23,9 @@ try:
     from iadsr.config.identity import source_digest, sources
     from iadsr.formats.statistics import FINDINGS, STATISTICS
     from iadsr.machine.locks import release_stale_lock
-    from iadsr.plan import KILLED, announcement, check_folders, describe_methods
-    from iadsr.plan import metric_digests, plan, shell_prefix
+    from iadsr.describe import describe_methods
+    from iadsr.plan import KILLED, announcement, check_folders, metric_digests
+    from iadsr.plan import plan, shell_prefix
 except ModuleNotFoundError as error:
     raise WorkflowError(
         f"{sys.executable}, which runs Snakemake, lacks the package '{error.name}': install pydantic and pyyaml there, "

@@ -11,18 +11,25 @@ import pytest
 from iadsr.config.claims import Verdict
 from iadsr.core.columns import COLD_LIMIT, MAIN
 from iadsr.evaluation.metrics import METRICS
-from iadsr.reporting.catalogue import GROUPS, SIGNS, Catalogue
+from iadsr.reporting.catalogue import GROUPS, Catalogue
 from iadsr.reporting.format import percent, percent_interval, share
+from iadsr.reporting.page import make_environment
 from iadsr.reporting.results import SIDE, Results
 from iadsr.reporting.tables import VERDICT_TONES, Table
 from tests.unit.reporting.synthetic import TEMPLATES
 
+SIGNS = {"gain": "\u25b2", "loss": "\u25bc"}
 CAPTIONS = tomllib.loads((TEMPLATES / "captions.toml").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
 def make(results: Results) -> Catalogue:
-    return Catalogue(results, CAPTIONS["tables"], CAPTIONS["defects"])
+    return catalogue_of(results)
+
+
+def catalogue_of(results: Results) -> Catalogue:
+    environment = make_environment(TEMPLATES, results, CAPTIONS["defects"])
+    return Catalogue(results, CAPTIONS["tables"], environment.get_template("wording.j2").module)
 
 
 def shown(table: Table) -> list[list[str]]:
@@ -144,7 +151,7 @@ def test_users_are_called_as_in_the_data(results: Results) -> None:
     for user in ("kept", "a-b=c"):
         drops = results.tables["drops"].assign(user=user)
         changed = replace(results, tables={**results.tables, "drops": drops})
-        histories = Catalogue(changed, CAPTIONS["tables"], CAPTIONS["defects"]).histories(at())
+        histories = catalogue_of(changed).histories(at())
         assert histories is not None and {row[0] for row in shown(histories)} == {user}
 
 
@@ -175,7 +182,7 @@ def test_significant_differences_are_marked_in_the_accuracy_table(results: Resul
     for outcome, sign in (("gain", "\u25b2"), ("loss", "\u25bc"), ("none", "")):
         rows = results.tables["comparisons"].assign(outcome=outcome)
         changed = replace(results, tables={**results.tables, "comparisons": rows})
-        make = Catalogue(changed, CAPTIONS["tables"], CAPTIONS["defects"])
+        make = catalogue_of(changed)
         lines = shown(make.accuracy({"experiment": MAIN, "dataset": "beauty"}))
         own = next(row for row in lines if row[:2] == ["GRU4Rec", "IADSR"])
         assert all(text.endswith(sign) and text[0].isdigit() for text in own[2:])
@@ -212,7 +219,7 @@ def test_methods_that_share_no_seed_with_the_baseline_say_so(results: Results) -
     rows = results.tables["tails"]
     left = rows[(rows["experiment"] != MAIN) | (rows["method"] != "iadsr") | (rows["protocol"] != "strong")]
     changed = replace(results, tables={**results.tables, "tails": left})
-    table = Catalogue(changed, CAPTIONS["tables"], CAPTIONS["defects"]).tails({"experiment": MAIN, "dataset": "beauty"})
+    table = catalogue_of(changed).tails({"experiment": MAIN, "dataset": "beauty"})
     assert table is not None
     own = [row for row in shown(table) if row[:3] == ["strong", "GRU4Rec", "IADSR"]]
     assert [row[-1] for row in own] == ["no seed in common with the baseline"]
@@ -293,7 +300,7 @@ def test_a_caption_has_at_most_25_words_and_no_number_that_code_decides(kind: st
 def test_captions_take_the_numbers_by_which_statistics_decides(results: Results) -> None:
     claim = {"low": 0.11, "high": 0.22, "metrics": ["HR@5"]}
     findings = {**results.findings, "level": 0.8, "tolerance": 0.07, "claim": claim}
-    make = Catalogue(replace(results, findings=findings), {"x": "{level} {tolerance} {low} {high} {cold}"}, {})
+    make = Catalogue(replace(results, findings=findings), {"x": "{level} {tolerance} {low} {high} {cold}"}, None)
     percents = "80\u202f% 7\u202f% 11.0\u202f% 22.0\u202f%"
     assert make.caption("x") == f"{percents} {COLD_LIMIT}"
 
@@ -312,9 +319,7 @@ def test_tuned_values_name_whose_they_are(results: Results) -> None:
         {**side, "method": "random_mask", "like": "iadsr", "values": {"dropout": 0.3}},
     ]
     settings = {**results.settings, "tuned": tuned}
-    table = Catalogue(
-        Results(results.tables, results.findings, results.summaries, settings, []), CAPTIONS["tables"], {}
-    ).tuned()
+    table = catalogue_of(replace(results, settings=settings)).tuned()
     assert table is not None
     rows = [[(cell.text, cell.sub) for cell in cells[3:]] for _, cells in table.lines()]
     assert rows[0] == [("IADSR", ""), ("0.3", ""), ("0.1", "")]
@@ -338,7 +343,7 @@ def test_claims_show_verdicts_numbers_and_what_was_not_run(results: Results, mak
         f"; {one['lost']} comparisons without all runs"
     )
     weak = results.tables["verdicts"].assign(weak="sasrec, caser")
-    told = Catalogue(replace(results, tables={**results.tables, "verdicts": weak}), CAPTIONS["tables"], {}).claims()
+    told = catalogue_of(replace(results, tables={**results.tables, "verdicts": weak})).claims()
     assert any("; baseline below the most popular items: SASRec and Caser" in row[2].sub for _, row in told.lines())
     assert cells["gate"][2] == (verdicts.loc[("gate", "paper"), "verdict"], "Past the gate: 97.0\u202f%")
     assert cells["cold_items"][2][1] == "0.0 points, cold inputs against popular ones"
@@ -348,7 +353,7 @@ def test_verdicts_are_listed_in_order_with_what_differs_by_protocol(results: Res
     def told(*rows: tuple[str, str, str, str]) -> list[dict[str, Any]]:
         table = pd.DataFrame(rows, columns=["claim", "dataset", "protocol", "verdict"])
         changed = replace(results, tables={**results.tables, "verdicts": table})
-        return Catalogue(changed, CAPTIONS["tables"], {}).verdicts()
+        return catalogue_of(changed).verdicts()
 
     rows = told(
         ("gate", "", "", "not run"),
@@ -374,7 +379,7 @@ def test_masks_that_stored_no_names_are_listed(results: Results, make: Catalogue
     assert make.without_names(at()) == []
     drops = results.tables["drops"]
     drops = drops[(drops["protocol"] != "strong") | (drops["experiment"] != "main")]
-    older = Catalogue(replace(results, tables={**results.tables, "drops": drops}), CAPTIONS["tables"], {})
+    older = catalogue_of(replace(results, tables={**results.tables, "drops": drops}))
     assert older.without_names(at()) == [
         {"protocol": "strong", "method": "iadsr", "backbones": ["GRU4Rec", "Caser"]},
     ]

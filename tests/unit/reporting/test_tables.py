@@ -1,6 +1,8 @@
 import pandas as pd
 import pytest
 
+from iadsr.reporting.page import make_environment
+from iadsr.reporting.results import Results
 from iadsr.reporting.tables import (
     Column,
     Table,
@@ -12,7 +14,6 @@ from iadsr.reporting.tables import (
     number,
     text,
     to_latex,
-    to_markdown,
     wide,
 )
 from tests.unit.reporting.synthetic import TEMPLATES
@@ -169,7 +170,11 @@ def test_latex_of_many_rows_is_several_tables() -> None:
     assert made.count(r"\addlinespace") == 1
 
 
-def test_markdown_has_what_is_displayed_but_the_smaller_lines_of_headers() -> None:
+def test_markdown_has_what_is_displayed_but_the_smaller_lines_of_headers(results: Results) -> None:
     frame = pd.DataFrame({"method": ["a|b*"], "sub": ["below"], "HR mean": [0.5], "HR sd": [0.1], "HR best": [True]})
-    made = to_markdown(table(frame, text("Method", "method", "sub"), mean("HR", "HR", bold="HR best")))
-    assert made == "| Method | HR |\n| --- | --- |\n| a\\|b\\* | **0.5000**<br><sub>±\u202f0.1000</sub> |\n"
+    made = (
+        make_environment(TEMPLATES, results, {})
+        .get_template("claims.md.j2")
+        .render(table=table(frame, text("Method", "method", "sub"), mean("HR", "HR", bold="HR best")), title="A")
+    )
+    assert made == "**A.**\n\n| Method | HR |\n| --- | --- |\n| a\\|b\\* | **0.5000**<br><sub>±\u202f0.1000</sub> |\n"

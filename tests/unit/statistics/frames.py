@@ -33,6 +33,18 @@ def grid_of(cells: Sequence[Address], **changes: Any) -> Grid:
     return Grid(cells=list(cells), **(given | changes))
 
 
+SUMMARY: Mapping[str, Any] = {  # of a dataset
+    "counts": {"users": 3, "items": 4, "interactions": 9},
+    "length": {"mean": 3.0, "min": 2, "max": 4},
+    "density": 0.75,
+    "items_without_title": 0,
+    "tied_share": 0.0,
+    "min_count": 0,
+    "reconstructed": False,
+    "sources": [],
+}
+
+
 def runs_of(runs: Mapping[Address, Mapping[str, Any]]) -> pd.DataFrame:
     """runs.parquet: each run is done and has no mask, unless its entries say otherwise."""
     usual = {

@@ -20,6 +20,7 @@ from iadsr.statistics.compare import Scores, compare_all
 from iadsr.statistics.grids import Grid
 from iadsr.statistics.write import derive, provenance, write_statistics
 from tests.unit.statistics.frames import (
+    SUMMARY,
     cell,
     curves_of,
     grid_of,
@@ -71,7 +72,7 @@ def root(tmp_path: Path) -> Path:
     (tmp_path / "data/toys").mkdir(parents=True)
     for name, table in evaluated([*CELLS, STRAY]).items():
         table.to_parquet(tmp_path / "evaluation" / f"{name}.parquet")
-    (tmp_path / "data/toys/summary.json").write_text(json.dumps({"tied_share": 0.5, "reconstructed": False}))
+    (tmp_path / "data/toys/summary.json").write_text(json.dumps(SUMMARY | {"tied_share": 0.5}))
     rng = np.random.default_rng(1)
     shifts = {"ties1": 1, "ties2": 2}  # other test items, as when ties in time are broken at random
     for one in CELLS:
@@ -142,7 +143,7 @@ def test_an_expected_run_that_evaluation_has_not_seen_is_missing(root: Path) -> 
 
 
 def test_missing_and_damaged_files_are_named(root: Path) -> None:
-    (root / "data/toys/summary.json").write_text('{"tied_share": "many", "reconstructed": false}')
+    (root / "data/toys/summary.json").write_text(json.dumps(SUMMARY | {"tied_share": "many"}))
     with pytest.raises(DataError, match=r"summary\.json is damaged"):
         write_statistics(root, GRIDS, runs_below(root))
     (root / "runs" / str(CELLS[0]) / "ranks.parquet").unlink()

@@ -1,0 +1,112 @@
+"""What the report is told of a run file: its methods, protocols, tuned values and experiments, in names and values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from iadsr.config.cell import Cell
+from iadsr.config.claims import load_claims
+from iadsr.config.datasets import PROSE, dataset_file, load_spec
+from iadsr.config.encoders import changed_options
+from iadsr.config.methods import load_method
+from iadsr.config.protocol import load_protocol, load_tuned, resolve_settings
+from iadsr.config.run import EVERY_METHOD, Experiment, RunConfig, distinct
+from iadsr.core.columns import BACKBONE, DATASET, MAIN, METHOD, PROTOCOL
+from iadsr.core.errors import ConfigError
+
+
+def describe_run(run: RunConfig, grids: Mapping[str, Sequence[Cell]], folder: Path) -> dict[str, object]:
+    """Describe a run: its own settings, its methods, and each protocol's settings by dataset and backbone."""
+    cells, main = distinct(grids), grids[MAIN]
+    with_tuned = {(cell.protocol, cell.dataset, cell.backbone) for cell in cells if cell.tuned}
+    protocols = {}
+    for name in dict.fromkeys(cell.protocol for cell in cells):
+        protocol = load_protocol(folder, name)
+        described = {}
+        for dataset, backbone in dict.fromkeys(
+            (cell.dataset, cell.backbone) for cell in cells if cell.protocol == name
+        ):
+            settings, options = resolve_settings(protocol, backbone, dataset, run.max_epochs)
+            values = {**settings.model_dump(), **options}
+            if (name, dataset, backbone) in with_tuned:
+                values |= dict.fromkeys(protocol.searched, "tuned, by method")
+            described[f"{dataset}/{backbone}"] = values
+        protocols[name] = {"description": protocol.description, "cells": described}
+    methods: dict[str, dict[str, object]] = {}
+    for cell in main:
+        read = {"encoder": cell.embeddings, "warm_start": cell.warm_start} if cell.encoder else {}
+        options = {"kind": cell.kind, **cell.method_options, **(cell.items or {}), **read}
+        methods[f"{cell.protocol}, {cell.backbone}, {cell.method}"] = options
+    files = {name: dataset_file(folder, name, run.where) for name in run.all_datasets}
+    notes = {name: load_spec(path).model_dump(include=set(PROSE)) for name, path in files.items()}
+    return {
+        "name": run.name,
+        "description": run.description,
+        "baseline": run.baseline,
+        "encoder": {"kind": run.encoder.kind, **changed_options(run.encoder.options())},
+        "seeds": run.seeds,
+        "protocols": protocols,
+        "methods": methods,
+        "method_files": describe_methods(run, grids, folder),
+        "datasets": notes,
+        "claims": [
+            {
+                **claim.model_dump(include={"id", "title", "sentence", "source"}),
+                "rule": claim.judged.rule,
+                "experiments": claim.judged.experiments,
+            }
+            for claim in load_claims(folder).claims
+        ],
+        "tuned": [_tuned(cell, folder) for cell in {cell.folder: cell for cell in main if cell.tuned}.values()],
+    }
+
+
+def _tuned(cell: Cell, folder: Path) -> dict[str, object]:
+    """Describe a cell's tuned values for the report: those of its set that it really has."""
+    chosen = load_tuned(folder, cell.dataset, load_protocol(folder, cell.protocol))
+    has = {**cell.settings.model_dump(), **cell.method_options, **(cell.items or {})}
+    values = {name: value for name, value in chosen[f"{cell.backbone}/{cell.tuned}"].items() if has.get(name) == value}
+    place = {name: getattr(cell, name) for name in (DATASET, PROTOCOL, BACKBONE, METHOD)}
+    return {**place, "like": cell.tuned, "values": values}
+
+
+def describe_methods(
+    run: RunConfig, grids: Mapping[str, Sequence[Cell]], folder: Path
+) -> dict[str, dict[str, str | bool]]:
+    """Describe each method that a run trains, sweeps, compares or takes tuned values from: kind, title, role.
+
+    Nothing of it reaches a training run.
+
+    Raises:
+        ConfigError: see `load_method`; two methods have one title, so that no reader could tell them apart.
+    """
+    parts: list[RunConfig | Experiment] = [run, *run.experiments.values()]
+    named = [name for part in parts for name in (*(part.methods or ()), *(sweep.method for sweep in part.sweeps))]
+    named += [cell.tuned for grid in grids.values() for cell in grid if cell.tuned]
+    compared = [name for grid in grids for pair in run.compared(grid) for name in pair]
+    named += [name for name in compared if name != EVERY_METHOD and "=" not in name]  # points are named by their method
+    described: dict[str, dict[str, str | bool]] = {}
+    titles: dict[str, str] = {}
+    for name in dict.fromkeys(named):
+        method = load_method(folder, name)
+        if titles.setdefault(method.title, name) != name:
+            raise ConfigError(
+                f"{run.where}: methods '{titles[method.title]}' and '{name}' have one title, "
+                f"'{method.title}': change one of them"
+            )
+        described[name] = {"kind": method.kind, "title": method.title, "control": method.control}
+    return described
+
+
+def describe_experiments(run: RunConfig) -> list[dict[str, object]]:
+    """Describe the further experiments, in order."""
+    return [
+        {
+            "name": name,
+            **experiment.model_dump(include={"title", "question", "view", "baseline"}),
+            "points": {label: value for sweep in experiment.sweeps for label, value in sweep.points.items()},
+            "option": experiment.sweeps[0].option if experiment.sweeps else "",
+        }
+        for name, experiment in run.experiments.items()
+    ]
