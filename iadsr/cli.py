@@ -258,7 +258,7 @@ def compare(
 ) -> None:
     """Tell whether the runs of two folders agree; exit with 3 if seeds and machines do not explain a difference."""
     from iadsr.evaluation.archive import read_folder
-    from iadsr.statistics.agreement import EXPLAINED, LEVEL, Place, group_places, judge_agreement
+    from iadsr.statistics.agreement import EXPLAINED, LEVEL, SeedGroup, group_seeds, judge_agreement
     from iadsr.terminal import print_agreement
 
     sets = read_folder(first), read_folder(second)
@@ -269,11 +269,11 @@ def compare(
         typer.echo(table.to_json(orient="records", indent=2))
     else:
         print_agreement(table)
-        places = {Place(*map(str, row)) for row in table[list(Place._fields)].itertuples(index=False)}
+        places = {SeedGroup(*map(str, row)) for row in table[list(SeedGroup._fields)].itertuples(index=False)}
         for folder, runs in zip((first, second), sets, strict=True):
-            if alone := len(group_places(runs).keys() - places):
+            if alone := len(group_seeds(runs).keys() - places):
                 typer.echo(f"{alone} cells are in {folder} only and not compared")
-        good = table["verdict"].isin(EXPLAINED).groupby([table[name] for name in Place._fields]).all()
+        good = table["verdict"].isin(EXPLAINED).groupby([table[name] for name in SeedGroup._fields]).all()
         typer.echo(
             f"{good.sum()} of {len(good)} cells agree; where all do and their seeds spread alike, this is said in "
             f"{1 - LEVEL:.0%} of cases"

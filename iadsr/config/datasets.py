@@ -12,8 +12,6 @@ from iadsr.config.parse import check_known, parse
 from iadsr.config.yaml_files import files_in, load_yaml
 from iadsr.core.errors import ConfigError
 
-READERS = ("table", "planted")
-
 
 class WheelSource(Strict):
     """A Python package that ships a copy of the data: the last resort when the data's host is away."""
@@ -165,7 +163,7 @@ class DatasetSpec(Strict):
 
     @property
     def reader(self) -> str:
-        """Which of `READERS`, modules of `iadsr.datasets`, makes the tables."""
+        """The module of `iadsr.datasets` that makes the tables: `table` or `planted`."""
         return "table" if self.planted is None else "planted"
 
     @property

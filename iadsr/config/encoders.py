@@ -98,20 +98,20 @@ ENCODERS: dict[str, type[EncoderSpec]] = {
 }
 
 
-Encoder = Annotated[MinilmSpec | TfidfSpec | RandomSpec | Llm2vecSpec, Field(discriminator="kind")]
+AnyEncoderSpec = Annotated[MinilmSpec | TfidfSpec | RandomSpec | Llm2vecSpec, Field(discriminator="kind")]
 
 
 class _Part(Strict):
-    encoder: Encoder
+    encoder: AnyEncoderSpec
 
 
-def parse_encoder(mapping: Mapping[str, Any], where: str = "the configuration") -> EncoderSpec:
-    """Check the encoder of a configuration's `encoder:` part; `where` names the file in an error.
+def parse_encoder(mapping: Mapping[str, Any]) -> EncoderSpec:
+    """Check the encoder of a configuration's `encoder:` part.
 
     Raises:
         ConfigError: see `parse`.
     """
-    return parse(_Part, {"encoder": mapping}, where).encoder
+    return parse(_Part, {"encoder": mapping}, "the configuration").encoder
 
 
 def changed_options(encoder: Mapping[str, Any]) -> dict[str, Any]:

@@ -56,12 +56,12 @@ def load_method(folder: Path, label: str) -> MethodFile:
     kind = keys.kind or label
     model = find_method(kind, str(where))
     if keys.tuned_as is not None:
-        check_method(folder, keys.tuned_as, f"{where}: tuned_as")
+        check_method_name(folder, keys.tuned_as, f"{where}: tuned_as")
     options = parse(model, values, str(where)).model_dump(exclude_unset=True)
     return MethodFile(label, kind, model, options, keys.tuned_as, keys.title or label, keys.control)
 
 
-def check_method(folder: Path, label: str, where: str) -> None:
+def check_method_name(folder: Path, label: str, where: str) -> None:
     """Refuse a label that is neither a method's file nor `package.module.Class`.
 
     Raises:

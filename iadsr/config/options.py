@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 from pydantic import Field
 
 import iadsr
-from iadsr.config.encoders import Encoder
+from iadsr.config.encoders import AnyEncoderSpec
 from iadsr.config.fields import Networks, Objective, Strict, Texts, Width, dotted
 from iadsr.config.parse import check_known
 from iadsr.config.search import Search
@@ -176,7 +176,7 @@ class ItemTableOptions(MethodOptions):
     items_components: Width = Field(512, description="`text_sum`, `text_frozen`: at most so many whitened components")
     texts: Texts = "names"
     """what the encoder reads: item names, names shuffled between items, random words, or nothing"""
-    encoder: Encoder | None = Field(None, description="a text encoder other than the run file's")
+    encoder: AnyEncoderSpec | None = Field(None, description="a text encoder other than the run file's")
 
     @property
     def reads_text(self) -> bool:

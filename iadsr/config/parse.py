@@ -15,8 +15,8 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 ValueT = TypeVar("ValueT")
 
 
-def parse(model: type[ModelT], values: Mapping[str, Any], where: str, at: str = "") -> ModelT:
-    """Validate `values`; errors name their file, `where`, and the keys above them in it, `at`.
+def parse(model: type[ModelT], values: Mapping[str, Any], where: str) -> ModelT:
+    """Validate `values`; errors name their file, `where`.
 
     Raises:
         ConfigError: one line per problem, with the nearest known name for an unknown key.
@@ -25,10 +25,10 @@ def parse(model: type[ModelT], values: Mapping[str, Any], where: str, at: str = 
         return model.model_validate(dict(values))
     except ValidationError as error:
         problems = error.errors()
-        lines = [_line(model, problem, where, at) for problem in problems if problem["type"] != "missing"]
+        lines = [_line(model, problem, where) for problem in problems if problem["type"] != "missing"]
         for problem in problems:  # a misspelt key is one problem, not two
             if problem["type"] == "missing" and not any(f"mean '{problem['loc'][-1]}'" in line for line in lines):
-                lines.append(_line(model, problem, where, at))
+                lines.append(_line(model, problem, where))
         raise ConfigError("\n".join(lines)) from None
 
 
@@ -39,9 +39,10 @@ def parse_part(
     at: str = "",
     allowed: Sequence[str] | None = None,
 ) -> None:
-    """Check some settings, each by itself, against one or several models; `where` and `at` as in `parse`.
+    """Check some settings, each by itself, against one or several models; `where` as in `parse`.
 
     Args:
+        at: the keys above them in their file, for errors.
         allowed: the keys that may stand here, if not all.
 
     Raises:

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from iadsr.config.datasets import dataset_file
 from iadsr.config.fields import Key, Name, Networks, Strict
-from iadsr.config.methods import check_method, load_method
+from iadsr.config.methods import check_method_name, load_method
 from iadsr.config.options import find_backbone, find_method, known_backbones
 from iadsr.config.parse import check_known, parse, parse_part
 from iadsr.config.search import search_ranges
@@ -161,7 +161,7 @@ def load_tuned(folder: Path, dataset: str, protocol: Protocol) -> dict[str, dict
     for key, values in entries.items():
         backbone, _, label = str(key).partition("/")
         find_backbone(backbone, "ours", f"{path}: {key}")
-        check_method(folder, label, f"{path}: {key}")
+        check_method_name(folder, label, f"{path}: {key}")
         if not isinstance(values, dict):
             raise ConfigError(f"{path}: {key} must hold a mapping of keys to values")
         model = load_method(folder, label).model

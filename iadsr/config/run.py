@@ -16,7 +16,7 @@ from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from iadsr.config.cell import Cell
 from iadsr.config.datasets import dataset_file
-from iadsr.config.encoders import Encoder
+from iadsr.config.encoders import AnyEncoderSpec
 from iadsr.config.fields import (
     Epochs,
     Folder,
@@ -33,7 +33,7 @@ from iadsr.config.fields import (
     check_distinct,
 )
 from iadsr.config.grid import Sweep, check_match, read_methods, resolve_method
-from iadsr.config.methods import MethodFile, check_method
+from iadsr.config.methods import MethodFile, check_method_name
 from iadsr.config.options import OwnBackboneOptions, find_backbone
 from iadsr.config.parse import check_known, parse
 from iadsr.config.protocol import budget_pairs, load_protocol, load_tuned, resolve_settings
@@ -99,7 +99,7 @@ class RunConfig(Strict):
     """CPU threads of one training job; a change retrains. Many small jobs side by side use a machine better than one
     wide job"""
     datasets: Names = Field(description="names of files in datasets/")
-    encoder: Encoder = Field(description="the text encoder: `kind` and that encoder's options")
+    encoder: AnyEncoderSpec = Field(description="the text encoder: `kind` and that encoder's options")
     llm2vec_python: HomePath | None = None
     """a Python with the llm2vec package, e.g. `.venv-llm2vec/bin/python` from `make setup-llm2vec`; it must exist
     before LLM2Vec is planned. Not needed with `--use-conda`"""
@@ -205,9 +205,9 @@ class RunConfig(Strict):
             for name in part.backbones or ():
                 find_backbone(name, "ours", f"{where}backbones")
             for label in part.methods or ():
-                check_method(folder, label, f"{where}methods")
+                check_method_name(folder, label, f"{where}methods")
             for sweep in part.sweeps:
-                check_method(folder, sweep.method, f"{where}sweeps")
+                check_method_name(folder, sweep.method, f"{where}sweeps")
 
     def searches(self, folder: Path, values: Mapping[str, Mapping[str, Any]] | None = None) -> list[Cell]:
         """Resolve one cell per search: each method of the main grid under each protocol with `tuned`.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import tempfile
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -279,8 +280,15 @@ def check_method(kind: str, options: dict[str, Any] | None = None) -> Iterator[t
                 try:
                     failure = check(case)
                 except Exception as error:  # of the method's code, which can raise anything
-                    failure = f"it raised {one_line(error)}"
+                    failure = f"it raised {one_line(error)} ({_raised_at(error)})"
                 yield case, name, failure
+
+
+def _raised_at(error: Exception) -> str:
+    """Name the innermost line outside of installed libraries."""
+    frames = traceback.extract_tb(error.__traceback__)
+    frame = next((frame for frame in reversed(frames) if "site-packages" not in frame.filename), frames[-1])
+    return f"{Path(frame.filename).name}, line {frame.lineno}"
 
 
 def find_kinds(name: str) -> list[str]:

@@ -15,7 +15,7 @@ from iadsr.core import columns as c
 from iadsr.core.errors import DataError
 from iadsr.core.files import check_types
 from iadsr.evaluation.drops import drop_rows
-from iadsr.evaluation.metrics import summarise
+from iadsr.evaluation.metrics import average_groups
 from iadsr.evaluation.runs import CURVE_COLUMNS, Run
 from iadsr.formats.tables import write_parquet
 
@@ -113,10 +113,8 @@ def metric_rows(run: Run, items: int) -> pd.DataFrame:
     if not run.done:
         ranks = ranks.iloc[:0]
     try:
-        parts = [
-            summarise(ranks, ranking, run.shown(ranking, items) / items if run.done else np.nan).assign(ranking=ranking)
-            for ranking in c.RANKINGS
-        ]
+        coverage = {rule: run.shown(rule, items) / items if run.done else np.nan for rule in c.RANKINGS}
+        parts = [average_groups(ranks, rule, share).assign(ranking=rule) for rule, share in coverage.items()]
     except DataError as error:
         raise DataError(f"run {run.place}: {error}") from error
     return pd.concat(parts, ignore_index=True)[[c.RANKING, c.GROUP, c.METRIC, c.VALUE, c.USERS]]

@@ -112,7 +112,7 @@ def tied_share(ranks: pd.DataFrame, ranking: str) -> float:
     return float(np.mean(ties > 0)) if ties.size else float("nan")
 
 
-def summarise(ranks: pd.DataFrame, ranking: str, coverage: float) -> pd.DataFrame:
+def average_groups(ranks: pd.DataFrame, ranking: str, coverage: float) -> pd.DataFrame:
     """Average every metric over every group under one ranking rule: columns group, metric, value, users.
 
     An empty group has value NaN and 0 users; without any user every row is such a row. `coverage` goes in as it is.

@@ -16,7 +16,19 @@ import pandas as pd
 from iadsr.core import columns as c
 from iadsr.reporting import format as f
 from iadsr.reporting.results import SIDE, Maker, Where, protocol_facts
-from iadsr.reporting.tables import OUTCOMES, VERDICT_TONES, Column, Row, Table, gain, mean, named, number, text, wide
+from iadsr.reporting.tables import (
+    OUTCOME_WORDS,
+    VERDICT_TONES,
+    Column,
+    Row,
+    Table,
+    gain,
+    mean,
+    named,
+    number,
+    text,
+    wide,
+)
 
 ON_LISTS = {"coverage@10": "Coverage@10", "tied_share": "Tied targets"}  # metrics of all users together
 GAIN_METRICS = ("HR@5", "NDCG@5", "NDCG@10")
@@ -48,7 +60,6 @@ NUMBERS = (
     *("p", "p_holm", "family", "same_as", "effect", "wins", "ties", "losses", "seed_sd", "users", "seeds"),
     *("status", "outcome", "alone", "tests"),
 )
-LOW, HIGH = "gain_low", "gain_high"
 DIGITS = 12  # of a digest
 GAP = "cold minus decile_10"
 DATASET, PROTOCOL, BACKBONE = (named(name.capitalize(), name) for name in (c.DATASET, c.PROTOCOL, c.BACKBONE))
@@ -241,14 +252,14 @@ class Catalogue(Maker):
 
     def _tests(self, kind: str, where: Where, frame: pd.DataFrame, ranking: str = "") -> Table:
         def outcome(row: Row) -> str:
-            return OUTCOMES[row["outcome"]]
+            return OUTCOME_WORDS[row["outcome"]]
 
         heads = [Column("Comparison", self.words.compared, numeric=False), text("Metric", c.METRIC), BACKBONE]
         columns = [
             *([] if ranking else [named("Ranking", c.RANKING)]),
             number("Baseline", "baseline_mean"),
             Column("Difference", lambda r: f.signed(r["difference"]), lambda r: f.interval(r["ci_low"], r["ci_high"])),
-            Column("Gain", lambda r: f.percent(r["gain"]), lambda r: f.percent_interval(r[LOW], r[HIGH])),
+            Column("Gain", lambda r: f.percent(r["gain"]), self.words.gain_interval),
             number("p", "p", f.p_value),
             number("Holm p", "p_holm", f.p_value),
             number("Detectable", "detectable", f.percent),
@@ -452,7 +463,7 @@ class Catalogue(Maker):
         """Tabulate accuracy, gain, mask and seeds of every method, the baseline first in each backbone."""
         experiment = self.results.experiment(where)
         base = self.label(experiment["baseline"])
-        frame = self.results.beside(self._accuracy(where, VALUE_METRICS), self._quantities(list(MASKS), **where))
+        frame = self.results.beside(self._with_tests(where, VALUE_METRICS), self._quantities(list(MASKS), **where))
         if experiment["points"]:
             frame[experiment["option"]] = frame[c.METHOD].map(experiment["points"])
         heads = [BACKBONE, self._method(list(frame[c.METHOD]))]
@@ -466,7 +477,7 @@ class Catalogue(Maker):
         said["name"] = f"experiment-{experiment['name']}-{kind}-{where[c.DATASET]}-{where[c.PROTOCOL]}"
         return self._table("methods", where, frame, heads, columns, [c.BACKBONE], last=[self._seeds], **said)
 
-    def _accuracy(self, where: Where, metrics: Sequence[str]) -> pd.DataFrame:
+    def _with_tests(self, where: Where, metrics: Sequence[str]) -> pd.DataFrame:
         """Join sides with their metrics and, as `<metric> vs baseline ...`, their tests."""
         values = self.results.select("metrics", **where, headline=True, group="all", metric=list(metrics))
         rows = self.results.against_baseline(where, metric=list(TEST_METRICS))
@@ -478,7 +489,7 @@ class Catalogue(Maker):
     def ladder(self, where: Where) -> Table:
         """Tabulate each rung's values, each method's gain on it, and what the rung itself does to the baseline."""
         factors = wide(self.results.select("rungs", **where), [*SIDE], c.METRIC, ["factor"])
-        frame = self.results.beside(self._accuracy(where, TEST_METRICS), factors)
+        frame = self.results.beside(self._with_tests(where, TEST_METRICS), factors)
         protocols = self.results.values(c.PROTOCOL, **where)
         frame["rung"] = [protocols.index(name) + 1 for name in frame[c.PROTOCOL]]
         frame = frame.sort_values(c.BACKBONE, kind="stable", key=_by_first_seen)
@@ -532,7 +543,7 @@ class Catalogue(Maker):
     def detection(self, where: Where) -> Table:
         """Tabulate what each method drops of known noise, beside accuracy under the protocol's ranking rule."""
         found = self.results.select("detections", **where).drop(columns=c.EXPERIMENT)
-        frame = self.results.beside(self._accuracy(where, TEST_METRICS), found)
+        frame = self.results.beside(self._with_tests(where, TEST_METRICS), found)
         frame = frame.rename(columns={"noise_auc": "noise_auc mean", "noise_auc_sd": "noise_auc sd"})
         columns = [
             mean("AUC", "noise_auc", 3),

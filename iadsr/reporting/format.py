@@ -122,9 +122,9 @@ def in_users(users: Any, difference: Any) -> str:
     return f"{fixed(abs(number), 1)} {'fewer' if number < 0 else 'more'}"
 
 
-def interval(low: Any, high: Any, digits: int = 4) -> str:
+def interval(low: Any, high: Any) -> str:
     """Write a confidence interval of differences."""
-    return NOTHING if not (is_number(low) and is_number(high)) else f"[{signed(low, digits)}, {signed(high, digits)}]"
+    return NOTHING if not (is_number(low) and is_number(high)) else f"[{signed(low)}, {signed(high)}]"
 
 
 def percent_interval(low: Any, high: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import inspect
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -30,10 +31,6 @@ from iadsr.reporting.tables import Table, literal, to_latex
 
 ALL_CURVES = "curves-all"  # every epoch of every run with everything that was logged, as a download
 RELIABILITY = "reliability.csv"  # a page source, written by a simulation
-_FILTERS = (
-    *("fixed", "signed", "percent", "share", "points", "interval", "percent_interval", "integer", "in_users"),
-    *("defect_in", "listed", "slug"),
-)
 
 
 def build_report(
@@ -130,7 +127,7 @@ def integrity(script: str) -> str:
 
 
 def make_environment(templates: Path, results: Results, defects: Mapping[str, str]) -> jinja2.Environment:
-    """Make what renders the page sources: HTML escaped, all else as it is."""
+    """Make what renders the page sources: HTML escaped, all else as it is. The functions of `format.py` are filters."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(templates),
         autoescape=jinja2.select_autoescape(["html.j2"]),
@@ -139,7 +136,7 @@ def make_environment(templates: Path, results: Results, defects: Mapping[str, st
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {name: getattr(formats, name) for name in _FILTERS}
+    environment.filters |= dict(inspect.getmembers(formats, inspect.isfunction))
     environment.filters |= {"label": results.label, "quoted": "“{}”".format, "literal": literal}
     environment.filters |= {"integrity": integrity, "inline": lambda panel, name: Markup(inline(panel, name))}
     environment.globals |= {"results": results, "defects": defects, "nothing": formats.NOTHING}

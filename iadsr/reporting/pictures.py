@@ -16,7 +16,7 @@ from iadsr.reporting.format import label, listed, short_labels
 from iadsr.reporting.results import SIDE, Maker, Where
 
 LOSSES = ("loss_recommendation", "loss_alignment", "loss_reconstruction")
-MASKS = {"keep_rate": "kept", "gate_share": "past the gate"}
+MASK_CURVES = {"keep_rate": "kept", "gate_share": "past the gate"}
 # quantities of the curves that tell how a mask learns: their axes and scales
 TRACES = {
     "loss_alignment": ("Alignment\nloss", "linear"),
@@ -26,8 +26,7 @@ TRACES = {
     "mask_gradient": ("Gradient\ninto mask", "log"),
 }
 TICKS = [label(group) for group in GROUPS]
-PARTS = {"train_keep_rate": ": kept in training", "gate_share": ": past the gate"}  # of a sweep, by quantity
-STAGES = ("train", "test")
+SWEPT_SHARES = {"train_keep_rate": ": kept in training", "gate_share": ": past the gate"}  # of a sweep, by quantity
 GAINS = ("gain", "gain_low", "gain_high", "outcome")  # of comparisons
 _LOG_FROM = 20  # a positive setting that varies by this factor is drawn on a log scale
 
@@ -167,7 +166,7 @@ class Pictures(Maker):
             own = _by_group(_at(rows, protocol, backbone))
             for part in _sevens(self._names(where, own)):
                 drawn = own[own["series"].isin(part)]
-                stages = [(f"Kept, {label(name)}", drawn[drawn["stage"] == name]) for name in STAGES]
+                stages = [(f"Kept, {label(name)}", drawn[drawn["stage"] == name]) for name in ("train", "test")]
                 axes = [Axis(name, values, "share", height=1.2) for name, values in stages]
                 panels.append(lines(title, axes, "Popularity of the input item", part, TICKS))
         return self._figure("kept", where, panels, self.words.key(rows[c.METHOD]))
@@ -187,8 +186,8 @@ class Pictures(Maker):
 
     def masks(self, where: Where) -> Figure:
         """Draw keep rate and share of sequences past the gate by epoch."""
-        rows = self._epochs(**where, quantity=list(MASKS))
-        rows = rows.assign(series=rows[c.METHOD].map(self.label) + ": " + rows["quantity"].map(MASKS))
+        rows = self._epochs(**where, quantity=list(MASK_CURVES))
+        rows = rows.assign(series=rows[c.METHOD].map(self.label) + ": " + rows["quantity"].map(MASK_CURVES))
         return self._figure("masks", where, self._curves(where, [("Share", rows, "share")]))
 
     def traces(self, where: Where) -> Figure:
@@ -225,15 +224,15 @@ class Pictures(Maker):
             tests = self.results.against_baseline(here, metric="HR@5")
             rows = means.merge(tests[[*SIDE, "difference", "ci_low", "ci_high"]], on=SIDE, how="left")
             swept = _swept(rows, x)
-            masks = _swept(self.results.select("quantities", **here, quantity=list(PARTS)), x)
-            masks = masks.assign(series=masks["series"] + masks["quantity"].map(PARTS))
+            masks = _swept(self.results.select("quantities", **here, quantity=list(SWEPT_SHARES)), x)
+            masks = masks.assign(series=masks["series"] + masks["quantity"].map(SWEPT_SHARES))
             none = rows[rows[c.METHOD] == "none"]
             flat = pd.concat([none.assign(x=end, y=none["mean"]) for end in ends])
             flat = flat.assign(series=flat[c.BACKBONE].map(self.label) + ": none")
             top = pd.concat([swept, flat])[["series", "x", "y", "low", "high"]] if len(swept) else flat
             axes = [Axis("HR@5", top, height=1.8), Axis("Share", masks[["series", "x", "y"]], "share", height=0.9)]
             backbones = [self.label(name) for name in self.results.values(c.BACKBONE, experiment=experiment["name"])]
-            names = [name + part for part in ("", ": none", *PARTS.values()) for name in backbones]
+            names = [name + part for part in ("", ": none", *SWEPT_SHARES.values()) for name in backbones]
             panels.append(lines(f"{where[c.DATASET]}, {protocol}", axes, option.capitalize(), names, log=log))
         return self._figure("sweep", where, panels, option=option)
 

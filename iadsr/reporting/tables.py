@@ -19,7 +19,7 @@ from iadsr.reporting import format as f
 Row = Mapping[str, Any]
 Text = Callable[[Row], str]
 GAIN, LOSS = "gain", "loss"
-OUTCOMES = {GAIN: "gain", LOSS: "loss", "equal": "equal", "none": "n.s.", "underpowered": "n.s., underpowered"}
+OUTCOME_WORDS = {GAIN: "gain", LOSS: "loss", "equal": "equal", "none": "n.s.", "underpowered": "n.s., underpowered"}
 VERDICT_TONES = {  # in the order in which a page lists them
     "reproduced": "holds",
     "partly reproduced": "mixed",
@@ -106,7 +106,7 @@ def _cell(column: Column, row: Row, head: bool) -> TableCell:
     tone = str(row.get(column.tone) or "")
     if column.verdict:
         tone = VERDICT_TONES.get(str(row.get(column.verdict)), "")
-    elif column.tone and tone not in OUTCOMES:
+    elif column.tone and tone not in OUTCOME_WORDS:
         why = str(row.get(column.tone.removesuffix("outcome") + "status") or "")
         if not why:
             return TableCell(f.NOTHING)
@@ -148,7 +148,7 @@ def gain(title: str, prefix: str = "", with_p: bool = False) -> Column:
     """
 
     def first(row: Row) -> str:
-        said = f"{f.percent(row[f'{prefix}gain'])}\u00a0{OUTCOMES[row[f'{prefix}outcome']]}"
+        said = f"{f.percent(row[f'{prefix}gain'])}\u00a0{OUTCOME_WORDS[row[f'{prefix}outcome']]}"
         return f"{said}, though alone p\u00a0{f.p_value(row[f'{prefix}p'])}" if row[f"{prefix}alone"] else said
 
     def second(row: Row) -> str:

@@ -27,12 +27,12 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from iadsr.core import columns as c
-from iadsr.evaluation.metrics import METRICS as METRICS_OF_USERS
+from iadsr.evaluation.metrics import METRICS
 from iadsr.evaluation.runs import Run
 
 Floats = NDArray[np.float64]
 
-METRICS: Mapping[str, Callable[[Floats], Floats]] = {"NDCG@10": METRICS_OF_USERS["NDCG@10"], "log rank": np.log}
+COMPARED_METRICS: Mapping[str, Callable[[Floats], Floats]] = {"NDCG@10": METRICS["NDCG@10"], "log rank": np.log}
 PRIOR = 8  # 16: a cell that spreads 3 times as much differs by chance in 11 % of reruns; 4: one seed finds little
 LEVEL = 0.01  # the chance that sets which agree are said to differ, if the seeds of all cells spread alike
 SAME, AGREES, DIFFERS, UNKNOWN = "the same runs", "agrees", "differs", "unknown"
@@ -45,7 +45,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
-class Place(NamedTuple):
+class SeedGroup(NamedTuple):
     """A cell less its seed; runs of one address can have several encoders."""
 
     dataset: str
@@ -66,7 +66,7 @@ class _Side(NamedTuple):
     @property
     def mean(self) -> Floats:
         values = list(self.scores.values())
-        return np.mean(values, axis=0) if values else np.full(len(METRICS), np.nan)
+        return np.mean(values, axis=0) if values else np.full(len(COMPARED_METRICS), np.nan)
 
 
 class _Pair(NamedTuple):
@@ -92,16 +92,16 @@ def judge_agreement(first: Iterable[Run], second: Iterable[Run]) -> pd.DataFrame
     Raises:
         DataError: a run's files are missing or damaged.
     """
-    sets = [{place: _side(runs) for place, runs in group_places(one).items()} for one in (first, second)]
+    sets = [{place: _side(runs) for place, runs in group_seeds(one).items()} for one in (first, second)]
     pairs = {place: _Pair(side, sets[1][place]) for place, side in sets[0].items() if place in sets[1]}
     verdicts = {place: _verdict(pair) for place, pair in pairs.items()}
-    tests = len(METRICS) * sum(verdict is None for verdict in verdicts.values())
+    tests = len(COMPARED_METRICS) * sum(verdict is None for verdict in verdicts.values())
     rows = []
     for place, pair in pairs.items():
         allowed = _allowed(place, sets, tests)
         unlike = ", ".join(_unlike(*(side.runs for side in pair)))
         differences = pair.second.mean - pair.first.mean
-        for index, metric in enumerate(METRICS):
+        for index, metric in enumerate(COMPARED_METRICS):
             tested = (
                 UNKNOWN
                 if np.isnan(allowed[index])
@@ -115,12 +115,12 @@ def judge_agreement(first: Iterable[Run], second: Iterable[Run]) -> pd.DataFrame
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def group_places(runs: Iterable[Run]) -> dict[Place, list[Run]]:
+def group_seeds(runs: Iterable[Run]) -> dict[SeedGroup, list[Run]]:
     """Group runs by cell, seeds together."""
-    places: dict[Place, list[Run]] = {}
+    places: dict[SeedGroup, list[Run]] = {}
     for run in runs:
         encoder = json.dumps(run.record["cell"].get("encoder"), sort_keys=True)
-        places.setdefault(Place(*run.address[:4], encoder), []).append(run)
+        places.setdefault(SeedGroup(*run.address[:4], encoder), []).append(run)
     return places
 
 
@@ -133,7 +133,7 @@ def _side(runs: Sequence[Run]) -> _Side:
                 column = c.rank_column(run.record["cell"]["settings"]["ranking"])
             ranks = run.ranks((c.USER, c.TARGET, column))
             values = ranks[column].to_numpy(np.float64)
-            scores[run.address.seed] = np.array([metric(values).mean() for metric in METRICS.values()])
+            scores[run.address.seed] = np.array([metric(values).mean() for metric in COMPARED_METRICS.values()])
             targets.add(frozenset(zip(ranks[c.USER].astype(str), ranks[c.TARGET].astype(int), strict=True)))
     return _Side(runs, scores, results, frozenset(targets))
 
@@ -151,7 +151,7 @@ def _verdict(pair: _Pair) -> str | None:
     return LOST if any((seed in first.scores) != (seed in second.scores) for seed in common) else None
 
 
-def _allowed(place: Place, sets: Sequence[Mapping[Place, _Side]], tests: int) -> Floats:
+def _allowed(place: SeedGroup, sets: Sequence[Mapping[SeedGroup, _Side]], tests: int) -> Floats:
     """Return the largest difference of means (metrics,) that chance explains; NaN where no spread over seeds is known.
 
     Runs that both sets have cancel in the difference.
@@ -170,7 +170,7 @@ def _allowed(place: Place, sets: Sequence[Mapping[Place, _Side]], tests: int) ->
             share = 1 / counts[0] + 1 / counts[1] - 2 * len(pair.shared) / (counts[0] * counts[1])
             bound = stats.t.ppf(1 - LEVEL / tests / 2, min(PRIOR + own, freedom))
             return np.asarray(bound * np.sqrt(variance * share))
-    return np.full(len(METRICS), np.nan)
+    return np.full(len(COMPARED_METRICS), np.nan)
 
 
 def _spread(side: _Side) -> tuple[int, Floats]:

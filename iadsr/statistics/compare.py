@@ -116,7 +116,7 @@ def scores_of(address: Address, ranks: pd.DataFrame, reason: str | None = None, 
     return Scores(address, users, ranks[c.TARGET].to_numpy(np.int64), np.ascontiguousarray(values), reason, digest)
 
 
-def plan(grid: Grid) -> list[Comparison]:
+def plan_comparisons(grid: Grid) -> list[Comparison]:
     """List every comparison of an experiment, datasets, protocols, backbones and methods in the order of its cells.
 
     A pair whose baseline is not in the grid is still planned: its row then says what is missing.
@@ -159,7 +159,7 @@ def compare_all(
     tables = []
     for grid in grids:
         rows: list[dict[str, Any]] = []
-        comparisons = plan(grid)
+        comparisons = plan_comparisons(grid)
         by_side = group_by_side(scores[cell] for cell in grid.cells if cell in scores)
         same = same_tests(comparisons, by_side, [cell.method for cell in grid.cells])
         for comparison in comparisons:

@@ -32,7 +32,7 @@ _BISECTIONS = 60
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Contrast:
     """What is known of a method's mean against its baseline's; each field has the shape of the metrics axis.
 
     Attributes:
@@ -63,7 +63,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Forecast:
-    """The relative gains that other numbers of seeds would find, as `Comparison.detectable`; NaN from a single seed.
+    """The relative gains that other numbers of seeds would find, as `Contrast.detectable`; NaN from a single seed.
 
     Attributes:
         detectable: (numbers of seeds, metrics), if seeds vary as they did.
@@ -76,7 +76,7 @@ class Forecast:
     floor: Floats
 
 
-def compare_crossed(method: ArrayLike, baseline: ArrayLike, level: float = LEVEL) -> Comparison:
+def compare_crossed(method: ArrayLike, baseline: ArrayLike, level: float = LEVEL) -> Contrast:
     """Compare two methods' metrics, (metrics, seeds, users) each: the same users, the same seeds.
 
     Raises:
@@ -93,7 +93,7 @@ def compare_crossed(method: ArrayLike, baseline: ArrayLike, level: float = LEVEL
         gain_low, gain_high = (model.bound(side, level) for side in (-1, 1))
         spread = np.sqrt((method - baseline).var(axis=2, ddof=1).mean(axis=1)) if method.shape[2] > 1 else base * np.nan
         by_seed = (method - baseline).mean(axis=2)
-        return Comparison(
+        return Contrast(
             difference=difference,
             low=snapped(difference - reach),
             high=snapped(difference + reach),
@@ -112,7 +112,7 @@ def compare_crossed(method: ArrayLike, baseline: ArrayLike, level: float = LEVEL
 def forecast_crossed(method: ArrayLike, baseline: ArrayLike, seeds: Sequence[int]) -> Forecast:
     """Forecast from pilot runs, (metrics, seeds, users) each, what gains a test with other numbers of seeds would find.
 
-    The users are the pilot's. With the pilot's own number of seeds the forecast is `Comparison.detectable`.
+    The users are the pilot's. With the pilot's own number of seeds the forecast is `Contrast.detectable`.
 
     Raises:
         ValueError: as `compare_crossed`; or a number of seeds is below 2, whose test would know nothing of their part.

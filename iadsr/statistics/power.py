@@ -23,7 +23,7 @@ from iadsr.statistics.compare import (
     Scores,
     group_by_side,
     pair_up,
-    plan,
+    plan_comparisons,
     same_tests,
     tested,
 )
@@ -57,7 +57,7 @@ def forecast(
     """
     cells = set(grid.cells)
     by_side = group_by_side(run for run in scores if run.address in cells)
-    planned = plan(grid)
+    planned = plan_comparisons(grid)
     pooled = {_place(one) for one in planned if one.kind == BACKBONES}
     wanted = [
         one for one in planned if one.kind == BACKBONES or (one.kind == METHOD and (each or _place(one) not in pooled))

@@ -17,7 +17,7 @@ from iadsr.evaluation.runs import Address, Run
 from iadsr.formats.statistics import FINDINGS, STATISTICS
 from iadsr.formats.summary import read_summary
 from iadsr.formats.tables import read_parquet, write_parquet
-from iadsr.statistics import crossed, experiments, findings, summaries
+from iadsr.statistics import crossed, findings, summaries, views
 from iadsr.statistics.claims import choose_title, judge_claims
 from iadsr.statistics.compare import MISSING, SIGNIFICANCE, compare_all, read_scores
 from iadsr.statistics.grids import Grid
@@ -55,13 +55,13 @@ def write_statistics(
     expected = dict.fromkeys(cell for grid in grids for cell in grid.cells)
     scores = {cell: read_scores(find(cell)) for cell in expected if cell in known}
     facts = {name: read_summary(root, name) for name in dict.fromkeys(cell.dataset for cell in expected)}
-    tables, found = derive(grids, evaluated, compare_all(grids, scores), facts, published)
+    tables, found = derive_tables(grids, evaluated, compare_all(grids, scores), facts, published)
     for name in STATISTICS:
         write_parquet(root / "statistics" / f"{name}.parquet", tables[name])
     write_json(root / "statistics" / FINDINGS, found | {"unexpected_runs": len(known - set(expected))})
 
 
-def derive(
+def derive_tables(
     grids: Sequence[Grid],
     evaluated: Mapping[str, pd.DataFrame],
     comparisons: pd.DataFrame,
@@ -89,19 +89,19 @@ def derive(
         if grid.name == c.MAIN:
             parts["drops"].append(summaries.first_drops(cells, evaluated["drops"]))
         parts["denoised"].append(summaries.denoised_targets(cells, metrics, DENOISED_METRICS))
-        parts["detections"].append(experiments.detections(cells))
+        parts["detections"].append(views.detections(cells))
         parts["tails"].append(summaries.head_for_tail(grid, cells, metrics))
-        parts["curves"].append(experiments.curve_means(cells, curves))
+        parts["curves"].append(views.curve_means(cells, curves))
         if grid.view == "ladder":
-            parts["rungs"].append(experiments.rung_factors(grid, cells, metrics))
+            parts["rungs"].append(views.rung_factors(grid, cells, metrics))
         if grid.view == "spread":
-            parts["spreads"].append(experiments.spreads(grid, cells, metrics))
+            parts["spreads"].append(views.spreads(grid, cells, metrics))
         if grid.view == "budget":
-            parts["budgets"].append(experiments.budget_changes(grid, cells))
+            parts["budgets"].append(views.budget_changes(grid, cells))
     tables = {name: _stacked(name, own) for name, own in parts.items()}
     gains, sds = findings.main_gains(comparisons, tables["metrics"])
     clear = [
-        experiments.clear_gains(spread, gains, sds).assign(**{c.EXPERIMENT: name})
+        views.clear_gains(spread, gains, sds).assign(**{c.EXPERIMENT: name})
         for name, spread in tables["spreads"].groupby(c.EXPERIMENT, sort=False)
     ]
     tables["clear_gains"] = _stacked("clear_gains", clear)
@@ -124,7 +124,7 @@ def derive(
         "power": crossed.POWER,
         "margin": crossed.MARGIN,
         "significance": SIGNIFICANCE,
-        "tolerance": experiments.TOLERANCE,
+        "tolerance": views.TOLERANCE,
         "claim": {"low": findings.CLAIM_LOW, "high": findings.CLAIM_HIGH, "metrics": findings.CLAIM_METRICS},
     }
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from iadsr.config.datasets import READERS
 from iadsr.config.encoders import ENCODERS
 from iadsr.config.identity import ALLOWED, PACKAGE, SHARED, sources
 from iadsr.config.options import known_backbones, known_methods
@@ -56,7 +55,7 @@ def test_a_cell_depends_on_its_own_backbone_and_method_alone() -> None:
 
 
 CHOICES = {
-    "datasets": READERS,
+    "datasets": ("table", "planted"),
     "embeddings": tuple(ENCODERS),
     "models": (*known_backbones(), "released", "text_tables"),
     "methods": tuple(known_methods()),

@@ -47,7 +47,7 @@ def test_a_forecast_says_how_many_seeds_find_the_gain(
 ) -> None:
     print_forecast(forecast_of(**changes))
     row = " ".join(lines_of(capsys)[1].split())
-    assert row.startswith("x/x/x: x against none HR@5") and row.endswith(" ".join(ends))
+    assert row.startswith("x/x/x: x against none HR@5") and row.endswith(" ".join(" ".join(ends).split()))
 
 
 def test_one_seed_cannot_tell_how_much_seeds_vary(capsys: pytest.CaptureFixture[str]) -> None:

@@ -53,7 +53,7 @@ def test_shown_are_the_distinct_items_of_the_first_ten() -> None:
 
 def test_summary_by_hand(table: Table) -> None:
     ranks = table([1, 20, 2.5, 30], [0, 5, 6, 100])
-    summary = metrics.summarise(ranks, "excluded", coverage=0.5).set_index(["group", "metric"])
+    summary = metrics.average_groups(ranks, "excluded", coverage=0.5).set_index(["group", "metric"])
     assert summary.loc[("all", "HR@5"), "value"] == 0.5
     assert summary.loc[("all", "HR@20"), "value"] == 0.75
     assert summary.loc[("all", "NDCG@20"), "value"] == pytest.approx((1 + 1 / np.log2(21) + 1 / np.log2(3.5)) / 4)
@@ -69,8 +69,8 @@ def test_summary_by_hand(table: Table) -> None:
 
 
 def test_no_user_gives_every_row_without_a_value(table: Table) -> None:
-    empty = metrics.summarise(table([], []), "kept", coverage=np.nan)
-    full = metrics.summarise(table([1], [1]), "kept", coverage=0.5)
+    empty = metrics.average_groups(table([], []), "kept", coverage=np.nan)
+    full = metrics.average_groups(table([1], [1]), "kept", coverage=0.5)
     assert empty["value"].isna().all() and (empty["users"] == 0).all()
     assert empty[["group", "metric"]].equals(full[["group", "metric"]])
 
@@ -82,7 +82,7 @@ def test_a_metric_added_to_the_table_is_computed_for_users_and_groups(
     monkeypatch.setitem(metrics.METRICS, "top", lambda rank: (rank == 1).astype(float))
     ranks = table([1, 3], [1, 1])
     assert metrics.per_user(ranks, "excluded")["top"].tolist() == [1.0, 0.0]
-    summary = metrics.summarise(ranks, "excluded", coverage=0.5)
+    summary = metrics.average_groups(ranks, "excluded", coverage=0.5)
     assert summary.query("group == 'all' and metric == 'top'")["value"].tolist() == [0.5]
 
 

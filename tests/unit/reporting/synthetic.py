@@ -18,7 +18,7 @@ from iadsr.evaluation.runs import Address
 from iadsr.formats.statistics import FINDINGS
 from iadsr.statistics.compare import Scores, compare_all, tested
 from iadsr.statistics.grids import Grid
-from iadsr.statistics.write import derive
+from iadsr.statistics.write import derive_tables
 
 ADDRESS = ["dataset", "protocol", "backbone", "method", "seed"]
 GROUPS = ["all", "cold", *(f"decile_{n}" for n in range(1, 11))]
@@ -95,7 +95,7 @@ def make_tree(root: Path, grids: Sequence[Grid], lost: Mapping[Address, str | No
         ),
     }
     facts = {cell.dataset: _summary(cell.dataset) for cell in cells}
-    tables, findings = derive(grids, evaluated, compare_all(grids, scores), facts, CLAIMS)
+    tables, findings = derive_tables(grids, evaluated, compare_all(grids, scores), facts, CLAIMS)
     _write(root / "evaluation/curves.parquet", evaluated["curves"])
     for name, table in tables.items():
         _write(root / "statistics" / f"{name}.parquet", table)

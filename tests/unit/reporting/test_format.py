@@ -14,7 +14,7 @@ def test_numbers() -> None:
     assert form.signed(-0.00001) == "0.0000"
     assert form.percent(0.246) == "+24.6\u202f%"
     assert form.share(0.5) == "50.0\u202f%"
-    assert form.interval(-0.1, 0.25, 2) == "[\u22120.10, +0.25]"
+    assert form.interval(-0.1, 0.25) == "[\u22120.1000, +0.2500]"
     assert form.percent_interval(math.nan, 0.1) == form.NOTHING
     assert form.p_value(0.0002) == "<\u202f0.001"
     assert form.p_value(0.04) == "0.040"

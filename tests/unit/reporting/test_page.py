@@ -10,9 +10,9 @@ from iadsr.formats.statistics import STATISTICS
 from iadsr.reporting.format import share
 from iadsr.reporting.page import build_report, put_claims
 from iadsr.statistics.compare import SIGNIFICANCE
-from iadsr.statistics.experiments import TOLERANCE
 from iadsr.statistics.findings import CLAIM_HIGH, CLAIM_LOW
 from iadsr.statistics.grids import Grid
+from iadsr.statistics.views import TOLERANCE
 from tests.unit.reporting.reading import read, section_of
 from tests.unit.reporting.synthetic import SETTINGS, TEMPLATES, experiment_of, grid_of, make_tree
 

@@ -15,7 +15,7 @@ from scipy import stats
 
 from iadsr.core import columns as c
 from iadsr.evaluation.runs import Address, Run
-from iadsr.statistics.agreement import COLUMNS, LEVEL, METRICS, PRIOR, judge_agreement
+from iadsr.statistics.agreement import COLUMNS, COMPARED_METRICS, LEVEL, PRIOR, judge_agreement
 
 USERS = 50
 
@@ -52,10 +52,10 @@ def made(seed: int, factor: float = 1.0, draw: int = 0, method: str = "none", **
 
 
 def means(runs: Sequence[Kept], metric: str) -> list[float]:
-    return [float(METRICS[metric](run.excluded).mean()) for run in runs]
+    return [float(COMPARED_METRICS[metric](run.excluded).mean()) for run in runs]
 
 
-@pytest.mark.parametrize("metric", list(METRICS))
+@pytest.mark.parametrize("metric", list(COMPARED_METRICS))
 def test_a_single_cell_is_a_t_test_with_the_reference_s_spread(metric: str) -> None:
     seen = set()
     for factor in (1.0, 0.7, 0.5, 0.3, 0.1, 4.0):

@@ -15,8 +15,8 @@ from iadsr.core.errors import DataError
 from iadsr.core.files import file_digest
 from iadsr.evaluation.runs import Address, read_run
 from iadsr.statistics import compare
-from iadsr.statistics.compare import COLUMNS, Scores, compare_all, plan, read_scores, scores_of
-from iadsr.statistics.crossed import Comparison, compare_crossed, holm
+from iadsr.statistics.compare import COLUMNS, Scores, compare_all, plan_comparisons, read_scores, scores_of
+from iadsr.statistics.crossed import Contrast, compare_crossed, holm
 from iadsr.statistics.grids import Grid
 from tests.unit.statistics.frames import cell, ranks, write_run
 
@@ -74,7 +74,7 @@ def test_plan() -> None:
     methods = ("none", "iadsr", "random_mask", "random_drop")
     cells = [Address("d", p, "b", m, seed) for p in ("paper", "strong") for m in methods for seed in (0, 1)]
     cells += [Address("d", "strong", "b", m, 0) for m in ("aux_only", "iadsr-theta=-0.5")]
-    planned = plan(grid(cells, ("*", "none"), ("iadsr", "random_mask"), ("iadsr", "aux_only")))
+    planned = plan_comparisons(grid(cells, ("*", "none"), ("iadsr", "random_mask"), ("iadsr", "aux_only")))
     found = [(k, s.protocol, s.method, b.protocol, b.method) for k, s, b in planned]
     assert len(found) == len(set(found))
     assert set(found) == {
@@ -101,22 +101,22 @@ def test_pairs_of_several_backbones_are_also_compared_on_average() -> None:
     cells = [Address("d", "paper", b, m, 0) for b in ("a", "b") for m in ("none", "iadsr", "random_mask")]
     pairs = (*AGAINST_NONE, ("iadsr", "random_mask"))
     for name in ("main", "further"):
-        planned = plan(grid(cells, *pairs, name=name))
+        planned = plan_comparisons(grid(cells, *pairs, name=name))
         found = {(s.backbone, s.method, b.method) for k, s, b in planned if k == "backbones"}
         assert found == {("all", "iadsr", "none"), ("all", "iadsr", "random_mask"), ("all", "random_mask", "none")}
-    assert not [k for k, _, _ in plan(grid(cells[:3], *pairs)) if k == "backbones"]
+    assert not [k for k, _, _ in plan_comparisons(grid(cells[:3], *pairs)) if k == "backbones"]
 
 
 def test_main_grid_alone_compares_protocols_and_with_the_first_one() -> None:
     cells = [Address("d", p, "b", "none", 0) for p in ("strong", "paper", "other")]
-    found = [(k, s.protocol, b.protocol) for k, s, b in plan(grid(cells))]
+    found = [(k, s.protocol, b.protocol) for k, s, b in plan_comparisons(grid(cells))]
     assert found == [("protocol", "paper", "strong"), ("protocol", "other", "strong")]
-    assert plan(grid(cells, name="ladder")) == []
+    assert plan_comparisons(grid(cells, name="ladder")) == []
 
 
 def test_comparisons_follow_the_order_of_the_cells() -> None:
     cells = [Address("d", "strong", b, m, 0) for b in ("z", "a") for m in ("none", "second", "first")]
-    planned = [(side.backbone, side.method) for _, side, _ in plan(grid(cells, *AGAINST_NONE))]
+    planned = [(side.backbone, side.method) for _, side, _ in plan_comparisons(grid(cells, *AGAINST_NONE))]
     assert planned == [(b, m) for b in ("z", "a", "all") for m in ("second", "first")]
 
 
@@ -305,7 +305,7 @@ def test_holm_within_an_experiment_by_hand(monkeypatch: pytest.MonkeyPatch) -> N
     # each method differs from `none` for another number of users, by which its p value is known here
     p_values = {3: 0.01, 5: 0.04, 7: 0.03, 9: 0.005}
 
-    def with_p(method: np.ndarray, baseline: np.ndarray) -> Comparison:
+    def with_p(method: np.ndarray, baseline: np.ndarray) -> Contrast:
         differing = (method != baseline).sum(axis=(1, 2))
         return replace(compare_crossed(method, baseline), p=np.array([p_values.get(int(n), 1.0) for n in differing]))
 

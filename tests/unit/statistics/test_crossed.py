@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from iadsr.statistics.crossed import LEVEL, MARGIN, Comparison, compare_crossed, holm
+from iadsr.statistics.crossed import LEVEL, MARGIN, Contrast, compare_crossed, holm
 
 USERS = 943  # as MovieLens-100K
 
@@ -111,7 +111,7 @@ def test_wrong_values_are_refused() -> None:
         compare_crossed(np.full((1, 1, 3), np.nan), np.ones((1, 1, 3)))
 
 
-def hits(rng: np.random.Generator, seeds: int, seed_sd: float, gain: float = 0.0, runs: int = 400) -> Comparison:
+def hits(rng: np.random.Generator, seeds: int, seed_sd: float, gain: float = 0.0, runs: int = 400) -> Contrast:
     """`runs` comparisons of two methods with hit rates of .06 and .06 (1 + gain), each of another set of users.
 
     Most users hit hardly ever (Beta-distributed tastes), half of them like the same under both methods, and each run

@@ -8,7 +8,7 @@ import pytest
 from benchmarks import reliability
 from iadsr.evaluation.metrics import hit_rate
 from iadsr.reporting.page import read_reliability
-from iadsr.statistics.crossed import Comparison, holm
+from iadsr.statistics.crossed import Contrast, holm
 
 SHIPPED = read_reliability(reliability.OUT)
 
@@ -41,7 +41,7 @@ def test_a_judge_who_knows_no_seeds_is_caught(monkeypatch: pytest.MonkeyPatch, t
     """What the table would show of intervals of users alone, where seeds vary."""
     honest = reliability.compare_crossed
 
-    def careless(method: reliability.Floats, baseline: reliability.Floats) -> Comparison:
+    def careless(method: reliability.Floats, baseline: reliability.Floats) -> Contrast:
         return honest(method.mean(axis=1, keepdims=True), baseline.mean(axis=1, keepdims=True))
 
     monkeypatch.setattr(reliability, "compare_crossed", careless)

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from iadsr.evaluation.runs import Address
-from iadsr.statistics import experiments, summaries
+from iadsr.statistics import summaries, views
 from iadsr.statistics.grids import Grid
 from tests.unit.statistics.frames import cell, curves_of, grid_of, metrics_of, one_row, runs_of
 
@@ -35,7 +35,7 @@ def test_rung_factor_is_ratio_of_baselines_on_common_seeds() -> None:
         cell("none", 0, "strong"): 0.6, cell("none", 1, "strong"): 0.1,
     }  # fmt: skip
     cells = cells_of(LADDER, {cell("none", 1, "middle"): {"status": "diverged"}})
-    table = experiments.rung_factors(LADDER, cells, metrics(values))
+    table = views.rung_factors(LADDER, cells, metrics(values))
     assert table[["protocol", "rung", "method"]].to_numpy().tolist() == [["middle", 2, "none"], ["strong", 3, "none"]]
     assert table["factor"].tolist() == pytest.approx([2.0, 3.0])
 
@@ -43,12 +43,12 @@ def test_rung_factor_is_ratio_of_baselines_on_common_seeds() -> None:
 def test_rung_factor_is_under_one_ranking_rule() -> None:
     """Else the rule of `paper`, history kept, would be set against history excluded."""
     values = metrics(dict.fromkeys(LADDER.cells, 0.1))
-    assert experiments.rung_factors(LADDER, cells_of(LADDER), values)["factor"].tolist() == pytest.approx([1, 1])
+    assert views.rung_factors(LADDER, cells_of(LADDER), values)["factor"].tolist() == pytest.approx([1, 1])
 
 
 def test_a_lost_rung_has_no_factor() -> None:
     lost = {cell("none", seed, "middle"): {"status": "failed"} for seed in (0, 1)}
-    table = experiments.rung_factors(LADDER, cells_of(LADDER, lost), metrics(dict.fromkeys(LADDER.cells, 0.1)))
+    table = views.rung_factors(LADDER, cells_of(LADDER, lost), metrics(dict.fromkeys(LADDER.cells, 0.1)))
     assert table.empty and "factor" in table
 
 
@@ -58,7 +58,7 @@ SPREAD = grid_of([cell(m, seed, p) for p in TIES for m in ("none", "iadsr") for 
 
 def test_a_ladder_of_one_rung_has_no_factor() -> None:
     grid = LADDER._replace(cells=[one for one in LADDER.cells if one.protocol == "strong"])
-    table = experiments.rung_factors(grid, cells_of(grid), metrics(dict.fromkeys(grid.cells, 0.1)))
+    table = views.rung_factors(grid, cells_of(grid), metrics(dict.fromkeys(grid.cells, 0.1)))
     assert table.empty
     assert {"protocol", "metric", "rung", "factor"} <= {*table}
 
@@ -70,7 +70,7 @@ def test_spread_is_over_the_means_of_protocols() -> None:
         cell("iadsr", 0, "ties2"): 0.9, cell("iadsr", 1, "ties2"): 0.3,
     }  # fmt: skip
     cells = cells_of(SPREAD, {cell("iadsr", 0, "ties2"): {"status": "diverged"}})
-    table = experiments.spreads(SPREAD, cells, metrics({one: value / 10 for one, value in values.items()}))
+    table = views.spreads(SPREAD, cells, metrics({one: value / 10 for one, value in values.items()}))
     none = one_row(table, method="none", minus="")
     assert none["mean"] == pytest.approx(0.3) and (none["min"], none["max"]) == pytest.approx((0.2, 0.4))
     assert none["sd"] == pytest.approx(0.2 / math.sqrt(2)) and none["protocols"] == 2
@@ -86,7 +86,7 @@ def test_spread_is_over_the_means_of_protocols() -> None:
 
 def test_one_protocol_has_no_spread() -> None:
     grid = grid_of([cell("none", seed, "ties1") for seed in (0, 1)], view="spread")
-    table = experiments.spreads(grid, cells_of(grid), metrics(dict.fromkeys(grid.cells, 0.1)))
+    table = views.spreads(grid, cells_of(grid), metrics(dict.fromkeys(grid.cells, 0.1)))
     assert math.isnan(table["sd"].iloc[0]) and table["protocols"].tolist() == [1]
 
 
@@ -97,9 +97,7 @@ def clear(difference: float, spread: list[dict[str, Any]], main: tuple[float, ..
     """Whether a gain is clear of these spreads."""
     gains = pd.DataFrame([{**PLACE, "protocol": "paper", "difference": difference}])
     main_sd = pd.DataFrame([{**PLACE, "sd": value} for value in main], columns=[*PLACE, "sd"]).astype({"sd": "float64"})
-    return experiments.clear_gains(
-        pd.DataFrame([{**PLACE, "minus": "", **one} for one in spread]), gains, main_sd
-    ).iloc[0]
+    return views.clear_gains(pd.DataFrame([{**PLACE, "minus": "", **one} for one in spread]), gains, main_sd).iloc[0]
 
 
 def test_a_gain_is_clear_above_twice_the_larger_spread_of_both_methods() -> None:
@@ -128,7 +126,7 @@ def test_with_one_seed_the_main_grid_s_spread_over_seeds_counts() -> None:
 def test_gains_that_the_spread_does_not_cover_have_no_row() -> None:
     gains = pd.DataFrame([{**PLACE, "backbone": "caser", "protocol": "paper", "difference": 1.0}])
     spread = pd.DataFrame([{**PLACE, "minus": "", "sd": 0.1, "seed_sd": 0.1}])
-    assert experiments.clear_gains(spread, gains, pd.DataFrame(columns=[*PLACE, "sd"])).empty
+    assert views.clear_gains(spread, gains, pd.DataFrame(columns=[*PLACE, "sd"])).empty
 
 
 PAIR = ("paper", "double")
@@ -146,7 +144,7 @@ def budgets(changes: dict[str, tuple[float, float]], lost: dict[Address, dict[st
         factor = changes.get(one.method, (1.0, 1.0))[one.seed] if one.protocol == "double" else 1.0
         epochs = {"best_epoch": 30, "epochs": 40} if one.protocol == "double" else {}
         entries[one] = {"best_validation": (0.1, 0.2)[one.seed] * factor, **epochs, **(lost or {}).get(one, {})}
-    return experiments.budget_changes(BUDGET, cells_of(BUDGET, entries)).set_index("method")
+    return views.budget_changes(BUDGET, cells_of(BUDGET, entries)).set_index("method")
 
 
 def test_a_budget_is_too_small_if_a_larger_one_raises_validation_by_more() -> None:
@@ -220,7 +218,7 @@ def test_detections_are_means_over_the_seeds_that_are_done() -> None:
         noise_auc=(0.5, 0.7), untrained_auc=(0.5, 0.4), drop_precision=(0.25, 0.35), drop_recall=(0.5, 0.1),
         test_keep_rate=(0.6, 0.8), noise_share=(0.2, 0.2),
     )  # fmt: skip
-    table = experiments.detections(cells_of(FINDING, entries)).set_index("method")
+    table = views.detections(cells_of(FINDING, entries)).set_index("method")
     assert list(table.index) == ["iadsr", "oracle"], "a method that drops nothing finds nothing"
     own = table.loc["iadsr"]
     names = [
@@ -238,12 +236,12 @@ def test_detections_are_means_over_the_seeds_that_are_done() -> None:
     assert own["seeds"] == 2 and own["noise_auc_sd"] == pytest.approx(0.2 / math.sqrt(2))
     assert table.loc["oracle", ["lift", "dropped"]].tolist() == pytest.approx([5, 0.2])
     one = cell("iadsr", 1)
-    lost = experiments.detections(cells_of(FINDING, entries | {one: {**entries[one], "status": "untrained"}}))
+    lost = views.detections(cells_of(FINDING, entries | {one: {**entries[one], "status": "untrained"}}))
     assert lost.set_index("method").loc["iadsr", ["noise_auc", "seeds"]].tolist() == [0.5, 1]
 
 
 def test_detections_where_no_noise_is_known() -> None:
-    assert experiments.detections(cells_of(FINDING, {})).empty
+    assert views.detections(cells_of(FINDING, {})).empty
 
 
 def test_curves_are_means_over_the_seeds_that_are_done_or_else_over_all() -> None:
@@ -258,7 +256,7 @@ def test_curves_are_means_over_the_seeds_that_are_done_or_else_over_all() -> Non
             cell("iadsr", 1): {"loss": [8.0, 5.0, 3.0], "keep_rate": [0.5, None, None]},
         }
     )
-    table = experiments.curve_means(cells_of(grid, lost), curves)
+    table = views.curve_means(cells_of(grid, lost), curves)
     found = table.set_index(["method", "quantity", "epoch"])[["mean", "least", "most", "seeds"]]
     assert {key: tuple(row) for key, row in zip(found.index, found.to_numpy(), strict=True)} == {
         ("none", "loss", 1): (4, 4, 4, 1),
@@ -268,5 +266,5 @@ def test_curves_are_means_over_the_seeds_that_are_done_or_else_over_all() -> Non
         ("iadsr", "loss", 3): (3, 3, 3, 1),
         ("iadsr", "keep_rate", 1): (0.5, 0.5, 0.5, 1),
     }
-    both = experiments.curve_means(cells_of(grid), curves)
+    both = views.curve_means(cells_of(grid), curves)
     assert one_row(both, method="none", quantity="loss", epoch=1)["mean"] == 6.5
