@@ -110,7 +110,7 @@ class MethodOptions(ModuleOptions):
 
     @property
     def looks_ahead(self) -> str:
-        """What of these options uses a sample's later inputs, as the end of a sentence; empty: nothing does.
+        """Name what uses a sample's later inputs, as the end of an error's sentence; empty if nothing does.
 
         Objective `all` is then refused.
         """

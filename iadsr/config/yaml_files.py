@@ -134,7 +134,7 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def get_single_node(self) -> yaml.Node | None:
-        """Count values as often as aliases repeat them, before a few lines become millions."""
+        """Refuse a file whose aliases repeat values so often that a few lines become millions."""
         node: yaml.Node | None = super().get_single_node()
         if node is not None and _count_values(node, {}) > _MOST_VALUES:
             problem = f"it holds more than {_MOST_VALUES} values, as often as aliases repeat them"

@@ -206,7 +206,7 @@ def _lost_word(status: str) -> str:
 def same_tests(
     comparisons: Iterable[Comparison], by_side: Mapping[Side, Mapping[int, Scores]], methods: Iterable[str]
 ) -> dict[Comparison, str]:
-    """Find comparisons of kinds `method` and `backbones` that are no test of their own, with the method that says why.
+    """Find comparisons of kinds `method` and `backbones` that repeat another one, and name the method that they repeat.
 
     That is the method of an earlier comparison, in the order of `methods`, with the same baseline and the very same
     runs, or the baseline, where a method's runs are the baseline's. A method without a finished run is like no other.

@@ -54,7 +54,7 @@ class MaskStatistics:
         return {"kept": self.kept, "seen": self.seen, "noise": self.noise}
 
     def precision_and_recall(self) -> tuple[float | None, float | None]:
-        """Return the share of dropped inputs that is noise, and of noise that was dropped; None of nothing."""
+        """Return the share of dropped inputs that is noise, and of noise that was dropped; None if there are none."""
         hit, dropped, noisy = self.noise.tolist()
         known = self.flags is not None
         return (hit / dropped if known and dropped else None), (hit / noisy if known and noisy else None)

@@ -91,7 +91,7 @@ def run_search(run: RunConfig, folder: Path, cell: Cell, trials: int) -> pd.Data
 
 
 def _search(run: RunConfig, folder: Path, cell: Cell, trials: int, root: Path, place: Path) -> pd.DataFrame:
-    """Do what `run_search` says, alone in the search's folder."""
+    """Run the search of `run_search`, whose folder no other process works in."""
     device = set_up_torch(run.device, run.threads)
     # the method's inputs are those of the grid's first seed: no other one need have a run whose keep rates are copied
     inputs = input_files(cell.model_copy(update={"seed": run.seeds[0]}), root)
