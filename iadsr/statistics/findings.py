@@ -212,14 +212,14 @@ def warnings(
         ]
         found.append({"code": "untrained", "runs": len(lost), "expected": len(every), "places": places})
     if len(budgets):
-        short = budgets[budgets["enough"].eq(False)]
         keys = [c.EXPERIMENT, c.DATASET, c.PROTOCOL, "larger"]
         names = [c.METHOD, c.BACKBONE, "change", "change_low", "change_high"]
-        for key, own in short.groupby(keys, sort=False):
-            place = dict(zip(keys, key, strict=True))
-            found.append(
-                {"code": "budget", **place, "short": rows_of(own[names].sort_values("change", ascending=False))}
-            )
+        for key, own in budgets[budgets["enough"].notna()].groupby(keys, sort=False):
+            short = own.loc[own["enough"].eq(False), names].sort_values("change", ascending=False)
+            if len(short):
+                place = dict(zip(keys, key, strict=True))
+                most = rows_of(short.head(1))[0]
+                found.append({"code": "budget", **place, "short": len(short), "known": len(own), **most})
     for status in (c.DIVERGED, c.FAILED, MISSING):
         if number := int((main["status"] == status).sum()):
             found.append({"code": "lost", "status": status, "runs": number, "expected": len(main)})
