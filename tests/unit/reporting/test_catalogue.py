@@ -383,3 +383,7 @@ def test_masks_that_stored_no_names_are_listed(results: Results, make: Catalogue
     assert older.without_names(at()) == [
         {"protocol": "strong", "method": "iadsr", "backbones": ["GRU4Rec", "Caser"]},
     ]
+
+
+def test_keep_rates_where_no_input_is_cold(make: Catalogue) -> None:
+    assert make.words.drops_cold({}, "cold minus decile_10") == "no cold inputs"
