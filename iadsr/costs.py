@@ -129,6 +129,7 @@ def fit(records: Sequence[Mapping[str, Any]], sizes: Mapping[str, Size]) -> Mode
     """
     used = [record for record in records if record["status"] == c.DONE and not record.get("reused_from")]
     used = [record for record in used if record["cell"][c.DATASET] in sizes and record["device"].startswith("cpu")]
+    memory = max((record["peak_memory_mb"] for record in used), default=0.0)
     used = _least_disturbed(used)
     groups = [tuple(record["cell"][name] for name in (c.DATASET, c.PROTOCOL, c.BACKBONE)) for record in used]
     if len(set(groups)) < 3:
@@ -138,7 +139,6 @@ def fit(records: Sequence[Mapping[str, Any]], sizes: Mapping[str, Size]) -> Mode
     kept = (c.DATASET, c.PROTOCOL, c.BACKBONE, "kind")
     known = {name: frozenset(str(record["cell"][name]) for record in used) for name in kept}
     machines = tuple(sorted({f"{record['device']}, {record['machine']}" for record in used}))
-    memory = max(record["peak_memory_mb"] for record in used)
     errors: list[float] = []
     for group in dict.fromkeys(groups):
         inside = [place for place, other in enumerate(groups) if other == group]

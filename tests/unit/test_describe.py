@@ -47,3 +47,9 @@ def test_titles_tell_methods_apart(folder: Path) -> None:
     (folder / "methods/hsd.yaml").write_text("kind: hsd\ntitle: IADSR\n")
     with pytest.raises(ConfigError, match="methods 'iadsr' and 'hsd' have one title, 'IADSR'"):
         describe_methods(run, plan(run, folder), folder)
+
+
+def test_a_title_is_one_line(folder: Path) -> None:
+    (folder / "methods/hsd.yaml").write_text('kind: hsd\ntitle: "a\\nb"\n')
+    with pytest.raises(ConfigError, match=r"hsd\.yaml: title"):
+        plan(small_run(), folder)

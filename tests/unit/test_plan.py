@@ -1,7 +1,6 @@
 """What is checked before any job."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from iadsr.config.identity import PACKAGE
-from iadsr.config.run import RunConfig, load_run
-from iadsr.core.errors import ConfigError, DataError
-from iadsr.plan import KILLED, check_folders, plan, shell_prefix
+from iadsr.config.run import load_run
+from iadsr.core.errors import DataError
+from iadsr.plan import KILLED, check_folders, shell_prefix
 
 ADDRESS = "planted/paper/gru4rec/none/seed0"
 
@@ -25,25 +24,6 @@ def test_a_file_where_a_folder_belongs_is_named(tmp_path: Path, name: str) -> No
     (tmp_path / name).touch()
     with pytest.raises(DataError, match=f"{name} is a file where a folder belongs"):
         check_folders(run, [ADDRESS])
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A copy of the shipped configuration."""
-    return Path(shutil.copytree(PACKAGE.parent / "workflow/config", tmp_path / "config"))
-
-
-def small_run() -> RunConfig:
-    smoke = load_run(PACKAGE.parent / "workflow/config/smoke.yaml")
-    sweep = {"method": "hsd", "option": "temperature", "values": [0.5, 1.0]}
-    changes = {"methods": ["none", "iadsr"], "compare": [["*", "none"], ["iadsr", "steam"]], "experiments": {}}
-    return RunConfig.model_validate({**smoke.model_dump(), **changes, "sweeps": [sweep]})
-
-
-def test_a_title_is_one_line(folder: Path) -> None:
-    (folder / "methods/hsd.yaml").write_text('kind: hsd\ntitle: "a\\nb"\n')
-    with pytest.raises(ConfigError, match=r"hsd\.yaml: title"):
-        plan(small_run(), folder)
 
 
 KILL = f"{sys.executable} -c 'import os; os.kill(os.getpid(), 9)'"
