@@ -127,18 +127,18 @@ def fit(records: Sequence[Mapping[str, Any]], sizes: Mapping[str, Size]) -> Mode
     Raises:
         DataError: too few of them can be used.
     """
-    used = [record for record in records if record["status"] == c.DONE and not record.get("reused_from")]
-    used = [record for record in used if record["cell"][c.DATASET] in sizes and record["device"].startswith("cpu")]
-    memory = max((record["peak_memory_mb"] for record in used), default=0.0)
-    used = _least_disturbed(used)
+    usable = [record for record in records if record["status"] == c.DONE and not record.get("reused_from")]
+    usable = [record for record in usable if record["cell"][c.DATASET] in sizes and record["device"].startswith("cpu")]
+    used = _least_disturbed(usable)
     groups = [tuple(record["cell"][name] for name in (c.DATASET, c.PROTOCOL, c.BACKBONE)) for record in used]
     if len(set(groups)) < 3:
         raise DataError("costs are estimated from records of at least 3 settings of dataset, protocol and backbone")
     rows = [products(record["cell"], sizes[record["cell"][c.DATASET]]) for record in used]
     seconds = np.array([record["seconds"]["total"] for record in used])
     kept = (c.DATASET, c.PROTOCOL, c.BACKBONE, "kind")
-    known = {name: frozenset(str(record["cell"][name]) for record in used) for name in kept}
-    machines = tuple(sorted({f"{record['device']}, {record['machine']}" for record in used}))
+    known = {name: frozenset(str(record["cell"][name]) for record in usable) for name in kept}
+    machines = tuple(sorted({f"{record['device']}, {record['machine']}" for record in usable}))
+    memory = max(record["peak_memory_mb"] for record in usable)
     errors: list[float] = []
     for group in dict.fromkeys(groups):
         inside = [place for place, other in enumerate(groups) if other == group]
@@ -150,7 +150,7 @@ def fit(records: Sequence[Mapping[str, Any]], sizes: Mapping[str, Size]) -> Mode
             errors.append(abs(part.seconds(record, sizes[record[c.DATASET]]) / seconds[place] - 1))
     return Model(
         _prices(rows, seconds),
-        len(used),
+        len(usable),
         float(np.median(errors)),
         float(np.quantile(errors, 0.9)),
         memory,
@@ -160,11 +160,20 @@ def fit(records: Sequence[Mapping[str, Any]], sizes: Mapping[str, Size]) -> Mode
 
 
 def _least_disturbed(records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Keep the fastest of the runs that differ in seed alone: whatever else a machine does makes a run slower."""
-    fastest: dict[str, Mapping[str, Any]] = {}
-    for record in sorted(records, key=lambda record: record["seconds"]["total"]):
-        fastest.setdefault(json.dumps({**record["cell"], c.SEED: None}, sort_keys=True), record)
-    return list(fastest.values())
+    """Keep, of runs that differ in seed and budget alone, those of the smallest budget, and of them the fastest.
+
+    Whatever else a machine does makes a run slower, and its record does not tell. A larger budget has the same steps.
+    """
+
+    def length(record: Mapping[str, Any]) -> tuple[float, float]:
+        return record["cell"]["settings"]["budget"], record["seconds"]["total"]
+
+    kept: dict[str, Mapping[str, Any]] = {}
+    for record in sorted(records, key=length):
+        alike = {**record["cell"], c.SEED: None, c.PROTOCOL: None}
+        alike["settings"] = {**alike["settings"], "budget": None}
+        kept.setdefault(json.dumps(alike, sort_keys=True), record)
+    return list(kept.values())
 
 
 def _prices(rows: Sequence[Mapping[str, float]], seconds: Floats) -> dict[str, float]:

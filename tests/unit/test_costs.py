@@ -57,7 +57,7 @@ def test_prices_are_found_again_though_some_runs_shared_their_core() -> None:
     copy = {**record("toys", "paper", "caser", "iadsr", slow=50.0), "reused_from": "another"}
     model = fit([*records(), *shared, *[copy] * 20], SIZES)
     assert model.prices == pytest.approx(PRICES, rel=1e-3)
-    assert model.runs == 16, "of runs that differ in seed alone the fastest counts"
+    assert model.runs == 18
     assert model.error < 1e-3
 
 
@@ -88,10 +88,19 @@ def test_too_few_settings_are_refused() -> None:
         fit(records()[:3], SIZES)
 
 
+def test_a_larger_budget_on_a_busy_machine_changes_no_price() -> None:
+    longer = [record(dataset, "paper", "caser", "iadsr", slow=3.0) for dataset in SIZES]
+    longer = [
+        {**one, "cell": {**one["cell"], "settings": {**one["cell"]["settings"], "budget": 2.0}}} for one in longer
+    ]
+    model = fit([*longer, *records()], SIZES)
+    assert model.prices == pytest.approx(PRICES, rel=1e-3) and model.error < 1e-3
+
+
 def test_the_archive_foretells_runs_that_it_was_not_fitted_to() -> None:
-    """Half of them within 40 %: many were trained beside other work, which their seconds do not tell."""
+    """Half of them within 30 %."""
     found = json.loads(_printed(cli.DEFAULT))
-    assert found["model"]["error"] <= 0.4
+    assert found["model"]["error"] <= 0.3
     assert found["costs"]["runs"]["runs"] == 48
     assert found["unknown"] == {}
 
