@@ -6,7 +6,8 @@ Each simulated grid has the shape of the default one: three backbones with IADSR
 same seeds. A user hits with a probability that is the user's own; the spread of these tastes, and how far they agree
 between methods and between backbones, have the moments of the archived runs (HR@5 under `strong`, history excluded).
 Every run moves a rate for all users at once, by a share that is drawn anew: the part of seeds. What a hit is worth to
-NDCG@5 is drawn from the archived hits. Then the page's own rule decides: crossed intervals, Holm within a family.
+NDCG@5 is drawn from the archived hits. Then the page's own rule decides: crossed intervals, how much runs
+vary pooled over the methods of a backbone, Holm within a family.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from iadsr.evaluation.metrics import hit_rate, ndcg
 from iadsr.evaluation.runs import Run
 from iadsr.formats.tables import write_csv
 from iadsr.statistics.compare import SIGNIFICANCE
-from iadsr.statistics.crossed import compare_crossed, holm
+from iadsr.statistics.crossed import RunSpread, average_spreads, compare_crossed, holm, pool_runs
 
 Floats = NDArray[np.float64]
 
@@ -107,9 +108,12 @@ def _ranks_of(run: Run) -> Floats:
 
 
 def draw_grids(
-    rng: np.random.Generator, tastes: Tastes, grids: int, seeds: int, seed_sd: float, gain: float
+    rng: np.random.Generator, tastes: Tastes, grids: int, seeds: int, seed_sd: float, gain: float, uneven: float = 1.0
 ) -> dict[str, Floats]:
-    """Draw metrics of simulated grids, each (METHODS, grids, BACKBONES, seeds, users)."""
+    """Draw metrics of simulated grids, each (METHODS, grids, BACKBONES, seeds, users).
+
+    The runs of the first method vary `uneven` times as much with their seed as those of the others.
+    """
     shape = (METHODS, grids, BACKBONES, 1, tastes.users)
     kind, of_all = rng.random((2, 1, grids, 1, 1, tastes.users))
     of_backbone, own = rng.random((1, *shape[1:])), rng.random(shape)
@@ -119,6 +123,7 @@ def draw_grids(
     if gain:
         taste[0] = _taste(place[0], tastes, tastes.mean * (1 + gain))
     moved = rng.normal(1, seed_sd / np.sqrt(2) / tastes.mean, (METHODS, grids, BACKBONES, seeds, 1))
+    moved[0] = 1 + uneven * (moved[0] - 1)
     hits = rng.random((METHODS, grids, BACKBONES, seeds, tastes.users)) < taste * moved
     worth = np.zeros(hits.shape)
     worth[hits] = rng.choice(tastes.worth, int(hits.sum()))
@@ -142,9 +147,15 @@ def judge_grids(values: Floats, gain: float) -> dict[str, NDArray[np.bool_]]:
         adjusted p below 5 %; with `_mean` the same of the mean over backbones, (grids, pairs, 1).
     """
     found: dict[str, NDArray[np.bool_]] = {}
-    for name, side in (("", values), ("_mean", values.mean(axis=2, keepdims=True))):
+    spreads = [pool_runs(values[:, :, at]) for at in range(values.shape[2])]  # of each backbone, the fields (grids,)
+    for name, side, spread in (
+        ("", values, _in_turn(spreads)),
+        ("_mean", values.mean(axis=2, keepdims=True), average_spreads(spreads)),
+    ):
         _, grids, backbones, seeds, users = side.shape
-        pairs = [compare_crossed(*(side[at].reshape(-1, seeds, users) for at in pair)) for pair in PAIRS]
+        pairs = [
+            compare_crossed(*(side[at].reshape(-1, seeds, users) for at in pair), (spread, spread)) for pair in PAIRS
+        ]
         truth = [gain if 0 in pair else 0.0 for pair in PAIRS]
         within = [(one.gain_low <= true) & (true <= one.gain_high) for one, true in zip(pairs, truth, strict=True)]
         covered, p = (
@@ -159,12 +170,20 @@ def judge_grids(values: Floats, gain: float) -> dict[str, NDArray[np.bool_]]:
     return found
 
 
-def study(tastes: Tastes, seeds: int, seed_sd: float, gain: float, grids: int) -> dict[str, dict[str, float]]:
+def _in_turn(spreads: Sequence[RunSpread]) -> RunSpread:
+    """Set the spreads of backbones side by side, (grids x backbones,), as the metrics axis of a comparison has them."""
+    parts = ([getattr(one, name) for one in spreads] for name in ("square", "excess", "freedom"))
+    return RunSpread(*(np.stack(part, axis=1).ravel() for part in parts))
+
+
+def study(
+    tastes: Tastes, seeds: int, seed_sd: float, gain: float, grids: int, uneven: float = 1.0
+) -> dict[str, dict[str, float]]:
     """Simulate and judge so many grids; each metric's shares. The same arguments give the same numbers."""
     rng = np.random.default_rng([seeds, round(seed_sd * 1e4), round(gain * 1e4)])
     judged: dict[str, list[dict[str, NDArray[np.bool_]]]] = {metric: [] for metric in METRICS}
     for start in range(0, grids, _AT_ONCE):
-        drawn = draw_grids(rng, tastes, min(_AT_ONCE, grids - start), seeds, seed_sd, gain)
+        drawn = draw_grids(rng, tastes, min(_AT_ONCE, grids - start), seeds, seed_sd, gain, uneven)
         for metric, values in drawn.items():
             judged[metric].append(judge_grids(values, gain))
     return {metric: _shares(parts, gain) for metric, parts in judged.items()}

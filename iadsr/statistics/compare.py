@@ -12,6 +12,9 @@ the first of them, in the order given, for every other one, which takes over its
 `outcome` is a gain or a loss if the Holm-adjusted p is below 0.05. Else it is `equal` if the gain is shown to lie
 within +-`crossed.MARGIN`; `underpowered` if even a gain of `SOUGHT` would probably not have been found; or `none`. A
 comparison that could not be made has the status of the run that it lacks: untrained, diverged, failed or missing.
+How much runs vary with their seed is pooled over the methods of a dataset, protocol and backbone (`pool_spreads`), in
+the first experiment that has several seeds there.
+
 `alone` marks a difference that would be significant by itself, but is not among the `tests` of its family.
 """
 
@@ -76,6 +79,14 @@ class Side(NamedTuple):
     method: str
 
 
+class Place(NamedTuple):
+    """Where runs of all methods and seeds are taken to vary alike."""
+
+    dataset: str
+    protocol: str
+    backbone: str
+
+
 class Comparison(NamedTuple):
     """A side and its baseline; the module's docstring says what each `kind` is."""
 
@@ -85,11 +96,15 @@ class Comparison(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """The per-user metrics of both sides of a comparison, (len(tested()), seeds, users) each, and its status."""
+    """The per-user metrics of both sides of a comparison, (len(tested()), seeds, users) each, and its status.
+
+    `spreads` is how much their runs vary with the seed, by far more runs than these; None: no method has two seeds.
+    """
 
     method: Floats
     baseline: Floats
     status: str
+    spreads: crossed.Spreads | None = None
 
 
 def tested() -> list[tuple[str, str]]:
@@ -156,16 +171,18 @@ def compare_all(
     """
     # experiments share runs: the same runs on both sides have the same numbers in all of them
     known: dict[tuple[Comparison, frozenset[Address]], list[dict[str, Any]]] = {}
+    spreads: dict[Place, crossed.RunSpread] = {}
     tables = []
     for grid in grids:
         rows: list[dict[str, Any]] = []
         comparisons = plan_comparisons(grid)
         by_side = group_by_side(scores[cell] for cell in grid.cells if cell in scores)
+        spreads = pool_spreads(by_side) | spreads  # so that no experiment changes what an earlier one finds
         same = same_tests(comparisons, by_side, [cell.method for cell in grid.cells])
         for comparison in comparisons:
             key = (comparison, _members(comparison, by_side))
             if key not in known:
-                known[key] = _compare(pair_up(comparison, by_side))
+                known[key] = _compare(pair_up(comparison, by_side, spreads))
             said = {"same_as": same.get(comparison, "")}
             heads = [{**_head(grid.name, comparison, ranking, metric), **said} for ranking, metric in tested()]
             rows.extend({**head, **numbers} for head, numbers in zip(heads, known[key], strict=True))
@@ -272,8 +289,36 @@ def group_by_side(scores: Iterable[Scores]) -> dict[Side, dict[int, Scores]]:
     return by_side
 
 
-def pair_up(comparison: Comparison, by_side: Mapping[Side, Mapping[int, Scores]]) -> Pair:
-    """Find the metrics of both sides of a comparison, of the seeds that finished on both.
+def pool_spreads(by_side: Mapping[Side, Mapping[int, Scores]]) -> dict[Place, crossed.RunSpread]:
+    """Pool how much runs vary with the seed, over the methods of each dataset, protocol and backbone.
+
+    A run that several methods share counts once. A place where no method has two finished seeds is left out.
+
+    Raises:
+        DataError: two runs of a place do not rank the same targets for the same users.
+    """
+    methods: dict[Place, dict[Any, list[Scores]]] = {}
+    for side, runs in by_side.items():
+        done = [runs[seed] for seed in sorted(runs) if not runs[seed].reason]
+        same = tuple(run.digest or run.address for run in done)
+        methods.setdefault(Place(*side[:3]), {}).setdefault(same, done)
+    spreads = {}
+    for place, sides in methods.items():
+        several = [runs for runs in sides.values() if len(runs) > 1]
+        for run in (run for runs in several for run in runs):
+            _check_joined(several[0][0], run)
+        if several:
+            spreads[place] = crossed.pool_runs(np.stack([run.values for run in runs], axis=1) for runs in several)
+    return spreads
+
+
+def pair_up(
+    comparison: Comparison, by_side: Mapping[Side, Mapping[int, Scores]], spreads: Mapping[Place, crossed.RunSpread]
+) -> Pair:
+    """Find the metrics of both sides of a comparison, of the seeds that finished on both, and how much runs vary.
+
+    Args:
+        spreads: as `pool_spreads` gives them.
 
     Raises:
         DataError: two runs do not rank the same targets for the same users.
@@ -281,8 +326,9 @@ def pair_up(comparison: Comparison, by_side: Mapping[Side, Mapping[int, Scores]]
     runs: Mapping[int, Scores]
     baseline_runs: Mapping[int, Scores]
     if comparison.kind == BACKBONES:
-        runs, baseline_runs, lost = _average(comparison, by_side)
+        runs, baseline_runs, backbones, lost = _average(comparison, by_side)
     else:
+        backbones = [comparison.side.backbone]
         runs, baseline_runs = by_side.get(comparison.side, {}), by_side.get(comparison.baseline, {})
         lost = _lost(comparison, runs, baseline_runs)
     seeds = _common_seeds(runs, baseline_runs)
@@ -293,16 +339,21 @@ def pair_up(comparison: Comparison, by_side: Mapping[Side, Mapping[int, Scores]]
     for other in used[1:]:
         _check_joined(used[0], other)
     method, baseline = (np.stack([side[k].values for k in seeds], axis=1) for side in (runs, baseline_runs))
-    return Pair(method, baseline, f"{OK}, without {lost}" if lost else OK)
+    places = [[Place(side.dataset, side.protocol, name) for name in backbones] for side in comparison[1:]]
+    varying = None
+    if all(place in spreads for of_side in places for place in of_side):
+        own, theirs = (crossed.average_spreads([spreads[place] for place in of_side]) for of_side in places)
+        varying = own, theirs
+    return Pair(method, baseline, f"{OK}, without {lost}" if lost else OK, varying)
 
 
 def _compare(pair: Pair) -> list[dict[str, Any]]:
     """Compare two sides: numbers and status, one row for each of `tested()`."""
-    method, baseline, status = pair
+    method, baseline, status, spreads = pair
     same = {"users": method.shape[2], "seeds": method.shape[1], "status": status}
     if not method.size:
         return [same for _ in tested()]
-    found = crossed.compare_crossed(method, baseline)
+    found = crossed.compare_crossed(method, baseline, spreads)
     by_user = crossed.snapped((method - baseline).mean(axis=1))
     columns = {
         "mean": method.mean(axis=(1, 2)),
@@ -332,14 +383,14 @@ def _common_seeds(runs: Mapping[int, Scores], baseline_runs: Mapping[int, Scores
 
 def _average(
     comparison: Comparison, by_side: Mapping[Side, Mapping[int, Scores]]
-) -> tuple[dict[int, Scores], dict[int, Scores], str]:
+) -> tuple[dict[int, Scores], dict[int, Scores], list[str], str]:
     """Average each user's metrics over the backbones, seed by seed, on both sides of a comparison.
 
     Returns:
-        Both sides by seed, on the seeds that every backbone has on both sides, and what was lost. A backbone without
-        any such seed is left out.
+        Both sides by seed, on the seeds that every backbone has on both sides, the backbones, and what was lost. A
+        backbone without any such seed is left out.
     """
-    used: list[tuple[Mapping[int, Scores], Mapping[int, Scores]]] = []
+    used: dict[str, tuple[Mapping[int, Scores], Mapping[int, Scores]]] = {}
     seeds: set[int] | None = None
     lost = []
     for backbone in sorted({side.backbone for side in by_side}):
@@ -350,13 +401,13 @@ def _average(
         if reason := _lost(Comparison(METHOD, *sides), runs, baseline_runs):
             lost.append(f"{backbone}: {reason}")
         if common := _common_seeds(runs, baseline_runs):
-            used.append((runs, baseline_runs))
+            used[backbone] = (runs, baseline_runs)
             seeds = set(common) if seeds is None else seeds & set(common)
     averaged = [
-        {k: _mean_scores([pair[place][k] for pair in used], side) for k in sorted(seeds or ())}
+        {k: _mean_scores([pair[place][k] for pair in used.values()], side) for k in sorted(seeds or ())}
         for place, side in enumerate((comparison.side, comparison.baseline))
     ]
-    return averaged[0], averaged[1], "; ".join(lost)
+    return averaged[0], averaged[1], list(used), "; ".join(lost)
 
 
 def _mean_scores(scores: Sequence[Scores], side: Side) -> Scores:

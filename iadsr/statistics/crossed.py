@@ -6,7 +6,11 @@ user / U + seed / S + rest / (S U). The users' means over seeds estimate the fir
 means estimate the second and the last, so the last is taken off there, and what is left counts if it is positive. The
 degrees of freedom are Satterthwaite's (1946), the interval of the relative gain is Fieller's (1954): it excludes 0
 exactly where that of the difference does. Resampling both users and seeds would count the rest about three times (Owen
-2007). With one seed nothing is known of the runs' part: the interval is then of users alone.
+2007).
+
+Two or three seeds of a pair know the runs' part badly. So it is pooled, as in an analysis of variance, over methods
+whose runs are taken to vary alike and, since they are trained apart, independently (`pool_runs`). Without a pool the
+pair's own seeds must do; with one seed the interval is then of users alone.
 
 `forecast_crossed` puts another number of seeds into the same variance, the three parts as a pilot estimates them. More
 seeds shrink the last two; user / U stays, however many there are. A pilot of few seeds knows the runs' part badly.
@@ -14,7 +18,7 @@ seeds shrink the last two; user / U stays, however many there are. A pilot of fe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,17 +80,69 @@ class Forecast:
     floor: Floats
 
 
-def compare_crossed(method: ArrayLike, baseline: ArrayLike, level: float = LEVEL) -> Contrast:
+@dataclass(frozen=True)
+class RunSpread:
+    """How far the means of runs lie apart that differ in their seed alone; fields of the shape of the metrics axis.
+
+    Attributes:
+        square: the variance of a run's mean over users.
+        excess: what of it is the run's own, and not from each user's chance in each run; below zero by chance.
+        freedom: degrees of freedom of `square`.
+    """
+
+    square: Floats
+    excess: Floats
+    freedom: Floats
+
+    def at(self, metric: int) -> RunSpread:
+        """Return the spread of one metric, (1,) each."""
+        return RunSpread(self.square[[metric]], self.excess[[metric]], self.freedom[[metric]])
+
+
+Spreads = tuple[RunSpread, RunSpread]  # of a method's runs and of its baseline's
+
+
+def pool_runs(methods: Iterable[Floats]) -> RunSpread:
+    """Pool the variance of runs' means over methods, (metrics, seeds, users) each, of at least two seeds and users."""
+    squares, rests, free = [], [], 0
+    for values in methods:
+        _, seeds, users = values.shape
+        between = values.mean(axis=2).var(axis=1) * seeds
+        within = values.var(axis=1).sum(axis=1) * seeds  # the seeds' part and the rest, summed over users
+        squares.append(between)
+        rests.append((within - users * between) / max(users - 1, 1) / users)
+        free += seeds - 1
+    square = np.sum(squares, axis=0) / free
+    return RunSpread(square, square - np.sum(rests, axis=0) / free, np.full_like(square, free))
+
+
+def average_spreads(spreads: Sequence[RunSpread]) -> RunSpread:
+    """Return the spread of means over several backbones, each of which has its own; freedom by Satterthwaite."""
+    squares = np.stack([one.square for one in spreads])
+    parts = np.stack([one.square**2 / one.freedom for one in spreads]).sum(axis=0)
+    total = squares.sum(axis=0)
+    least = np.sum([one.freedom for one in spreads], axis=0)
+    freedom = np.divide(total**2, parts, out=least.astype(np.float64), where=parts > 0)
+    many = len(spreads) ** 2
+    return RunSpread(total / many, np.sum([one.excess for one in spreads], axis=0) / many, freedom)
+
+
+def compare_crossed(
+    method: ArrayLike, baseline: ArrayLike, spreads: Spreads | None = None, level: float = LEVEL
+) -> Contrast:
     """Compare two methods' metrics, (metrics, seeds, users) each: the same users, the same seeds.
+
+    Args:
+        spreads: of both sides' runs, pooled over more methods; None: from these runs alone.
 
     Raises:
         ValueError: the shapes differ or are empty, or a value is not finite.
     """
     method, baseline = _checked(method, baseline)
-    model = _Crossed(method - baseline, baseline)
+    model = _Crossed(method - baseline, baseline, spreads)
     with np.errstate(divide="ignore", invalid="ignore"):
         difference, base = model.means
-        error, freedom = model.error(np.zeros_like(base))
+        error, freedom = model.error(np.zeros_like(base)), model.freedom
         reach = stats.t.ppf((1 + level) / 2, freedom) * error
         certain = np.where(difference == 0, 1.0, 0.0)  # where nothing varies
         p = np.where(error > 0, 2 * stats.t.sf(np.abs(difference) / error, freedom), certain)
@@ -109,7 +165,9 @@ def compare_crossed(method: ArrayLike, baseline: ArrayLike, level: float = LEVEL
         )
 
 
-def forecast_crossed(method: ArrayLike, baseline: ArrayLike, seeds: Sequence[int]) -> Forecast:
+def forecast_crossed(
+    method: ArrayLike, baseline: ArrayLike, seeds: Sequence[int], spreads: Spreads | None = None
+) -> Forecast:
     """Forecast from pilot runs, (metrics, seeds, users) each, what gains a test with other numbers of seeds would find.
 
     The users are the pilot's. With the pilot's own number of seeds the forecast is `Contrast.detectable`.
@@ -120,10 +178,10 @@ def forecast_crossed(method: ArrayLike, baseline: ArrayLike, seeds: Sequence[int
     if any(number < 2 for number in seeds):
         raise ValueError(f"need numbers of seeds of at least 2, got {list(seeds)}")
     method, baseline = _checked(method, baseline)
-    model = _Crossed(method - baseline, baseline)
+    model = _Crossed(method - baseline, baseline, spreads)
     numbers = np.array([[*seeds, np.inf]]).T
-    free = model.seeds - 1
-    bound = free / stats.chi2.ppf(1 - CAUTION, free) if free else np.nan
+    free = model.free_seeds
+    bound = np.where(free > 0, free / stats.chi2.ppf(1 - CAUTION, np.maximum(free, 1)), np.nan)
     with np.errstate(divide="ignore", invalid="ignore"):
         usual, worst = (_detectable(*model.error_with(numbers, factor), model.means[1]) for factor in (1.0, bound))
     return Forecast(usual[:-1], worst[:-1], usual[-1])
@@ -145,7 +203,7 @@ class _Crossed:
         means: (2, metrics) of the differences and of the baseline.
     """
 
-    def __init__(self, difference: Floats, baseline: Floats) -> None:
+    def __init__(self, difference: Floats, baseline: Floats, spreads: Spreads | None = None) -> None:
         values = np.stack([difference, baseline])  # (2, metrics, seeds, users)
         self.seeds, self.users = values.shape[2:]
         self.means = snapped(values.mean(axis=(2, 3)))
@@ -156,43 +214,59 @@ class _Crossed:
         free = max(self.users - 1, 1), max(self.seeds - 1, 1)
         # each (2, 2, metrics), as variances of a mean over users
         self.user_part = _products(users) / free[0] / self.users
-        self.seed_part = _products(seeds) / free[1]
         self.rest_part = _products(rest) / (free[0] * free[1]) / self.users
+        if spreads is None:
+            self.seed_square = _products(seeds) / free[1]
+            self.seed_excess = self.seed_square - self.rest_part
+            self.free_seeds = np.full(self.means.shape[1], float(self.seeds - 1))
+        else:
+            self.seed_square, self.seed_excess = (
+                _of_difference(*(getattr(spread, name) for spread in spreads)) for name in ("square", "excess")
+            )
+            self.free_seeds = np.minimum(*(spread.freedom for spread in spreads))
 
-    def error(self, gain: Floats) -> tuple[Floats, Floats]:
-        """Return standard error and degrees of freedom of difference - gain x baseline, for each metric."""
-        users, seeds, rest = (
-            np.maximum(part[0, 0] - 2 * gain * part[0, 1] + gain**2 * part[1, 1], 0)
-            for part in (self.user_part, self.seed_part, self.rest_part)
+        self.freedom = self._spread(np.zeros_like(self.means[1]))[1]  # of the difference; the gain's tests keep them
+
+    def error(self, gain: Floats) -> Floats:
+        """Return the standard error of difference - gain x baseline, for each metric."""
+        return self._spread(gain)[0]
+
+    def _spread(self, gain: Floats) -> tuple[Floats, Floats]:
+        users, square, excess = (
+            part[0, 0] - 2 * gain * part[0, 1] + gain**2 * part[1, 1]
+            for part in (self.user_part, self.seed_square, self.seed_excess)
         )
         if self.users == 1:
             return np.full_like(gain, np.nan), np.full_like(gain, np.nan)
-        excess = np.maximum(seeds - rest, 0) / self.seeds if self.seeds > 1 else np.zeros_like(gain)
-        return _satterthwaite(users, self.users - 1, excess, max(self.seeds - 1, 1))
+        seeds = np.maximum(excess, 0) / self.seeds, square / self.seeds
+        return _satterthwaite(np.maximum(users, 0), self.users - 1, *seeds, self.free_seeds)
 
-    def error_with(self, seeds: Floats, factor: float) -> tuple[Floats, Floats]:
+    def error_with(self, seeds: Floats, factor: Floats | float) -> tuple[Floats, Floats]:
         """Return standard error and degrees of freedom of the difference, (numbers of seeds, metrics), of other seeds.
 
         Args:
             seeds: how many, (numbers of seeds, 1); may be infinite.
             factor: how many times as large the variance of the runs' means is taken to be.
         """
-        users, by_seed, rest = (part[0, 0] for part in (self.user_part, self.seed_part, self.rest_part))
+        users, square, excess, rest = (
+            part[0, 0] for part in (self.user_part, self.seed_square, self.seed_excess, self.rest_part)
+        )
         shape = np.broadcast_shapes(seeds.shape, users.shape)
-        if self.users == 1 or self.seeds == 1:
+        if self.users == 1 or not (self.free_seeds > 0).all():
             return np.full(shape, np.nan), np.full(shape, np.nan)
         shrinking = np.minimum(rest, self.seeds * users)  # so that no variance over users is left below zero,
         users = np.maximum(users + shrinking * (1 / seeds - 1 / self.seeds), 0)  # nor by rounding
-        excess = np.maximum(factor * by_seed - rest, 0) / seeds
-        return _satterthwaite(users, self.users - 1, excess, seeds - 1)
+        more = np.maximum(excess + (factor - 1) * square, 0) / seeds
+        free = self.free_seeds * (seeds - 1) / max(self.seeds - 1, 1)
+        return _satterthwaite(users, self.users - 1, more, factor * square / seeds, free)
 
     def bound(self, side: int, level: float) -> Floats:
         """Return the lower (-1) or upper (1) end of the gain's interval; NaN where there is none."""
         difference, base = self.means
+        quantile = stats.t.ppf((1 + level) / 2, self.freedom)
 
         def inside(gain: Floats) -> NDArray[np.bool_]:
-            error, freedom = self.error(gain)
-            close: NDArray[np.bool_] = np.abs(difference - gain * base) <= stats.t.ppf((1 + level) / 2, freedom) * error
+            close: NDArray[np.bool_] = np.abs(difference - gain * base) <= quantile * self.error(gain)
             return close
 
         within = np.where(base > 0, difference / base, np.nan)
@@ -210,18 +284,31 @@ class _Crossed:
     def beyond(self, gain: float, side: int) -> Floats:
         """Return the p value of a one-sided test against a gain of at least `gain` (side 1) or at most (-1)."""
         difference, base = self.means
-        error, freedom = self.error(np.full_like(base, gain))
+        error = self.error(np.full_like(base, gain))
         distance = side * (gain * base - difference)
-        return np.where(error > 0, stats.t.sf(distance / error, freedom), np.where(distance > 0, 0.0, 1.0))
+        return np.where(error > 0, stats.t.sf(distance / error, self.freedom), np.where(distance > 0, 0.0, 1.0))
 
 
-def _satterthwaite(users: Floats, free_users: int, excess: Floats, free_seeds: Floats | int) -> tuple[Floats, Floats]:
-    """Return the root of the sum of two variances, and its degrees of freedom."""
+def _satterthwaite(
+    users: Floats, free_users: int, excess: Floats, square: Floats, free_seeds: Floats
+) -> tuple[Floats, Floats]:
+    """Return the root of the sum of two variances, users and excess, and its degrees of freedom.
+
+    What makes the excess uncertain is the whole `square` that it is a difference from. With the excess in its place, or
+    nothing where that was cut at zero, few seeds find too much.
+    """
     variance = users + excess
-    spread = users**2 / free_users + excess**2 / free_seeds
+    by_seed = np.divide(square**2, free_seeds, out=np.zeros_like(variance), where=free_seeds > 0)
+    spread = users**2 / free_users + by_seed
     freedom = np.divide(variance**2, spread, out=np.full_like(variance, free_users), where=spread > 0)
+    least = np.where(free_seeds > 0, np.minimum(free_seeds, free_users), free_users)
     error = np.sqrt(variance)
-    return np.where(error < _ROUNDING, 0.0, error), freedom
+    return np.where(error < _ROUNDING, 0.0, error), np.maximum(freedom, least)
+
+
+def _of_difference(method: Floats, baseline: Floats) -> Floats:
+    """Return second moments of (difference, baseline), (2, 2, metrics), where the two sides are independent."""
+    return np.stack([np.stack([method + baseline, -baseline]), np.stack([-baseline, baseline])])
 
 
 def _detectable(error: Floats, freedom: Floats, base: Floats) -> Floats:

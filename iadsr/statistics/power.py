@@ -20,10 +20,12 @@ from iadsr.statistics.compare import (
     METHOD,
     SOUGHT,
     Comparison,
+    Pair,
     Scores,
     group_by_side,
     pair_up,
     plan_comparisons,
+    pool_spreads,
     same_tests,
     tested,
 )
@@ -57,6 +59,7 @@ def forecast(
     """
     cells = set(grid.cells)
     by_side = group_by_side(run for run in scores if run.address in cells)
+    spreads = pool_spreads(by_side)
     planned = plan_comparisons(grid)
     pooled = {_place(one) for one in planned if one.kind == BACKBONES}
     wanted = [
@@ -66,14 +69,14 @@ def forecast(
     rows: list[dict[str, Any]] = []
     for comparison in wanted:
         side, ranking, twin = comparison.side, grid.headline(comparison.side.protocol), same.get(comparison)
-        pair = pair_up(comparison, by_side)
+        pair = pair_up(comparison, by_side, spreads)
         status = f"the same runs as {twin}" if twin else pair.status
         for metric in metrics:
             head = (*side, comparison.baseline.method, ranking, metric, *pair.method.shape[:0:-1], status)
             found: list[dict[str, Any]] = [{"seeds": number} for number in seeds]
             if pair.method.size and not twin:
                 at = tested().index((ranking, metric))
-                found = _forecast(pair.method[at], pair.baseline[at], seeds)
+                found = _forecast(pair, at, seeds)
             rows.extend({**dict(zip(COLUMNS, head, strict=False)), **numbers} for numbers in found)
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     whole = dict.fromkeys(("needed", "needed_at_worst"), "Int64")
@@ -85,11 +88,14 @@ def _place(comparison: Comparison) -> tuple[str, ...]:
     return (side.dataset, side.protocol, side.method, baseline.method)
 
 
-def _forecast(method: Floats, baseline: Floats, seeds: Sequence[int]) -> list[dict[str, Any]]:
-    """Forecast from per-user metrics (seeds, users): one row per number of `seeds`."""
-    method, baseline = method[None], baseline[None]
-    now = crossed.compare_crossed(method, baseline)
-    some, many = (crossed.forecast_crossed(method, baseline, numbers) for numbers in (seeds, range(2, MOST + 1)))
+def _forecast(pair: Pair, at: int, seeds: Sequence[int]) -> list[dict[str, Any]]:
+    """Forecast from the metric that stands at `at`: one row per number of `seeds`."""
+    method, baseline = pair.method[[at]], pair.baseline[[at]]
+    spreads = pair.spreads and (pair.spreads[0].at(at), pair.spreads[1].at(at))
+    now = crossed.compare_crossed(method, baseline, spreads)
+    some, many = (
+        crossed.forecast_crossed(method, baseline, numbers, spreads) for numbers in (seeds, range(2, MOST + 1))
+    )
     same = {
         "gain": now.gain[0],
         "now": now.detectable[0],

@@ -15,13 +15,24 @@ from iadsr.core.errors import DataError
 from iadsr.core.files import file_digest
 from iadsr.evaluation.runs import Address, read_run
 from iadsr.statistics import compare
-from iadsr.statistics.compare import COLUMNS, Scores, compare_all, plan_comparisons, read_scores, scores_of
-from iadsr.statistics.crossed import Contrast, compare_crossed, holm
+from iadsr.statistics.compare import (
+    COLUMNS,
+    Scores,
+    compare_all,
+    group_by_side,
+    plan_comparisons,
+    pool_spreads,
+    read_scores,
+    scores_of,
+)
+from iadsr.statistics.crossed import Contrast, Spreads, compare_crossed, holm, pool_runs
 from iadsr.statistics.grids import Grid
 from tests.unit.statistics.frames import cell, ranks, write_run
 
 USERS = 40
 AGAINST_NONE = (("*", "none"),)
+# what no other method's runs bear on
+ESTIMATES = ["mean", "baseline_mean", "difference", "gain", "effect", "wins", "ties", "losses", "seed_sd", "seeds"]
 CONTROLLED = (*AGAINST_NONE, ("iadsr", "random_mask"), ("iadsr", "aux_only"))
 
 
@@ -305,9 +316,11 @@ def test_holm_within_an_experiment_by_hand(monkeypatch: pytest.MonkeyPatch) -> N
     # each method differs from `none` for another number of users, by which its p value is known here
     p_values = {3: 0.01, 5: 0.04, 7: 0.03, 9: 0.005}
 
-    def with_p(method: np.ndarray, baseline: np.ndarray) -> Contrast:
+    def with_p(method: np.ndarray, baseline: np.ndarray, spreads: Spreads | None) -> Contrast:
         differing = (method != baseline).sum(axis=(1, 2))
-        return replace(compare_crossed(method, baseline), p=np.array([p_values.get(int(n), 1.0) for n in differing]))
+        return replace(
+            compare_crossed(method, baseline, spreads), p=np.array([p_values.get(int(n), 1.0) for n in differing])
+        )
 
     monkeypatch.setattr(compare.crossed, "compare_crossed", with_p)
     main = [run("none", rank=9.0), run("m3", rank=[1.0] * 3 + [9.0] * (USERS - 3))]
@@ -546,7 +559,57 @@ def test_a_pair_has_the_same_numbers_in_every_grid_with_the_same_seeds() -> None
     pd.testing.assert_frame_equal(parts["main"], parts["all"], check_exact=True)
     assert (parts["two"]["seeds"] == 2).all() and (parts["all"]["seeds"] == 3).all()
     again = compare_runs(fewer, name="two").drop(columns=["experiment", "family"])
-    pd.testing.assert_frame_equal(parts["two"], again, check_exact=True)
+    pd.testing.assert_frame_equal(parts["two"][ESTIMATES], again[ESTIMATES], check_exact=True)
+    values = [
+        np.stack([one.values for one in runs if one.address.method == method], axis=1) for method in ("iadsr", "none")
+    ]
+    spread = pool_runs(values)
+    found = compare_crossed(*(part[:, :2] for part in values), (spread, spread))
+    pd.testing.assert_series_equal(parts["two"]["ci_low"], pd.Series(found.low), check_names=False)
+
+
+def test_how_much_runs_vary_is_pooled_over_the_methods_of_a_backbone() -> None:
+    """A run that two methods share counts once; one seed and a run that is not done tell nothing."""
+    rng = np.random.default_rng(4)
+    runs = [some_run(rng, m, seed, backbone=b) for m in ("none", "iadsr") for seed in (0, 1) for b in ("a", "b")]
+    copies = [replace(one, address=one.address._replace(method="copy")) for one in runs if one.address.method == "none"]
+    digests = {one.address: f"{one.address.backbone}{one.address.seed}" for one in runs[:4]}
+    runs = [replace(one, digest=digests.get(one.address)) for one in runs]
+    copies = [replace(one, digest=digests[one.address._replace(method="none")]) for one in copies]
+    lost = [some_run(rng, "none", backbone="c"), run("none", 1, backbone="c", reason="diverged (NaN)")]
+    found = pool_spreads(group_by_side([*runs, *copies, *lost, some_run(rng, "other", backbone="a")]))
+    assert set(found) == {("toys", "paper", "a"), ("toys", "paper", "b")}
+    for backbone in "ab":
+        values = [
+            np.stack([one.values for one in runs if one.address[2:4] == (backbone, method)], axis=1)
+            for method in ("none", "iadsr")
+        ]
+        expected = pool_runs(values)
+        assert (expected.freedom == 2).all()
+        for name in ("square", "excess", "freedom"):
+            np.testing.assert_allclose(getattr(found["toys", "paper", backbone], name), getattr(expected, name))
+
+
+def test_one_pair_has_the_intervals_of_its_backbone_s_pool() -> None:
+    """Under each protocol its own."""
+    rng = np.random.default_rng(6)
+    kinds = [(m, p) for p in ("paper", "strong") for m in ("none", "iadsr", "hsd")]
+    runs = [some_run(rng, m, seed, protocol=p) for m, p in kinds for seed in range(3)]
+    values = {
+        kind: np.stack([one.values for one in runs if (one.address.method, one.address.protocol) == kind], axis=1)
+        for kind in kinds
+    }
+    paper, strong = (pool_runs([values[kind] for kind in kinds if kind[1] == p]) for p in ("paper", "strong"))
+    table, at = compare_runs(runs), compare.tested().index(("excluded", "HR@5"))
+    for kind, one, other, spreads in (
+        ("method", ("iadsr", "strong"), ("none", "strong"), (strong, strong)),
+        ("protocol", ("iadsr", "strong"), ("iadsr", "paper"), (strong, paper)),
+    ):
+        expected = compare_crossed(values[one], values[other], spreads)
+        got = row(table, kind=kind, method="iadsr", protocol="strong")
+        assert (got["ci_low"], got["ci_high"], got["p"]) == pytest.approx(
+            (expected.low[at], expected.high[at], expected.p[at])
+        )
 
 
 def test_an_average_is_over_the_backbones_of_its_own_experiment() -> None:
@@ -564,7 +627,8 @@ def test_an_average_is_over_the_backbones_of_its_own_experiment() -> None:
     for name, own in (("few", few), ("one", one_seed)):
         alone = compare_runs(own, name=name).query("kind == 'backbones'")
         part = table[table["experiment"] == name].reset_index(drop=True)
-        pd.testing.assert_frame_equal(part, alone.reset_index(drop=True), check_exact=True)
+        same = ["experiment", "family", "status", *ESTIMATES]
+        pd.testing.assert_frame_equal(part[same], alone.reset_index(drop=True)[same], check_exact=True)
 
 
 def test_an_experiment_without_its_baseline_says_why() -> None:

@@ -10,7 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from iadsr.statistics.crossed import LEVEL, MARGIN, Contrast, compare_crossed, holm
+from iadsr.statistics.crossed import (
+    LEVEL,
+    MARGIN,
+    Contrast,
+    RunSpread,
+    average_spreads,
+    compare_crossed,
+    holm,
+    pool_runs,
+)
 
 USERS = 943  # as MovieLens-100K
 
@@ -38,7 +47,8 @@ def test_variance_by_hand() -> None:
     seed_part = seeds.var(ddof=1) - (rest**2).sum() / 2 / 3
     assert seed_part > 0
     error = np.sqrt(user_part + seed_part / 2)
-    freedom = (user_part + seed_part / 2) ** 2 / (user_part**2 / 2 + (seed_part / 2) ** 2)
+    freedom = (user_part + seed_part / 2) ** 2 / (user_part**2 / 2 + (seeds.var(ddof=1) / 2) ** 2)
+    assert freedom > 1, "else as many as there are of seeds"
     assert found.difference[0] == pytest.approx(0.3) and found.error[0] == pytest.approx(error)
     reach = stats.t.ppf(0.975, freedom) * error
     assert (found.low[0], found.high[0]) == pytest.approx((0.3 - reach, 0.3 + reach))
@@ -61,6 +71,63 @@ def test_error_is_that_of_a_mixed_model_with_crossed_effects(seeds: int, seed_sd
     assert (model.vcomp > 0).all(), "no part is at its bound, where the two would differ"
     assert found.difference[0] == pytest.approx(model.fe_params.iloc[0])
     assert found.error[0] == pytest.approx(model.bse_fe.iloc[0], rel=1e-3)
+
+
+def test_a_pool_is_the_mean_square_of_an_analysis_of_variance() -> None:
+    """Of each run's mean over users, within methods; by statsmodels."""
+    rng = np.random.default_rng(8)
+    methods = [rng.normal(number, 1, (1, seeds, 20)) for number, seeds in enumerate((2, 3, 4))]
+    found = pool_runs(methods)
+    means = [(method, mean) for method, values in enumerate(methods) for mean in values[0].mean(axis=1)]
+    table = pd.DataFrame(means, columns=["method", "mean"])
+    fitted = statsmodels.OLS.from_formula("mean ~ C(method)", table).fit()
+    assert (found.square[0], found.freedom[0]) == pytest.approx((fitted.mse_resid, fitted.df_resid))
+
+
+def test_a_pool_by_hand() -> None:
+    """Runs' means .1 .5 with a rest of +-.1, and 0 0 with none."""
+    first = 1 + np.array([[-0.3, 0.2, 0.4], [0.3, 0.4, 0.8]])
+    found = pool_runs([first[None], np.ones((1, 2, 3))])
+    rest = 0.04 / 2 / 3  # (sum of squares) / (degrees of freedom) / users
+    assert found.square[0] == pytest.approx(0.08 / 2) and found.freedom[0] == 2
+    assert found.excess[0] == pytest.approx((0.08 - rest) / 2)
+    averaged = average_spreads([found, found, found])
+    assert (averaged.square[0], averaged.excess[0]) == pytest.approx((0.04 / 3, found.excess[0] / 3))
+    assert averaged.freedom[0] == pytest.approx(6), "three alike"
+    calm = RunSpread(np.zeros(1), np.zeros(1), np.full(1, 9.0))
+    assert average_spreads([found, calm]).freedom[0] == pytest.approx(2), "of the one that varies"
+
+
+def test_two_sides_vary_by_themselves() -> None:
+    """Each side's runs add their own variance, the baseline's also to that of the gain's denominator."""
+    rng = np.random.default_rng(9)
+    baseline, users = rng.normal(2, 0.01, (1, 2, 400)), rng.normal(0, 0.01, (1, 1, 400))
+    method = baseline * 1.5 + users
+    spreads = tuple(RunSpread(np.full(1, var), np.full(1, var), np.full(1, 1e9)) for var in (0.02, 0.06))
+    found = compare_crossed(method, baseline, (spreads[0], spreads[1]))
+    assert found.error[0] == pytest.approx(np.sqrt(0.08 / 2), rel=1e-3)
+    base, gain = found.difference[0] / found.gain[0], found.gain[0]
+    # the roots of Fieller's quadratic: variances of difference and baseline and their covariance, two runs each
+    square = stats.norm.ppf(0.975) ** 2
+    dd, db, bb = 0.08 / 2 * square, -0.06 / 2 * square, 0.06 / 2 * square
+    roots = np.sort(np.roots([base**2 - bb, -2 * (base**2 * gain - db), (base * gain) ** 2 - dd]))
+    assert (found.gain_low[0], found.gain_high[0]) == pytest.approx(tuple(roots), rel=1e-3)
+
+
+def test_a_pool_keeps_the_level_and_finds_more() -> None:
+    """Three seeds, which by themselves know little of how much runs vary."""
+    rng = np.random.default_rng(10)
+    level, found = [], []
+    for _ in range(400):
+        runs = rng.normal(0, 0.2, (4, 3, 1)) + rng.normal(0, 1, (4, 3, 200))
+        spread = pool_runs(runs[:, None])
+        for shift, rejected in ((0.0, level), (0.5, found)):
+            pair = (runs[0] + shift)[None], runs[1][None]
+            rejected.append([compare_crossed(*pair, with_).p[0] < 0.05 for with_ in (None, (spread, spread))])
+    false, (own_power, power) = np.mean(level, axis=0)[1], np.mean(found, axis=0)
+    low, high = stats.binom.interval(0.998, 400, 0.05)
+    assert low <= 400 * false <= high
+    assert power > own_power + 0.15
 
 
 def test_fieller_of_a_gain_by_its_closed_form() -> None:

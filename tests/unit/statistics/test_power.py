@@ -13,7 +13,7 @@ from scipy import stats
 from iadsr.evaluation.runs import Address
 from iadsr.statistics import power
 from iadsr.statistics.compare import SOUGHT, Scores, scores_of
-from iadsr.statistics.crossed import compare_crossed, forecast_crossed
+from iadsr.statistics.crossed import average_spreads, compare_crossed, forecast_crossed, pool_runs
 from iadsr.statistics.power import COLUMNS, forecast
 from tests.unit.statistics.frames import grid_of, ranks
 
@@ -48,11 +48,12 @@ def test_forecast_by_hand() -> None:
     users, runs = 0.09 / 3 - rest / 2, 0.08 - rest
     eighth = users + rest / 8
     assert told.detectable[0, 0] == pytest.approx(
-        found_with(eighth + runs / 8, (eighth + runs / 8) ** 2 / (eighth**2 / 2 + (runs / 8) ** 2 / 7))
+        found_with(eighth + runs / 8, (eighth + runs / 8) ** 2 / (eighth**2 / 2 + (0.08 / 8) ** 2 / 7))
     )
-    worst = (0.08 / stats.chi2.ppf(0.1, 1) - rest) / 8
+    most = 0.08 / stats.chi2.ppf(0.1, 1)
+    worst = (most - rest) / 8
     assert told.at_worst[0, 0] == pytest.approx(
-        found_with(eighth + worst, (eighth + worst) ** 2 / (eighth**2 / 2 + worst**2 / 7))
+        found_with(eighth + worst, (eighth + worst) ** 2 / (eighth**2 / 2 + (most / 8) ** 2 / 7))
     )
     assert told.floor[0] == pytest.approx(found_with(users, 2))
 
@@ -171,12 +172,21 @@ def test_pairs_are_averaged_over_backbones() -> None:
         for m in ("iadsr", "none")
     )
     row = table[(table["metric"] == "NDCG@10") & (table["seeds"] == 12)].iloc[0]
-    found, at = compare_crossed(method, baseline), power.tested().index(("excluded", "NDCG@10"))
+    spread = average_spreads(
+        [
+            pool_runs(
+                [np.stack([values[Address("toys", "strong", b, m, s)] for s in range(3)], axis=1) for m in METHODS]
+            )
+            for b in ("gru4rec", "caser")
+        ]
+    )
+    spreads = (spread, spread)
+    found, at = compare_crossed(method, baseline, spreads), power.tested().index(("excluded", "NDCG@10"))
     assert (row["users"], row["pilot_seeds"], row["gain"], row["now"]) == pytest.approx(
         (USERS, 3, found.gain[at], found.detectable[at])
     )
-    assert row["detectable"] == pytest.approx(forecast_crossed(method, baseline, [12]).detectable[0, at])
-    many = forecast_crossed(method, baseline, range(2, 1001))
+    assert row["detectable"] == pytest.approx(forecast_crossed(method, baseline, [12], spreads).detectable[0, at])
+    many = forecast_crossed(method, baseline, range(2, 1001), spreads)
     for name, gains in (("needed", many.detectable[:, at]), ("needed_at_worst", many.at_worst[:, at])):
         assert gains[row[name] - 2] <= SOUGHT and (row[name] == 2 or gains[row[name] - 3] > SOUGHT)
 
