@@ -246,7 +246,7 @@ def claims(
         known = {claim.id: claim for claim in load_claims(CONFIG_FOLDER).claims}
         if not known.keys() >= set(table["claim"]):
             raise DataError(f"{root} was judged by other claims; make its statistics anew")
-        print_verdicts(table, known)
+        print_verdicts(table, known, TEMPLATES)
     raise typer.Exit(3 if whole.isin(REFUTED).any() else 0)
 
 
@@ -388,9 +388,9 @@ def recompute(
     from iadsr.evaluation.collect import collect
     from iadsr.evaluation.metrics import add_metrics
     from iadsr.evaluation.popularity import POPULARITY_FILE
+    from iadsr.formats.markdown import put_between
     from iadsr.formats.summary import summary_file
     from iadsr.formats.tables import write_parquet
-    from iadsr.reporting.page import put_claims
     from iadsr.statistics.write import write_statistics
 
     run = _read(config)
@@ -415,7 +415,8 @@ def recompute(
     write_statistics(out, _grids(run), {one.address: one for one in runs}.__getitem__, load_claims(CONFIG_FOLDER))
     _report(run, out)
     if readme:
-        put_claims(readme, out / "report")
+        table = (out / "report" / "tables" / "claims.md").read_text(encoding="utf-8")
+        put_between(readme, "<!-- verdicts -->", "<!-- end of verdicts -->", table)
 
 
 @app.command("plan")

@@ -14,6 +14,9 @@ from iadsr.config.protocol import load_protocol, load_tuned, resolve_settings
 from iadsr.config.run import EVERY_METHOD, Experiment, RunConfig, distinct
 from iadsr.core.columns import BACKBONE, DATASET, MAIN, METHOD, PROTOCOL
 from iadsr.core.errors import ConfigError
+from iadsr.reporting.format import plain
+
+CONTROL, OWN, RIVAL = "control", "own", "rival"
 
 
 def describe_run(run: RunConfig, grids: Mapping[str, Sequence[Cell]], folder: Path) -> dict[str, object]:
@@ -32,7 +35,7 @@ def describe_run(run: RunConfig, grids: Mapping[str, Sequence[Cell]], folder: Pa
             if (name, dataset, backbone) in with_tuned:
                 values |= dict.fromkeys(protocol.searched, "tuned, by method")
             described[f"{dataset}/{backbone}"] = values
-        protocols[name] = {"description": protocol.description, "cells": described}
+        protocols[name] = {"description": protocol.description, **_facts(described)}
     methods: dict[str, dict[str, object]] = {}
     for cell in main:
         read = {"encoder": cell.embeddings, "warm_start": cell.warm_start} if cell.encoder else {}
@@ -62,6 +65,20 @@ def describe_run(run: RunConfig, grids: Mapping[str, Sequence[Cell]], folder: Pa
     }
 
 
+def _facts(described: Mapping[str, Mapping[str, object]]) -> dict[str, str]:
+    """Say each setting in words; where the cells (dataset/backbone) differ, each value with those that have it."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for cell, values in described.items():
+        for key, value in values.items():
+            found.setdefault(key, {}).setdefault(plain(value), []).append(cell)
+    return {
+        key: "; ".join(
+            value if cells == [*described] else f"{value} ({', '.join(cells)})" for value, cells in by_value.items()
+        )
+        for key, by_value in found.items()
+    }
+
+
 def _tuned(cell: Cell, folder: Path) -> dict[str, object]:
     """Describe a cell's tuned values for the report: those of its set that it really has."""
     chosen = load_tuned(folder, cell.dataset, load_protocol(folder, cell.protocol))
@@ -71,12 +88,11 @@ def _tuned(cell: Cell, folder: Path) -> dict[str, object]:
     return {**place, "like": cell.tuned, "values": values}
 
 
-def describe_methods(
-    run: RunConfig, grids: Mapping[str, Sequence[Cell]], folder: Path
-) -> dict[str, dict[str, str | bool]]:
-    """Describe each method that a run trains, sweeps, compares or takes tuned values from: kind, title, role.
+def describe_methods(run: RunConfig, grids: Mapping[str, Sequence[Cell]], folder: Path) -> dict[str, dict[str, str]]:
+    """Describe each method that a run trains, sweeps, compares or takes tuned values from: its title and its role.
 
-    Nothing of it reaches a training run.
+    A control chooses nothing, a form of IADSR is its own, every other method a rival: a competing denoiser. Nothing of
+    it reaches a training run.
 
     Raises:
         ConfigError: see `load_method`; two methods have one title, so that no reader could tell them apart.
@@ -86,7 +102,7 @@ def describe_methods(
     named += [cell.tuned for grid in grids.values() for cell in grid if cell.tuned]
     compared = [name for grid in grids for pair in run.compared(grid) for name in pair]
     named += [name for name in compared if name != EVERY_METHOD and "=" not in name]  # points are named by their method
-    described: dict[str, dict[str, str | bool]] = {}
+    described: dict[str, dict[str, str]] = {}
     titles: dict[str, str] = {}
     for name in dict.fromkeys(named):
         method = load_method(folder, name)
@@ -95,7 +111,8 @@ def describe_methods(
                 f"{run.where}: methods '{titles[method.title]}' and '{name}' have one title, "
                 f"'{method.title}': change one of them"
             )
-        described[name] = {"kind": method.kind, "title": method.title, "control": method.control}
+        role = CONTROL if method.control else OWN if method.kind == "iadsr" else RIVAL
+        described[name] = {"title": method.title, "role": role}
     return described
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -11,8 +12,8 @@ import typer
 from iadsr.config.claims import Claim
 from iadsr.core.columns import BACKBONE, DATASET, METHOD, METRIC, PROTOCOL
 from iadsr.costs import Cost, Model
-from iadsr.reporting.catalogue import describe_verdict
 from iadsr.reporting.format import NOTHING, percent, share
+from iadsr.reporting.page import make_environment
 from iadsr.statistics.compare import OK, SOUGHT
 from iadsr.statistics.crossed import CAUTION, LEVEL, POWER
 from iadsr.statistics.power import MOST
@@ -32,14 +33,19 @@ def print_table(table: pd.DataFrame, digits: int = 4) -> None:
     typer.echo("\n".join(line.rstrip() for line in lines))
 
 
-def print_verdicts(table: pd.DataFrame, claims: Mapping[str, Claim]) -> None:
-    """Print the verdict on each claim, and below it its numbers by dataset and protocol, or what it needs."""
+def print_verdicts(table: pd.DataFrame, claims: Mapping[str, Claim], sources: Path) -> None:
+    """Print the verdict on each claim, and below it its numbers by dataset and protocol, or what it needs.
+
+    Args:
+        sources: the folder of the page sources, whose words it says the numbers in.
+    """
+    words: Any = make_environment(sources, str).get_template("wording.j2").module
     for name, rows in table.groupby("claim", sort=False):
         claim, own = claims[str(name)], rows[rows[PROTOCOL] != ""]
         typer.echo(f"{rows.loc[rows[PROTOCOL] == '', 'verdict'].item():24}{claim.title}")
         for row in own.to_dict("records"):
             typer.echo(f"{'':24}  {row[DATASET]}, {row[PROTOCOL]}: {row['verdict']}")
-            if numbers := describe_verdict(claim.judged.rule, row, str):
+            if numbers := str(words.verdict(claim.judged.rule, row)):
                 typer.echo(f"{'':24}    {numbers}")
         if own.empty:
             typer.echo(f"{'':24}  needs experiment {' or '.join(claim.judged.experiments)}")

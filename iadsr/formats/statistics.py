@@ -12,7 +12,7 @@ STATISTICS: Mapping[str, tuple[str, ...]] = {
     "sides": (*_SIDE, "status", "note", "seeds_done", "seeds_expected"),
     "comparisons": (*_SIDE, "kind", "baseline_method", c.RANKING, c.METRIC, "outcome", "status", "headline"),
     "metrics": (*_SIDE, c.RANKING, c.GROUP, c.METRIC, "mean", "sd", "gain", "best", "headline"),
-    "quantities": (*_SIDE, "quantity", "mean", "sd"),
+    "quantities": (*_SIDE, "quantity", "loss", "part", "mean", "sd"),
     "keep": (*_SIDE, "stage", c.GROUP, "mean", "sd", "seeds", "below", "inputs"),
     "drops": (*_SIDE, c.SEED, "part", c.USER, "place", c.ITEM, "name", "keep", "inputs", c.TARGET),
     "denoised": (*_SIDE, c.METRIC, "honest_mean", "honest_sd", "denoised_mean", "denoised_sd", "inflation"),
@@ -48,6 +48,6 @@ STATISTICS: Mapping[str, tuple[str, ...]] = {
     ),
     "environments": ("part", "commit", "runs"),
     "digests": (c.DATASET, "name", "digest", "runs"),
-    "encoders": (c.EXPERIMENT, c.DATASET, "encoder", "runs"),
+    "encoders": (c.EXPERIMENT, c.DATASET, "encoder", "description", "runs"),
 }
 FINDINGS = "findings.json"

@@ -6,7 +6,7 @@ Their captions stand in `report/captions.toml`; `what` fills the places in them.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,10 +15,9 @@ import pandas as pd
 
 from iadsr.core import columns as c
 from iadsr.reporting import format as f
-from iadsr.reporting.results import SIDE, Maker, Where, protocol_facts
+from iadsr.reporting.results import SIDE, Maker, Where
 from iadsr.reporting.tables import (
     OUTCOME_WORDS,
-    VERDICT_TONES,
     Column,
     Row,
     Table,
@@ -95,7 +94,7 @@ class Catalogue(Maker):
         experiment, dataset, protocol = (where.get(column, "") for column in (c.EXPERIMENT, c.DATASET, c.PROTOCOL))
         further = () if experiment in ("", c.MAIN) else ("experiment", experiment)
         if dataset:
-            about = f"{dataset}; encoder {self.results.encoders(experiment, dataset)}."
+            about = f"{dataset}; encoder {self.results.encoders(experiment=experiment, dataset=dataset)}."
             what = {"about": about, "context": self.words.context(where, ranking), **what}
         return Table(
             f.slug(name) or f.slug(*further, kind, dataset, protocol),
@@ -155,7 +154,7 @@ class Catalogue(Maker):
                 return str(row[f"{protocol} verdict"] or f.NOTHING)
 
             def why(row: Row) -> str:
-                return describe_verdict(row["rule"], {name: row[f"{protocol} {name}"] for name in numbers}, self.label)
+                return str(self.words.verdict(row["rule"], {name: row[f"{protocol} {name}"] for name in numbers}))
 
             return Column(f"Under “{protocol}”", verdict, why, numeric=False, verdict=f"{protocol} verdict")
 
@@ -169,29 +168,6 @@ class Catalogue(Maker):
         columns = [whole_verdict, *dataset, *map(under, protocols)]
         return self._table("claims", {}, frame, [text("Claim", "title", "sentence")], columns, ["claim"])
 
-    def verdicts(self) -> list[dict[str, Any]]:
-        """List the claims by their verdict on the whole, for the head of the page.
-
-        Each row has `verdict`, its `tone` and `claims`: their titles, and where the verdict is another one.
-        """
-        table, titles = self.results.tables["verdicts"], {one["id"]: one for one in self.results.settings["claims"]}
-        several = table.loc[table[c.DATASET] != "", c.DATASET].nunique() > 1
-        rows: dict[str, list[dict[str, str]]] = {verdict: [] for verdict in VERDICT_TONES}
-        for claim, own in table.groupby("claim", sort=False):
-            verdict = own.loc[own[c.PROTOCOL] == "", "verdict"].item()
-            others = [
-                f"{f'{row[c.DATASET]}, ' if several else ''}“{row[c.PROTOCOL]}”: {row['verdict']}"
-                for row in own.to_dict("records")
-                if row[c.PROTOCOL] and row["verdict"] != verdict
-            ]
-            elsewhere = "; ".join(others) if len(others) < 3 else "not everywhere"
-            rows[verdict].append({"title": titles[str(claim)]["title"], "elsewhere": elsewhere})
-        return [
-            {"verdict": verdict, "tone": VERDICT_TONES[verdict], "claims": claims}
-            for verdict, claims in rows.items()
-            if claims
-        ]
-
     def accuracy(self, where: Where) -> Table:
         """Tabulate what every backbone and method reaches, as papers do: one row each, the protocols side by side."""
         side, places, base = [c.BACKBONE, c.METHOD], [c.PROTOCOL, c.METRIC], self.results.settings["baseline"]
@@ -200,7 +176,7 @@ class Catalogue(Maker):
         values = values.merge(tests[[*side, *places, "outcome"]], on=[*side, *places], how="left")
         values = values.assign(what=values[places].agg(" ".join, axis=1))
         values = wide(values, side, "what", ["mean", "best", "outcome"])
-        sides = self.results.sides(**where)
+        sides = self.results.select("sides", **where)
         states = wide(sides, side, c.PROTOCOL, ["status"]).merge(sides.drop_duplicates(side)[[*side, "note"]], on=side)
         popular = values.loc[values[c.METHOD] == "most_popular", side]
         frame = pd.concat([popular, states]).merge(values, on=side, how="left")
@@ -221,7 +197,7 @@ class Catalogue(Maker):
         values = wide(values[values[c.METRIC].isin(metrics)], SIDE, c.METRIC, ["mean", "sd", "gain", "best"])
         popular = values[values[c.METHOD] == "most_popular"]
         popular = popular.assign(experiment=c.MAIN, status=c.DONE, note="", seeds_done=0, seeds_expected=0)
-        sides = self.results.beside(self.results.sides(**where), values)
+        sides = self.results.beside(where, values)
         frame = pd.concat([popular[list(sides)], sides]).assign(ranking=ranking)
         base = self.label(self.results.settings["baseline"])
         columns = [mean(metric, metric, bold=f"{metric} best") for metric in metrics]
@@ -233,7 +209,7 @@ class Catalogue(Maker):
         """Tabulate coverage and tied targets of every method under both ranking rules."""
         values = self.results.select("metrics", **where, group="all", metric=list(ON_LISTS))
         values = wide(values.assign(what=values[c.METRIC] + " " + values[c.RANKING]), SIDE, "what", ["mean", "sd"])
-        frame = self.results.beside(self.results.sides(**where), values)
+        frame = self.results.beside(where, values)
         shown = [(metric, rule) for metric in ON_LISTS for rule in c.RANKINGS if f"{metric} {rule} mean" in frame]
         columns = [mean(ON_LISTS[metric], f"{metric} {rule}", 3, note=self.label(rule)) for metric, rule in shown]
         return self._table("coverage", where, frame, self._sides[2:], columns, [c.BACKBONE], last=[])
@@ -278,7 +254,7 @@ class Catalogue(Maker):
         users = values.groupby("what")[c.USERS].max()
         wanted = ["HR@10 cold", *(f"NDCG@10 {group}" for group in GROUPS)]
         values = values[values["what"].isin(wanted)]
-        frame = self.results.beside(self.results.sides(**where), wide(values, SIDE, "what", ["mean"]))
+        frame = self.results.beside(where, wide(values, SIDE, "what", ["mean"]))
         ranking = self.results.headline(where)
         columns = [
             number(title, f"{what} mean", note=f"n={f.integer(users.get(what))}")
@@ -296,14 +272,10 @@ class Catalogue(Maker):
 
     def pulls(self) -> Table | None:
         """Tabulate how hard each weighted loss pulls at each part of a model; None if no run logged it."""
-        rows = self.results.select("quantities", experiment=c.MAIN)
-        losses = [name.removeprefix("loss_") for name in rows["quantity"].unique() if name.startswith("loss_")]
-        names = "|".join(map(re.escape, sorted(losses, key=len, reverse=True)))
-        parts = rows["quantity"].str.extract(rf"^gradient_(?P<loss>{names})_(?P<part>.+)$")
-        rows = rows.join(parts).dropna(subset=["part"])
+        rows = self.results.select("quantities", experiment=c.MAIN).dropna(subset=["part"])
         if rows.empty:
             return None
-        sides = self.results.sides(experiment=c.MAIN)[SIDE]
+        sides = self.results.select("sides", experiment=c.MAIN)[SIDE]
         frame = sides.merge(wide(rows, [*SIDE, "loss"], "part", ["mean"]), on=SIDE)
         named_parts = list(rows["part"].unique())
         shown = [*(part for part in PARTS if part in named_parts), *(part for part in named_parts if part not in PARTS)]
@@ -322,9 +294,8 @@ class Catalogue(Maker):
         self, kind: str, columns: Mapping[str, Column], last: Sequence[Column] = (), but: str = ""
     ) -> Table:
         """Tabulate quantities, those that runs have, for every expected method of the main experiment `but` one."""
-        sides = self.results.sides(experiment=c.MAIN)
-        values = self._quantities(list(columns), experiment=c.MAIN)
-        frame = self.results.beside(sides[sides[c.METHOD] != but], values)
+        frame = self.results.beside({c.EXPERIMENT: c.MAIN}, self._quantities(list(columns), experiment=c.MAIN))
+        frame = frame[frame[c.METHOD] != but]
         shown = [column for name, column in columns.items() if f"{name} mean" in frame]
         return self._table(kind, {}, frame, self._sides, shown, SIDE[:3], last=last)
 
@@ -339,7 +310,7 @@ class Catalogue(Maker):
             return None
         values = wide(rows, [*SIDE, "stage"], c.GROUP, ["mean", "sd", "seeds", "below", "inputs"])
         values = values.reindex(columns=list(dict.fromkeys([*values, f"{GAP} mean", f"{GAP} sd"])))
-        frame = self.results.beside(self.results.sides(**where), values)
+        frame = self.results.beside(where, values)
         frame = frame[frame["stage"].notna() | ((frame["status"] != c.DONE) & (frame[c.METHOD] != "none"))]
 
         columns = [
@@ -354,7 +325,7 @@ class Catalogue(Maker):
     def _drops(self, **where: str) -> pd.DataFrame:
         """Select what denoisers dropped, less the controls, whose masks choose nothing."""
         rows = self.results.select("drops", **where)
-        return rows[~rows[c.METHOD].map(self.results.is_control).astype(bool)]
+        return rows[rows[c.METHOD].map(self.results.role) != "control"]
 
     def without_names(self, where: Where) -> list[Mapping[str, Any]]:
         """List protocol, method and backbones of masks that ran, but stored no names of what they dropped.
@@ -362,7 +333,7 @@ class Catalogue(Maker):
         Controls are left out, as in the tables of what was dropped.
         """
         cells = self.results.select("cells", **where, status=c.DONE)
-        cells = cells[cells["test_keep_rate"].notna() & ~cells[c.METHOD].map(self.results.is_control).astype(bool)]
+        cells = cells[cells["test_keep_rate"].notna() & (cells[c.METHOD].map(self.results.role) != "control")]
         stored = pd.MultiIndex.from_frame(self._drops(**where)[SIDE])
         lacking = cells[~pd.MultiIndex.from_frame(cells[SIDE]).isin(stored)]
         keys = [c.PROTOCOL, c.METHOD]
@@ -408,7 +379,7 @@ class Catalogue(Maker):
         rows = self.results.select("tails", **where)
         if rows.empty:
             return None
-        frame = self.results.beside(self.results.sides(**where), rows.drop(columns=c.EXPERIMENT))
+        frame = self.results.beside(where, rows.drop(columns=c.EXPERIMENT))
         frame = frame[frame[c.METHOD].isin(rows[c.METHOD])]
 
         columns = [
@@ -424,8 +395,9 @@ class Catalogue(Maker):
         if rows.empty:
             return None
         values = ["honest_mean", "honest_sd", "denoised_mean", "denoised_sd", "inflation"]
-        frame = self.results.sides(**where)[SIDE].merge(wide(rows, SIDE, c.METRIC, values), on=SIDE)
-        frame = self.results.beside(frame, self._quantities(["denoised_changed"], **where)).assign(ranking="kept")
+        changed = self._quantities(["denoised_changed"], **where)
+        frame = self.results.select("sides", **where)[SIDE].merge(wide(rows, SIDE, c.METRIC, values), on=SIDE)
+        frame = frame.merge(changed, on=SIDE, how="left").assign(ranking="kept")
         columns = []
         for metric in dict.fromkeys(rows[c.METRIC]):
             columns += [
@@ -463,7 +435,7 @@ class Catalogue(Maker):
         """Tabulate accuracy, gain, mask and seeds of every method, the baseline first in each backbone."""
         experiment = self.results.experiment(where)
         base = self.label(experiment["baseline"])
-        frame = self.results.beside(self._with_tests(where, VALUE_METRICS), self._quantities(list(MASKS), **where))
+        frame = self._with_tests(where, VALUE_METRICS, self._quantities(list(MASKS), **where))
         if experiment["points"]:
             frame[experiment["option"]] = frame[c.METHOD].map(experiment["points"])
         heads = [BACKBONE, self._method(list(frame[c.METHOD]))]
@@ -477,19 +449,19 @@ class Catalogue(Maker):
         said["name"] = f"experiment-{experiment['name']}-{kind}-{where[c.DATASET]}-{where[c.PROTOCOL]}"
         return self._table("methods", where, frame, heads, columns, [c.BACKBONE], last=[self._seeds], **said)
 
-    def _with_tests(self, where: Where, metrics: Sequence[str]) -> pd.DataFrame:
-        """Join sides with their metrics and, as `<metric> vs baseline ...`, their tests."""
+    def _with_tests(self, where: Where, metrics: Sequence[str], *further: pd.DataFrame) -> pd.DataFrame:
+        """Join methods with their metrics, as `<metric> vs baseline ...` their tests, and further tables."""
         values = self.results.select("metrics", **where, headline=True, group="all", metric=list(metrics))
         rows = self.results.against_baseline(where, metric=list(TEST_METRICS))
         tests = wide(rows.assign(what=rows[c.METRIC] + " vs baseline"), SIDE, "what", NUMBERS)
         tests["same_as"] = tests.get(f"{TEST_METRICS[0]} vs baseline same_as")
-        frame = self.results.beside(self.results.sides(**where), wide(values, SIDE, c.METRIC, ["mean", "sd"]), tests)
+        frame = self.results.beside(where, wide(values, SIDE, c.METRIC, ["mean", "sd"]), tests, *further)
         return frame.assign(ranking=[self.results.headline({**where, c.PROTOCOL: name}) for name in frame[c.PROTOCOL]])
 
     def ladder(self, where: Where) -> Table:
         """Tabulate each rung's values, each method's gain on it, and what the rung itself does to the baseline."""
         factors = wide(self.results.select("rungs", **where), [*SIDE], c.METRIC, ["factor"])
-        frame = self.results.beside(self._with_tests(where, TEST_METRICS), factors)
+        frame = self._with_tests(where, TEST_METRICS, factors)
         protocols = self.results.values(c.PROTOCOL, **where)
         frame["rung"] = [protocols.index(name) + 1 for name in frame[c.PROTOCOL]]
         frame = frame.sort_values(c.BACKBONE, kind="stable", key=_by_first_seen)
@@ -543,7 +515,7 @@ class Catalogue(Maker):
     def detection(self, where: Where) -> Table:
         """Tabulate what each method drops of known noise, beside accuracy under the protocol's ranking rule."""
         found = self.results.select("detections", **where).drop(columns=c.EXPERIMENT)
-        frame = self.results.beside(self._with_tests(where, TEST_METRICS), found)
+        frame = self._with_tests(where, TEST_METRICS, found)
         frame = frame.rename(columns={"noise_auc": "noise_auc mean", "noise_auc_sd": "noise_auc sd"})
         columns = [
             mean("AUC", "noise_auc", 3),
@@ -568,7 +540,7 @@ class Catalogue(Maker):
 
     def protocols(self, names: Sequence[str], table: str = "protocols", only_differences: bool = False) -> Table:
         """Tabulate what each protocol fixes, one column per protocol, as the run settings describe it."""
-        facts = {name: protocol_facts(self.results.settings, name) for name in names}
+        facts = {name: self.results.settings["protocols"].get(name, {}) for name in names}
         keys = list(dict.fromkeys(key for values in facts.values() for key in values))
         frame = pd.DataFrame(facts, index=keys, columns=list(names), dtype=object).fillna(f.NOTHING)
         frame = frame[frame.nunique(axis=1) > 1] if only_differences else frame
@@ -636,25 +608,6 @@ class Catalogue(Maker):
         names = ("", "_model", "_revision", "_pooling", "_dimension", "_options")
         columns = [text((name[1:] or "encoder").capitalize(), f"encoder{name}") for name in names]
         return self._table("encoders", {}, frame, [DATASET], [*columns, RUNS])
-
-
-def describe_verdict(rule: str, row: Mapping[Any, Any], label: Callable[[str], str]) -> str:
-    """Write the numbers of one row of the table `verdicts`, and how many comparisons lack runs; empty if none."""
-    ends, against = [row["least"], row["most"]], str(row["against"])
-    lacking = f"{row['lost']:.0f} comparison{'s' if row['lost'] > 1 else ''} without all runs" if row["lost"] else ""
-    if not f.is_number(ends[0]):
-        return lacking
-    if rule == "spared":
-        return f"{' to '.join(dict.fromkeys(map(f.points, ends)))} points, cold inputs against popular ones"
-    if rule == "between":
-        return f"{MASKS.get(against, against)}: {' to '.join(dict.fromkeys(map(f.share, ends)))}"
-    gains, bounds = " to ".join(dict.fromkeys(map(f.percent, ends))), f.percent_interval(row["low"], row["high"])
-    baselines, weak = (
-        f.listed([label(name) for name in names.split(", ") if name]) for names in (against, str(row["weak"]))
-    )
-    found = f"{gains} {bounds} vs {baselines}; finds gains from {f.share(row['detectable'])}"
-    weakness = f"baseline below the most popular items: {weak}" if weak else ""
-    return "; ".join(filter(None, (found, weakness, lacking)))
 
 
 def _spaced(frame: pd.DataFrame) -> pd.DataFrame:

@@ -7,7 +7,7 @@ import hashlib
 import inspect
 import os
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +17,18 @@ import pandas as pd
 from markupsafe import Markup
 
 from iadsr.core import columns as c
-from iadsr.core.errors import ConfigError, DataError
+from iadsr.core.errors import DataError
 from iadsr.core.files import reading, write_text
+from iadsr.formats.markdown import literal
 from iadsr.formats.statistics import STATISTICS
 from iadsr.formats.tables import read_parquet, visible, write_csv
 from iadsr.reporting import format as formats
-from iadsr.reporting.catalogue import Catalogue
+from iadsr.reporting.catalogue import MASKS, Catalogue
 from iadsr.reporting.charts import inline
 from iadsr.reporting.dictionary import describe_columns
 from iadsr.reporting.pictures import Pictures
 from iadsr.reporting.results import Results, load
-from iadsr.reporting.tables import Table, literal, to_latex
+from iadsr.reporting.tables import VERDICT_TONES, Table, to_latex
 
 ALL_CURVES = "curves-all"  # every epoch of every run with everything that was logged, as a download
 RELIABILITY = "reliability.csv"  # a page source, written by a simulation
@@ -55,7 +56,7 @@ def build_report(
     """
     results = load(root, settings, experiments)
     captions, meanings = (_source(templates, name) for name in ("captions.toml", "columns.toml"))
-    environment = make_environment(templates, results, captions["defects"])
+    environment = make_environment(templates, results.label, results=results, defects=captions["defects"])
     words = environment.get_template("wording.j2").module
     make = Catalogue(results, captions["tables"], words)
     simulated = read_reliability(templates / RELIABILITY)
@@ -89,21 +90,6 @@ def build_report(
     write_text(out, visible(page))
 
 
-def put_claims(path: Path, report: Path) -> None:
-    """Put the table of claims of the report in folder `report` into a Markdown file, between its two marks.
-
-    Raises:
-        ConfigError: the file has not both marks.
-    """
-    old = path.read_text(encoding="utf-8")
-    before, start, rest = old.partition("<!-- verdicts -->\n")
-    _, end, after = rest.partition("<!-- end of verdicts -->")
-    if not end:
-        raise ConfigError(f"{path} lacks the marks <!-- verdicts --> and <!-- end of verdicts -->")
-    table = (report / "tables" / "claims.md").read_text(encoding="utf-8")
-    write_text(path, f"{before}{start}\n{table}\n{end}{after}")
-
-
 def _source(templates: Path, name: str) -> Mapping[str, Mapping[str, str]]:
     path = templates / name
     if not path.is_file():
@@ -126,8 +112,13 @@ def integrity(script: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"
 
 
-def make_environment(templates: Path, results: Results, defects: Mapping[str, str]) -> jinja2.Environment:
-    """Make what renders the page sources: HTML escaped, all else as it is. The functions of `format.py` are filters."""
+def make_environment(templates: Path, label: Callable[[str], str], **known: object) -> jinja2.Environment:
+    """Make what renders the page sources: HTML escaped, all else as it is. The functions of `format.py` are filters.
+
+    Args:
+        label: names anything for a reader.
+        known: what else the sources may name.
+    """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(templates),
         autoescape=jinja2.select_autoescape(["html.j2"]),
@@ -137,9 +128,9 @@ def make_environment(templates: Path, results: Results, defects: Mapping[str, st
         keep_trailing_newline=True,
     )
     environment.filters |= dict(inspect.getmembers(formats, inspect.isfunction))
-    environment.filters |= {"label": results.label, "quoted": "“{}”".format, "literal": literal}
+    environment.filters |= {"label": label, "quoted": "“{}”".format, "literal": literal, "tone": VERDICT_TONES.get}
     environment.filters |= {"integrity": integrity, "inline": lambda panel, name: Markup(inline(panel, name))}
-    environment.globals |= {"results": results, "defects": defects, "nothing": formats.NOTHING}
+    environment.globals |= {**known, "nothing": formats.NOTHING, "quantities": MASKS}
     return environment
 
 

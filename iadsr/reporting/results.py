@@ -15,7 +15,7 @@ from iadsr.core.files import read_json
 from iadsr.formats.statistics import FINDINGS, STATISTICS
 from iadsr.formats.summary import read_summary
 from iadsr.formats.tables import read_parquet
-from iadsr.reporting.format import LABELS, label, listed, plain, share, unswept
+from iadsr.reporting.format import LABELS, label, listed, share, unswept
 
 Where = Mapping[str, str]  # an address, or the beginning of one, by its columns: what a table or figure is of
 SIDE = [c.DATASET, c.PROTOCOL, c.BACKBONE, c.METHOD]
@@ -39,7 +39,7 @@ class Results:
     @cached_property
     def titles(self) -> dict[str, str]:
         """Names for readers: of methods what their files say, of all else `LABELS`."""
-        return LABELS | {name: said["title"] for name, said in self._files.items()}
+        return LABELS | {name: said["title"] for name, said in self.settings.get("method_files", {}).items()}
 
     @cached_property
     def numbers(self) -> dict[str, str]:
@@ -53,19 +53,9 @@ class Results:
         """Name anything for a reader; see `format.label`."""
         return label(name, self.titles)
 
-    def is_control(self, method: str) -> bool:
-        """Tell whether a method is a control, which chooses nothing."""
-        return bool(self._files.get(unswept(method), {}).get("control"))
-
-    def is_rival(self, method: str) -> bool:
-        """Tell whether a method is a competing denoiser: neither a control nor a form of IADSR."""
-        return not self.is_control(method) and self._files.get(unswept(method), {}).get("kind") != "iadsr"
-
-    @property
-    def _files(self) -> Mapping[str, Mapping[str, Any]]:
-        """What the methods' files say: kind, title, and whether it is a control."""
-        files: Mapping[str, Mapping[str, Any]] = self.settings.get("method_files", {})
-        return files
+    def role(self, method: str) -> str:
+        """Tell whether a method is a control, a form of IADSR or a rival, as `describe_methods` says."""
+        return str(self.settings.get("method_files", {}).get(unswept(method), {}).get("role", "rival"))
 
     def select(self, table: str, **where: object) -> pd.DataFrame:
         """Return the rows of a table whose columns equal the given values; a list allows several."""
@@ -101,31 +91,16 @@ class Results:
         found = self.select("cells", **where)[list(columns)].drop_duplicates()
         return [dict(zip(columns, row, strict=True)) for row in found.itertuples(index=False)]
 
-    def sides(self, **where: object) -> pd.DataFrame:
-        """Return one row per method of a grid, the baseline first in each backbone: address, status, note, seeds."""
-        frame = self.select("sides", **where)
-        baselines = {one["name"]: one["baseline"] for one in self.experiments} | {c.MAIN: self.settings["baseline"]}
-        later = frame[c.METHOD] != frame[c.EXPERIMENT].map(baselines)
-        order = frame.groupby([c.DATASET, c.PROTOCOL, c.BACKBONE], sort=False).ngroup()
-        return frame.assign(_order=order, _later=later).sort_values(["_order", "_later"], kind="stable")[list(frame)]
-
-    def beside(self, sides: pd.DataFrame, *values: pd.DataFrame) -> pd.DataFrame:
-        """Join further columns to `sides`."""
+    def beside(self, where: Where, *values: pd.DataFrame) -> pd.DataFrame:
+        """Join columns to a grid's methods, one row each, the baseline first in each backbone: status, note, seeds."""
+        sides = self.select("sides", **where)
         for table in values:
             sides = sides.merge(table, on=SIDE, how="left")
         return sides
 
-    @property
-    def every_encoder(self) -> str:
-        """Describe each encoder of any run, as `encoders` does."""
-        return _describe_encoders(self.tables["encoders"])
-
-    def encoders(self, experiment: str, dataset: str) -> str:
-        """Describe each encoder that the runs on `dataset` used, as `minilm (model, max_length 8)`.
-
-        Revisions stand in the table of encoders, and here where two would else be described alike.
-        """
-        return _describe_encoders(self.select("encoders", experiment=experiment, dataset=dataset))
+    def encoders(self, **where: object) -> str:
+        """Name each encoder that runs used, as `minilm (model, max_length 8)`; revisions stand in their table."""
+        return listed([*dict.fromkeys(self.select("encoders", **where)["description"])]) or "none"
 
     def headline(self, where: Where) -> str:
         """Return the ranking rule under which an experiment's protocol is shown."""
@@ -140,8 +115,8 @@ class Results:
 
     def shuffles_ties(self, experiment: str) -> bool:
         """Tell whether an experiment's protocols differ in the order of tied interactions."""
-        facts = [protocol_facts(self.settings, name) for name in self.values(c.PROTOCOL, experiment=experiment)]
-        return any(one.get("tie_break", "0") != "0" for one in facts)
+        facts, names = self.settings["protocols"], self.values(c.PROTOCOL, experiment=experiment)
+        return any(facts.get(name, {}).get("tie_break", "0") != "0" for name in names)
 
 
 @dataclass(frozen=True)
@@ -165,7 +140,7 @@ class Maker:
 
     def caption(self, kind: str, **what: str) -> str:
         """Fill the places of a caption: `what`, and the numbers by which statistics decides."""
-        known = {"context": "", "encoder": f"Encoder {self.results.every_encoder}.", **self.results.numbers}
+        known = {"context": "", "encoder": f"Encoder {self.results.encoders()}.", **self.results.numbers}
         return self.captions[kind].format_map({**known, **what}).strip()
 
 
@@ -186,30 +161,3 @@ def _summary(root: Path, dataset: str, settings: Mapping[str, Any]) -> Mapping[s
     """Join what was measured of a dataset and what its file says."""
     summary, notes = read_summary(root, dataset), settings.get("datasets", {}).get(dataset, {})
     return {**notes, **summary, "placeholder_note": notes.get("mirror_note") if summary["reconstructed"] else None}
-
-
-def protocol_facts(settings: Mapping[str, Any], protocol: str) -> dict[str, str]:
-    """Describe a protocol's settings; where its `cells` (dataset/backbone) differ, each value with its cells."""
-    described = settings["protocols"].get(protocol, {})
-    facts = {str(key): plain(value) for key, value in described.items() if key != "cells"}
-    cells = described.get("cells", {})
-    found: dict[str, dict[str, list[str]]] = {}
-    for cell, values in cells.items():
-        for key, value in values.items():
-            found.setdefault(str(key), {}).setdefault(plain(value), []).append(cell)
-    for key, by_value in found.items():
-        same = len(by_value) == 1 and len(next(iter(by_value.values()))) == len(cells)
-        facts[key] = "; ".join(value if same else f"{value} ({', '.join(where)})" for value, where in by_value.items())
-    return facts
-
-
-def _describe_encoders(table: pd.DataFrame) -> str:
-    columns = ["encoder", "encoder_model", "encoder_options", "encoder_revision"]
-    rows = table[columns].drop_duplicates().to_dict("records")
-    parts = [list(filter(None, [row["encoder_model"], row["encoder_options"]])) for row in rows]
-    texts = []
-    for row, detail in zip(rows, parts, strict=True):
-        if parts.count(detail) > 1 and row["encoder_revision"]:
-            detail = [*detail, f"revision {row['encoder_revision']}"]
-        texts.append(f"{row['encoder']} ({', '.join(detail)})" if detail else row["encoder"])
-    return listed(texts) or "none"

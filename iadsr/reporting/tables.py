@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -11,9 +10,9 @@ from textwrap import wrap
 from typing import Any
 
 import pandas as pd
-from pylatexenc.latexencode import UnicodeToLatexEncoder
 
 from iadsr.core.columns import DONE
+from iadsr.formats.latex import escape
 from iadsr.reporting import format as f
 
 Row = Mapping[str, Any]
@@ -166,20 +165,6 @@ def wide(table: pd.DataFrame, keys: Sequence[str], across: str, values: Sequence
     return table[list(keys)].drop_duplicates().merge(shown.reset_index(), on=list(keys), how="left")
 
 
-_ENCODER = UnicodeToLatexEncoder(unknown_char_policy="unihex", unknown_char_warning=False)
-
-
-def escape(text: str) -> str:
-    """Write `text` as ASCII that LaTeX sets literally; a character that its usual fonts lack becomes its code."""
-    text = re.sub(r"[\t\n\v\f\r]+", " ", text).replace("\u202f", "\u2009")
-    kept = "".join(mark for mark in text if mark.isprintable() or mark in "\u2009\u00a0")
-    encoded: str = _ENCODER.unicode_to_latex(kept)
-    # hyphens would join to a dash, a bar is a dash in the first font, a bracket after a line break opens an argument
-    for mark, literal in (("--", "-{}-"), ("|", "{\\textbar}"), ("[", "{[}"), ("]", "{]}")):
-        encoded = encoded.replace(mark, literal)
-    return encoded
-
-
 # In \footnotesize: characters of a page, of a table that fits one of two columns, and at least of a cell's longest line
 # and of a column's title; lines of a page
 _PAGE, _NARROW, _CELL, _TITLE, _LINES = 108, 48, 14, 9, 40
@@ -245,8 +230,3 @@ def _latex_cell(cell: TableCell, side: str, limit: int, place: str = "t") -> str
     if len(lines) > 1:
         text = rf"\begin{{tabular}}[{place}]{{@{{}}{side}@{{}}}}{text}\end{{tabular}}"
     return rf"\multicolumn{{{cell.span}}}{{{side}}}{{{text}}}" if cell.span > 1 else text
-
-
-def literal(text: str) -> str:
-    """Write `text` as GitHub's Markdown that shows it literally."""
-    return re.sub(r"([\\|<>*_`])", r"\\\1", text)

@@ -35,6 +35,7 @@ from iadsr.statistics.summaries import KEEP_GAP
 
 VERDICTS: tuple[str, ...] = get_args(Verdict)
 REPRODUCED, PARTLY, NOT_REPRODUCED, OPPOSITE, DEPENDS, TOO_FEW, NOT_RUN = VERDICTS
+LISTED = (REPRODUCED, PARTLY, DEPENDS, NOT_REPRODUCED, OPPOSITE, TOO_FEW, NOT_RUN)  # as a reader meets them
 REFUTED = (NOT_REPRODUCED, OPPOSITE, DEPENDS)
 OUTCOMES = (GAIN, LOSS, EQUAL, NONE, UNDERPOWERED)  # of what was run
 COLUMNS = (
@@ -66,6 +67,23 @@ def judge_claims(claims: Sequence[Claim], tables: Mapping[str, pd.DataFrame]) ->
     numbers = dict.fromkeys(("least", "most", "low", "high", "detectable"), "float64")
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     return table.astype({**numbers, "judged": "int64", "lost": "int64"})
+
+
+def list_by_verdict(claims: Sequence[Claim], verdicts: pd.DataFrame) -> list[dict[str, Any]]:
+    """List the claims by their verdict on the whole, in the order of `LISTED`.
+
+    Each row has `verdict` and `claims`: each one's `title`, and `elsewhere`, where the verdict is another one (dataset,
+    empty if there is one alone, protocol and verdict).
+    """
+    own = verdicts[verdicts[c.PROTOCOL] != ""]
+    own = own if own[c.DATASET].nunique() > 1 else own.assign(**{c.DATASET: ""})
+    whole = verdicts.loc[verdicts[c.PROTOCOL] == ""].set_index("claim")["verdict"]
+    rows: dict[str, list[dict[str, Any]]] = {verdict: [] for verdict in LISTED}
+    for claim in claims:
+        other = own[(own["claim"] == claim.id) & (own["verdict"] != whole[claim.id])]
+        elsewhere = other[[c.DATASET, c.PROTOCOL, "verdict"]].to_dict("records")
+        rows[whole[claim.id]].append({"title": claim.title, "elsewhere": elsewhere})
+    return [{"verdict": verdict, "claims": listed} for verdict, listed in rows.items() if listed]
 
 
 def choose_title(titles: Iterable[Title], verdicts: pd.DataFrame) -> str:

@@ -6,6 +6,7 @@ A *side* is one method under one dataset, protocol and backbone with all of its 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -56,8 +57,11 @@ def headline_values(grid: Grid, cells: pd.DataFrame, metrics: pd.DataFrame) -> p
     return finite_rows(own[grid.mark_headline(own)])
 
 
-def side_states(cells: pd.DataFrame) -> pd.DataFrame:
-    """Count each side's seeds, done and expected; `status` (done if any is), and `note`, why the others are not."""
+def side_states(cells: pd.DataFrame, baseline: str) -> pd.DataFrame:
+    """Count each side's seeds, done and expected; `status` (done if any is), and `note`, why the others are not.
+
+    The `baseline` leads in each backbone.
+    """
     grouped = cells.groupby([c.EXPERIMENT, *SIDE], sort=False)
     states = pd.DataFrame(
         {
@@ -67,7 +71,10 @@ def side_states(cells: pd.DataFrame) -> pd.DataFrame:
             "note": grouped[[c.SEED, "status", "reason"]].apply(note_of),
         }
     )
-    return states.reset_index()
+    states = states.reset_index()
+    order = states.groupby(BLOCK, sort=False).ngroup()
+    later = states[c.METHOD] != baseline
+    return states.iloc[np.lexsort((later, order))].reset_index(drop=True)
 
 
 def note_of(cells: pd.DataFrame) -> str:
@@ -154,7 +161,15 @@ def run_summaries(cells: pd.DataFrame, curves: pd.DataFrame, figures: Sequence[s
     ratio = total.merge(base, on=BLOCK, suffixes=("", "_base"))
     ratio = ratio.assign(quantity="times_baseline", mean=ratio["mean"] / ratio["mean_base"], sd=np.nan)
     table = pd.concat([table, ratio[table.columns]], ignore_index=True)
-    return table.assign(**{c.EXPERIMENT: cells[c.EXPERIMENT].iloc[0]})
+    return table.assign(**{c.EXPERIMENT: cells[c.EXPERIMENT].iloc[0]}, **_pulls(table["quantity"]))
+
+
+def _pulls(names: pd.Series) -> pd.DataFrame:
+    """Find which `loss` pulls at which `part` of a model, in names `gradient_<loss>_<part>`; missing for others."""
+    losses = {name.removeprefix("loss_") for name in names if name.startswith("loss_")}
+    known = "|".join(map(re.escape, sorted(losses, key=len, reverse=True))) or "(?!)"
+    found: pd.DataFrame = names.str.extract(rf"^gradient_(?P<loss>{known})_(?P<part>.+)$")
+    return found
 
 
 def keep_summaries(cells: pd.DataFrame, keep: pd.DataFrame) -> pd.DataFrame:

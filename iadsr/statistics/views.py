@@ -92,7 +92,7 @@ def budget_changes(grid: Grid, cells: pd.DataFrame) -> pd.DataFrame:
     """
     keys = [c.DATASET, c.BACKBONE, c.METHOD]
     done = cells[cells["status"] == c.DONE].astype({"best_epoch": "float64", "epochs": "float64"})
-    notes = side_states(cells).set_index([c.PROTOCOL, *keys])["note"].to_dict()
+    notes = side_states(cells, grid.baseline).set_index([c.PROTOCOL, *keys])["note"].to_dict()
     wanted = {
         f"{name}_{quantity}": (f"{column}_{name}", how)
         for name in ("usual", "larger")

@@ -18,7 +18,7 @@ from iadsr.formats.statistics import FINDINGS, STATISTICS
 from iadsr.formats.summary import read_summary
 from iadsr.formats.tables import read_parquet, write_parquet
 from iadsr.statistics import crossed, findings, summaries, views
-from iadsr.statistics.claims import choose_title, judge_claims
+from iadsr.statistics.claims import choose_title, judge_claims, list_by_verdict
 from iadsr.statistics.compare import MISSING, SIGNIFICANCE, compare_all, read_scores
 from iadsr.statistics.grids import Grid
 
@@ -81,7 +81,7 @@ def derive_tables(
     for grid in grids:
         cells = summaries.expected_cells(grid, evaluated["runs"])
         parts["cells"].append(cells)
-        parts["sides"].append(summaries.side_states(cells))
+        parts["sides"].append(summaries.side_states(cells, grid.baseline))
         parts["metrics"].append(summaries.metric_summaries(grid, cells, metrics, evaluated["popularity"]))
         figures = [*MASK_COLUMNS, *DENOISED_COLUMNS]
         parts["quantities"].append(summaries.run_summaries(cells, curves, figures, grid.baseline))
@@ -110,6 +110,7 @@ def derive_tables(
     floors = findings.release_floors(grids, tables["metrics"])
     return tables, {
         "title": choose_title(published.titles, tables["verdicts"]),
+        "by_verdict": list_by_verdict(published.claims, tables["verdicts"]),
         "tallies": findings.tallies(comparisons, floors),
         "protocol_effects": findings.protocol_effects(comparisons),
         "above_popular": findings.above_popular(tables["metrics"]),
@@ -152,11 +153,26 @@ def provenance(cells: pd.DataFrame, inputs: pd.DataFrame) -> dict[str, pd.DataFr
     encoders = texts.agg(
         text_digests=("encoder_text_digest", lambda own: ", ".join(sorted(set(own)))), runs=(c.SEED, "size")
     )
+    encoders = encoders.reset_index()
     return {
         "environments": counted(first, ["part", *ENVIRONMENT]),
         "digests": counted(digests, [c.DATASET, "name", "digest"]),
-        "encoders": encoders.reset_index(),
+        "encoders": encoders.assign(description=_described(encoders)),
     }
+
+
+def _described(encoders: pd.DataFrame) -> list[str]:
+    """Name encoders by model and changed options, and by revision where two would else be called alike."""
+    parts = [["encoder"], ["encoder_model", "encoder_options"], ["encoder_revision"]]
+    kinds = encoders[[name for part in parts for name in part]].drop_duplicates()
+    alike = kinds.groupby(["encoder", *parts[1]], dropna=False)["encoder_revision"].nunique(dropna=False)
+    names = []
+    for row in encoders.to_dict("records"):
+        details = [str(row[name]) for name in parts[1] if row[name]]
+        if alike[row["encoder"], row["encoder_model"], row["encoder_options"]] > 1 and row["encoder_revision"]:
+            details.append(f"revision {row['encoder_revision']}")
+        names.append(f"{row['encoder']} ({', '.join(details)})" if details else str(row["encoder"]))
+    return names
 
 
 def counted(table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from iadsr import describe
 from iadsr.config.identity import PACKAGE
 from iadsr.config.run import RunConfig, load_run
 from iadsr.core.errors import ConfigError
-from iadsr.describe import describe_methods
+from iadsr.describe import describe_methods, describe_run
 from iadsr.plan import plan
 
 
@@ -30,16 +31,28 @@ def test_titles_reach_the_report_and_retrain_nothing(folder: Path) -> None:
     grids = plan(run, folder)
     described = describe_methods(run, grids, folder)
     assert described == {
-        "none": {"kind": "none", "title": "none", "control": True},
-        "iadsr": {"kind": "iadsr", "title": "IADSR", "control": False},
-        "hsd": {"kind": "hsd", "title": "HSD", "control": False},
-        "steam": {"kind": "steam", "title": "STEAM", "control": False},
+        "none": {"title": "none", "role": "control"},
+        "iadsr": {"title": "IADSR", "role": "own"},
+        "hsd": {"title": "HSD", "role": "rival"},
+        "steam": {"title": "STEAM", "role": "rival"},
     }
     path = folder / "methods/iadsr.yaml"
     path.write_text(path.read_text().replace("title: IADSR", "title: Another\ncontrol: true"))
     again = plan(run, folder)
-    assert describe_methods(run, again, folder)["iadsr"] == {"kind": "iadsr", "title": "Another", "control": True}
+    assert describe_methods(run, again, folder)["iadsr"] == {"title": "Another", "role": "control"}
     assert [cell.digest for cell in again["main"]] == [cell.digest for cell in grids["main"]]
+
+
+def test_settings_that_differ_between_cells_name_them(folder: Path) -> None:
+    run = small_run()
+    described = describe_run(run, plan(run, folder), folder)["protocols"]["paper"]
+    assert described["objective"] == "last" and described["weight_decay"] == "0.01"
+    several = {"a/x": {"steps": 10, "rate": 0.1, "heads": 2}, "a/y": {"steps": 20, "rate": 0.1}, "b/x": {"steps": 10}}
+    assert describe._facts(several) == {
+        "steps": "10 (a/x, b/x); 20 (a/y)",
+        "rate": "0.1 (a/x, a/y)",
+        "heads": "2 (a/x)",
+    }
 
 
 def test_titles_tell_methods_apart(folder: Path) -> None:

@@ -25,7 +25,7 @@ GROUPS = ["all", "cold", *(f"decile_{n}" for n in range(1, 11))]
 USERS = 40
 RANKINGS = {"paper": "kept", "strong": "excluded"}
 COMPARE = [("*", "none"), ("iadsr", "random_mask")]
-PROTOCOL = {"objective": "last", "loss": "full softmax", "tie_break": 0}
+PROTOCOL = {"objective": "last", "loss": "full softmax", "tie_break": "0"}
 CLAIMS = load_claims(Path(__file__).parents[3] / "workflow" / "config")
 SETTINGS: dict[str, Any] = {
     "claims": [
@@ -36,8 +36,8 @@ SETTINGS: dict[str, Any] = {
     "name": "laptop",
     "baseline": "none",
     "protocols": {
-        "paper": {"description": "One target <each>.", "cells": {"beauty/gru4rec": PROTOCOL}},
-        "strong": {"description": "Every target.", "cells": {"beauty/gru4rec": PROTOCOL | {"objective": "all"}}},
+        "paper": {"description": "One target <each>.", **PROTOCOL},
+        "strong": {"description": "Every target.", **PROTOCOL, "objective": "all"},
     },
     "datasets": {
         "beauty": {
@@ -48,9 +48,9 @@ SETTINGS: dict[str, Any] = {
         }
     },
     "method_files": {
-        "none": {"kind": "none", "title": "none", "control": True},
-        "iadsr": {"kind": "iadsr", "title": "IADSR", "control": False},
-        "random_mask": {"kind": "iadsr", "title": "IADSR, random mask", "control": True},
+        "none": {"title": "none", "role": "control"},
+        "iadsr": {"title": "IADSR", "role": "own"},
+        "random_mask": {"title": "IADSR, random mask", "role": "control"},
     },
     "training": {"batch": 128, "note": "<b>& raw</b>"},
 }

@@ -28,7 +28,7 @@ def make(results: Results) -> Catalogue:
 
 
 def catalogue_of(results: Results) -> Catalogue:
-    environment = make_environment(TEMPLATES, results, CAPTIONS["defects"])
+    environment = make_environment(TEMPLATES, results.label, results=results, defects=CAPTIONS["defects"])
     return Catalogue(results, CAPTIONS["tables"], environment.get_template("wording.j2").module)
 
 
@@ -140,8 +140,8 @@ def test_what_was_dropped_has_names_and_leaves_controls_out(make: Catalogue) -> 
     said = {(row[1], row[2], row[3]): (row[0], *row[4:]) for row in shown(histories)}
     assert said["strong", "GRU4Rec", "IADSR"] == ("u7", "[Kite]; Yo-yo", "Ball")
     methods = {*items.frame["method"], *histories.frame["method"]}
-    assert "iadsr" in methods and not any(make.results.is_control(name) for name in methods)
-    assert any(make.results.is_control(name) for name in set(make.results.tables["drops"]["method"])), (
+    assert "iadsr" in methods and not any(make.results.role(name) == "control" for name in methods)
+    assert any(make.results.role(name) == "control" for name in set(make.results.tables["drops"]["method"])), (
         "one to leave out"
     )
 
@@ -305,7 +305,7 @@ def test_captions_take_the_numbers_by_which_statistics_decides(results: Results)
     assert make.caption("x") == f"{percents} {COLD_LIMIT}"
 
 
-def test_settings_by_cell_are_summarised(make: Catalogue) -> None:
+def test_protocols_stand_side_by_side(make: Catalogue) -> None:
     frame = make.protocols(["paper", "strong"]).frame.set_index("setting")
     assert frame.loc["objective"].tolist() == ["last", "all"]
     differences = make.protocols(["paper", "strong"], "x", only_differences=True).frame
@@ -349,26 +349,16 @@ def test_claims_show_verdicts_numbers_and_what_was_not_run(results: Results, mak
     assert cells["cold_items"][2][1] == "0.0 points, cold inputs against popular ones"
 
 
-def test_verdicts_are_listed_in_order_with_what_differs_by_protocol(results: Results) -> None:
-    def told(*rows: tuple[str, str, str, str]) -> list[dict[str, Any]]:
-        table = pd.DataFrame(rows, columns=["claim", "dataset", "protocol", "verdict"])
-        changed = replace(results, tables={**results.tables, "verdicts": table})
-        return catalogue_of(changed).verdicts()
-
-    rows = told(
-        ("gate", "", "", "not run"),
-        ("over_the_backbone", "", "", "partly reproduced"),
-        ("over_the_backbone", "beauty", "paper", "partly reproduced"),
-        ("over_the_backbone", "beauty", "strong", "underpowered"),
-        ("names_matter", "", "", "not run"),
-    )
-    assert [(row["verdict"], row["tone"]) for row in rows] == [("partly reproduced", "mixed"), ("not run", "open")]
-    assert rows[0]["claims"] == [{"title": "helps its backbone", "elsewhere": "“strong”: underpowered"}]
-    assert [one["title"] for one in rows[1]["claims"]] == ["the gate selects users", "item names matter"]
-    whole, others = ("gate", "", "", "opposite"), [("toys", "paper"), ("toys", "strong"), ("beauty", "paper")]
-    many = [("gate", *place, "not run") for place in others]
-    assert told(whole, *many)[0]["claims"][0]["elsewhere"] == "not everywhere"
-    assert told(whole, *many[1:])[0]["claims"][0]["elsewhere"] == ("toys, “strong”: not run; beauty, “paper”: not run")
+def test_where_a_verdict_is_another_is_said_in_a_few_words(results: Results) -> None:
+    environment = make_environment(TEMPLATES, results.label, results=results, defects={}, f=results.findings)
+    said: Any = environment.get_template("sentences.html.j2").module
+    rows = [
+        {"dataset": dataset, "protocol": protocol, "verdict": "not run"}
+        for dataset, protocol in (("toys", "strong"), ("", "paper"), ("beauty", "paper"))
+    ]
+    assert str(said.elsewhere(rows[1:2])) == "“paper”: not run"
+    assert str(said.elsewhere(rows[:2])) == "toys, “strong”: not run; “paper”: not run"
+    assert str(said.elsewhere(rows)) == "not everywhere"
 
 
 def test_every_verdict_has_a_tone() -> None:

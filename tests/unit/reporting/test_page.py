@@ -5,10 +5,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from iadsr.core.errors import ConfigError, DataError
+from iadsr.core.errors import DataError
 from iadsr.formats.statistics import STATISTICS
 from iadsr.reporting.format import share
-from iadsr.reporting.page import build_report, put_claims
+from iadsr.reporting.page import build_report
 from iadsr.statistics.compare import SIGNIFICANCE
 from iadsr.statistics.findings import CLAIM_HIGH, CLAIM_LOW
 from iadsr.statistics.grids import Grid
@@ -135,7 +135,7 @@ def test_rivals_are_the_methods_that_are_neither_controls_nor_iadsr(tmp_path: Pa
     """A control and IADSR's own forms are none; a method from elsewhere, of which no file says anything, is one."""
     methods = ["none", "iadsr", "random_mask", "hsd-rate=1", "their.method"]
     make_tree(tmp_path, [grid_of(protocols=["paper"], backbones=["gru4rec"], methods=methods)])
-    hsd = {"hsd": {"kind": "hsd", "title": "HSD", "control": False}}
+    hsd = {"hsd": {"title": "HSD", "role": "rival"}}
     settings = {**SETTINGS, "method_files": SETTINGS["method_files"] | hsd}
     build_report(tmp_path, settings, TEMPLATES, tmp_path / "report/index.html")
     said = (tmp_path / "report/index.html").read_text()
@@ -166,18 +166,9 @@ def test_two_builds_have_the_same_bytes(tmp_path: Path) -> None:
     assert built[0] == built[1]
 
 
-def test_claims_go_between_the_marks_of_a_file(page: Path, tmp_path: Path) -> None:
-    file = tmp_path / "README.md"
-    file.write_text("a <!-- verdicts -->\nold <!-- end of verdicts --> b <!-- end of verdicts -->")
-    put_claims(file, page.parent)
+def test_the_table_of_claims_is_made_for_a_file(page: Path) -> None:
     table = (page.parent / "tables" / "claims.md").read_text()
     assert table.startswith("**") and table.count("\n") == 2 + 2 + 12
-    assert file.read_text() == f"a <!-- verdicts -->\n\n{table}\n<!-- end of verdicts --> b <!-- end of verdicts -->"
-    for text in ("<!-- verdicts -->\n", "<!-- end of verdicts -->", ""):
-        file.write_text(text)
-        with pytest.raises(ConfigError, match="lacks the marks"):
-            put_claims(file, page.parent)
-        assert file.read_text() == text
 
 
 def test_stale_tables_go(tmp_path: Path) -> None:

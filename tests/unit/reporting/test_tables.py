@@ -173,7 +173,7 @@ def test_latex_of_many_rows_is_several_tables() -> None:
 def test_markdown_has_what_is_displayed_but_the_smaller_lines_of_headers(results: Results) -> None:
     frame = pd.DataFrame({"method": ["a|b*"], "sub": ["below"], "HR mean": [0.5], "HR sd": [0.1], "HR best": [True]})
     made = (
-        make_environment(TEMPLATES, results, {})
+        make_environment(TEMPLATES, results.label, results=results, defects={})
         .get_template("claims.md.j2")
         .render(table=table(frame, text("Method", "method", "sub"), mean("HR", "HR", bold="HR best")), title="A")
     )

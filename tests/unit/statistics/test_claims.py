@@ -10,7 +10,7 @@ import pytest
 
 from iadsr.config.claims import Between, Claim, Compared, Spared, Title
 from iadsr.core import columns as c
-from iadsr.statistics.claims import COLUMNS, choose_title, combined, judge_claims
+from iadsr.statistics.claims import COLUMNS, LISTED, VERDICTS, choose_title, combined, judge_claims, list_by_verdict
 from tests.unit.statistics.frames import one_row
 
 USUAL: dict[str, Any] = {
@@ -267,3 +267,27 @@ def test_one_seed_decides_nothing_unless_the_runs_are_the_same(outcome: str) -> 
     assert verdict(one, {"outcome": outcome, "seeds": 1}) == "underpowered"
     assert verdict(one, {"outcome": outcome, "gain_high": 0.1}) != "underpowered"
     assert verdict(one, {"outcome": "equal", "seeds": 1, "same_as": "none"}) == "not reproduced"
+
+
+def test_claims_are_listed_by_verdict_with_where_it_is_another() -> None:
+    claims = [claim(compared()).model_copy(update={"id": name, "title": name.upper()}) for name in ("a", "b", "c")]
+    rows = [
+        ("a", "", "", "not run"),
+        ("b", "", "", "partly reproduced"),
+        ("b", "beauty", "paper", "partly reproduced"),
+        ("b", "beauty", "strong", "underpowered"),
+        ("c", "", "", "not run"),
+    ]
+    columns = ["claim", c.DATASET, c.PROTOCOL, "verdict"]
+    found = list_by_verdict(claims, pd.DataFrame(rows, columns=columns))
+    assert [row["verdict"] for row in found] == ["partly reproduced", "not run"], "in the order of `LISTED`"
+    strong = {"dataset": "", "protocol": "strong", "verdict": "underpowered"}
+    assert found[0]["claims"] == [{"title": "B", "elsewhere": [strong]}]
+    assert [one["title"] for one in found[1]["claims"]] == ["A", "C"]
+    more = pd.DataFrame([*rows, ("b", "toys", "strong", "opposite")], columns=columns)
+    told = list_by_verdict(claims, more)[0]["claims"][0]["elsewhere"]
+    assert [one["dataset"] for one in told] == ["beauty", "toys"], "named where there are several"
+
+
+def test_every_verdict_is_listed() -> None:
+    assert sorted(LISTED) == sorted(VERDICTS)

@@ -73,7 +73,7 @@ def test_runs_of_other_grids_and_cells_named_twice_change_nothing() -> None:
 
 
 def test_sides_say_what_is_lost_reasons_together() -> None:
-    states = summaries.side_states(cells_of()).set_index("method")
+    states = summaries.side_states(cells_of(), "none").set_index("method")
     assert states.index.tolist() == list(METHODS), "in the order given"
     assert states["seeds_done"].tolist() == [3, 1, 0] and (states["seeds_expected"] == 3).all()
     assert states["status"].tolist() == ["done", "done", "untrained"]
@@ -82,8 +82,10 @@ def test_sides_say_what_is_lost_reasons_together() -> None:
         "seed 1 diverged: loss is NaN; seed 2 missing: no run record in the results tree",
         "seeds 0, 1 untrained: 2 %; seed 2 missing: no run record in the results tree",
     ]
-    later = summaries.side_states(cells_of({cell("none", 0): {"status": "failed"}}, []))
+    later = summaries.side_states(cells_of({cell("none", 0): {"status": "failed"}}, []), "none")
     assert one_row(later, method="none")["status"] == "done", "as long as one seed is"
+    led = summaries.side_states(cells_of(), METHODS[1])["method"].tolist()
+    assert led == [METHODS[1], METHODS[0], *METHODS[2:]], "the baseline leads"
 
 
 def test_means_leave_out_runs_that_are_not_done_and_gains_use_common_seeds() -> None:
@@ -255,7 +257,7 @@ def test_every_summary_stands_where_runs_are_lost(left: list[Address]) -> None:
     assert summaries.keep_summaries(cells, keep_of(shares)).empty
     assert summaries.denoised_targets(cells, values, {"denoised_hr5": "HR@5"}).empty
     assert summaries.head_for_tail(GRID, cells, values).empty
-    assert summaries.side_states(cells)["seeds_done"].sum() == len(left)
+    assert summaries.side_states(cells, "none")["seeds_done"].sum() == len(left)
 
 
 def test_no_mask_and_no_curve_are_empty_tables() -> None:
