@@ -15,7 +15,7 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from iadsr.evaluation.metrics import hit_rate, ndcg
 from iadsr.evaluation.runs import Run
 from iadsr.formats.tables import write_csv
 from iadsr.statistics.compare import SIGNIFICANCE
-from iadsr.statistics.crossed import RunSpread, average_spreads, compare_crossed, holm, pool_runs
+from iadsr.statistics.crossed import RunSpread, compare_crossed, holm, pool_runs
 
 Floats = NDArray[np.float64]
 
@@ -41,7 +41,7 @@ METRICS = ("HR@5", "NDCG@5")
 SEEDS = (2, 3, 5, 10)
 SEED_SDS = (0.0, 0.004, 0.008)  # of the difference between two methods' hit rates
 GAINS = (0.1, 0.246, 0.363)  # of IADSR over all others
-GRIDS, GRIDS_WITH_GAIN = 1000, 250
+GRIDS, GRIDS_WITH_GAIN = 1000, 500
 METHODS, BACKBONES = 4, 3  # IADSR first, the baseline second
 PAIRS = ((0, 1), (2, 1), (3, 1), (0, 2), (0, 3))  # as the default run file compares them
 _AT_ONCE = 100
@@ -108,11 +108,19 @@ def _ranks_of(run: Run) -> Floats:
 
 
 def draw_grids(
-    rng: np.random.Generator, tastes: Tastes, grids: int, seeds: int, seed_sd: float, gain: float, uneven: float = 1.0
+    rng: np.random.Generator,
+    tastes: Tastes,
+    grids: int,
+    seeds: int,
+    seed_sd: float,
+    gain: float,
+    uneven: float = 1.0,
+    together: float = 0.0,
 ) -> dict[str, Floats]:
     """Draw metrics of simulated grids, each (METHODS, grids, BACKBONES, seeds, users).
 
-    The runs of the first method vary `uneven` times as much with their seed as those of the others.
+    The runs of the first method vary `uneven` times as much with their seed as those of the others. What a method's
+    seed does with one backbone has the correlation `together` with what it does with another.
     """
     shape = (METHODS, grids, BACKBONES, 1, tastes.users)
     kind, of_all = rng.random((2, 1, grids, 1, 1, tastes.users))
@@ -122,7 +130,10 @@ def draw_grids(
     taste = _taste(place, tastes, tastes.mean)
     if gain:
         taste[0] = _taste(place[0], tastes, tastes.mean * (1 + gain))
-    moved = rng.normal(1, seed_sd / np.sqrt(2) / tastes.mean, (METHODS, grids, BACKBONES, seeds, 1))
+    run_sd = seed_sd / np.sqrt(2) / tastes.mean
+    moved = rng.normal(1, run_sd, (METHODS, grids, BACKBONES, seeds, 1))
+    common = rng.normal(1, run_sd, (METHODS, grids, 1, seeds, 1))
+    moved = 1 + np.sqrt(1 - together) * (moved - 1) + np.sqrt(together) * (common - 1)
     moved[0] = 1 + uneven * (moved[0] - 1)
     hits = rng.random((METHODS, grids, BACKBONES, seeds, tastes.users)) < taste * moved
     worth = np.zeros(hits.shape)
@@ -148,10 +159,8 @@ def judge_grids(values: Floats, gain: float) -> dict[str, NDArray[np.bool_]]:
     """
     found: dict[str, NDArray[np.bool_]] = {}
     spreads = [pool_runs(values[:, :, at]) for at in range(values.shape[2])]  # of each backbone, the fields (grids,)
-    for name, side, spread in (
-        ("", values, _in_turn(spreads)),
-        ("_mean", values.mean(axis=2, keepdims=True), average_spreads(spreads)),
-    ):
+    averages = values.mean(axis=2, keepdims=True)
+    for name, side, spread in (("", values, _in_turn(spreads)), ("_mean", averages, pool_runs(averages[:, :, 0]))):
         _, grids, backbones, seeds, users = side.shape
         pairs = [
             compare_crossed(*(side[at].reshape(-1, seeds, users) for at in pair), (spread, spread)) for pair in PAIRS
@@ -172,18 +181,19 @@ def judge_grids(values: Floats, gain: float) -> dict[str, NDArray[np.bool_]]:
 
 def _in_turn(spreads: Sequence[RunSpread]) -> RunSpread:
     """Set the spreads of backbones side by side, (grids x backbones,), as the metrics axis of a comparison has them."""
-    parts = ([getattr(one, name) for one in spreads] for name in ("square", "excess", "freedom"))
-    return RunSpread(*(np.stack(part, axis=1).ravel() for part in parts))
+    fields = ("square", "excess", "p_even")
+    parts = {name: np.stack([getattr(one, name) for one in spreads], axis=1).ravel() for name in fields}
+    return replace(spreads[0], **parts)
 
 
 def study(
-    tastes: Tastes, seeds: int, seed_sd: float, gain: float, grids: int, uneven: float = 1.0
+    tastes: Tastes, seeds: int, seed_sd: float, gain: float, grids: int, uneven: float = 1.0, together: float = 0.0
 ) -> dict[str, dict[str, float]]:
     """Simulate and judge so many grids; each metric's shares. The same arguments give the same numbers."""
     rng = np.random.default_rng([seeds, round(seed_sd * 1e4), round(gain * 1e4)])
     judged: dict[str, list[dict[str, NDArray[np.bool_]]]] = {metric: [] for metric in METRICS}
     for start in range(0, grids, _AT_ONCE):
-        drawn = draw_grids(rng, tastes, min(_AT_ONCE, grids - start), seeds, seed_sd, gain, uneven)
+        drawn = draw_grids(rng, tastes, min(_AT_ONCE, grids - start), seeds, seed_sd, gain, uneven, together)
         for metric, values in drawn.items():
             judged[metric].append(judge_grids(values, gain))
     return {metric: _shares(parts, gain) for metric, parts in judged.items()}

@@ -7,7 +7,7 @@ a whole. Each of them is worth a verdict:
 - one with the other outcome: opposite;
 - no significant difference: not reproduced, if the two are shown to be equal, are the very same runs, or the published
   gain is ruled out; else underpowered;
-- a comparison of one seed: underpowered, for its interval covers the users alone (the very same runs need no more);
+- a comparison of one seed: underpowered, for one run is no evidence of a method (the very same runs need no more);
 - runs that are missing or learned nothing: not run.
 
 Several together are what they agree on. Else, if any is reproduced: partly, unless the claim needs all and one is

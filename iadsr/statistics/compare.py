@@ -21,7 +21,7 @@ the first experiment that has several seeds there.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -49,7 +49,7 @@ COLUMNS = (
     "protocol", "method", "baseline_protocol", "baseline_method",
     "mean", "baseline_mean", "difference", "gain", "ci_low", "ci_high", "gain_low", "gain_high",
     "p", "p_holm", "p_equal", "detectable", "family", "tests", "same_as", "effect", "wins", "ties", "losses", "seed_sd",
-    "users", "seeds", "status", "outcome", "alone", "headline",
+    "p_even", "users", "seeds", "status", "outcome", "alone", "headline",
 )  # fmt: skip
 _TEXTS = (*COLUMNS[:10], "family", "same_as", "status", "outcome", "alone", "headline")
 _WHOLE_NUMBERS = ("tests", "wins", "ties", "losses", "users", "seeds")
@@ -292,24 +292,46 @@ def group_by_side(scores: Iterable[Scores]) -> dict[Side, dict[int, Scores]]:
 def pool_spreads(by_side: Mapping[Side, Mapping[int, Scores]]) -> dict[Place, crossed.RunSpread]:
     """Pool how much runs vary with the seed, over the methods of each dataset, protocol and backbone.
 
-    A run that several methods share counts once. A place where no method has two finished seeds is left out.
+    Averages over all backbones of a dataset and protocol are a place of their own: what their runs have in common by
+    the seed counts. A run that several methods share counts once. A place where no method has two finished seeds is
+    left out.
 
     Raises:
-        DataError: two runs of a place do not rank the same targets for the same users.
+        DataError: two runs of a method do not rank the same targets for the same users.
     """
-    methods: dict[Place, dict[Any, list[Scores]]] = {}
+    methods: dict[Place, list[dict[int, Scores]]] = {}
     for side, runs in by_side.items():
-        done = [runs[seed] for seed in sorted(runs) if not runs[seed].reason]
-        same = tuple(run.digest or run.address for run in done)
-        methods.setdefault(Place(*side[:3]), {}).setdefault(same, done)
-    spreads = {}
-    for place, sides in methods.items():
-        several = [runs for runs in sides.values() if len(runs) > 1]
-        for run in (run for runs in several for run in runs):
-            _check_joined(several[0][0], run)
-        if several:
-            spreads[place] = crossed.pool_runs(np.stack([run.values for run in runs], axis=1) for runs in several)
-    return spreads
+        methods.setdefault(Place(*side[:3]), []).append({k: run for k, run in runs.items() if not run.reason})
+    spreads = {place: _pooled(runs) for place, runs in methods.items()}
+    for where in dict.fromkeys(place[:2] for place in methods):
+        backbones = [place.backbone for place in methods if place[:2] == where]
+        if len(backbones) > 1:
+            spreads[Place(*where, c.ALL_BACKBONES)] = _pooled(_averages(where, backbones, by_side))
+    return {place: spread for place, spread in spreads.items() if spread}
+
+
+def _averages(
+    where: tuple[str, str], backbones: Sequence[str], by_side: Mapping[Side, Mapping[int, Scores]]
+) -> Iterator[dict[int, Scores]]:
+    """Average each method of a dataset and protocol over all backbones, on the seeds that are done with every one."""
+    for method in dict.fromkeys(side.method for side in by_side if side[:2] == where):
+        runs = [by_side.get(Side(*where, backbone, method), {}) for backbone in backbones]
+        seeds = sorted(k for k in runs[0] if all(k in own and not own[k].reason for own in runs))
+        side = Side(*where, c.ALL_BACKBONES, method)
+        yield {k: _mean_scores([own[k] for own in runs], side) for k in seeds}
+
+
+def _pooled(methods: Iterable[dict[int, Scores]]) -> crossed.RunSpread | None:
+    seen: set[object] = set()
+    several = []
+    for runs in methods:
+        own = [runs[k] for k in sorted(runs) if (runs[k].digest or runs[k].address) not in seen]
+        seen |= {run.digest or run.address for run in own}
+        for run in own[1:]:
+            _check_joined(own[0], run)
+        if len(own) > 1:
+            several.append(np.stack([run.values for run in own], axis=1))
+    return crossed.pool_runs(several) if several else None
 
 
 def pair_up(
@@ -325,10 +347,10 @@ def pair_up(
     """
     runs: Mapping[int, Scores]
     baseline_runs: Mapping[int, Scores]
+    whole = True  # if a backbone is left out of an average, it varies more than those of the pool
     if comparison.kind == BACKBONES:
-        runs, baseline_runs, backbones, lost = _average(comparison, by_side)
+        runs, baseline_runs, whole, lost = _average(comparison, by_side)
     else:
-        backbones = [comparison.side.backbone]
         runs, baseline_runs = by_side.get(comparison.side, {}), by_side.get(comparison.baseline, {})
         lost = _lost(comparison, runs, baseline_runs)
     seeds = _common_seeds(runs, baseline_runs)
@@ -339,11 +361,8 @@ def pair_up(
     for other in used[1:]:
         _check_joined(used[0], other)
     method, baseline = (np.stack([side[k].values for k in seeds], axis=1) for side in (runs, baseline_runs))
-    places = [[Place(side.dataset, side.protocol, name) for name in backbones] for side in comparison[1:]]
-    varying = None
-    if all(place in spreads for of_side in places for place in of_side):
-        own, theirs = (crossed.average_spreads([spreads[place] for place in of_side]) for of_side in places)
-        varying = own, theirs
+    places = [Place(*side[:3]) for side in comparison[1:]]
+    varying = (spreads[places[0]], spreads[places[1]]) if whole and all(place in spreads for place in places) else None
     return Pair(method, baseline, f"{OK}, without {lost}" if lost else OK, varying)
 
 
@@ -369,6 +388,7 @@ def _compare(pair: Pair) -> list[dict[str, Any]]:
         "detectable": found.detectable,
         "effect": found.effect,
         "seed_sd": found.seed_sd,
+        "p_even": np.minimum(*(one.p_even for one in spreads)) if spreads else np.full_like(found.p, np.nan),
         "wins": (by_user > 0).sum(axis=1),
         "ties": (by_user == 0).sum(axis=1),
         "losses": (by_user < 0).sum(axis=1),
@@ -383,14 +403,14 @@ def _common_seeds(runs: Mapping[int, Scores], baseline_runs: Mapping[int, Scores
 
 def _average(
     comparison: Comparison, by_side: Mapping[Side, Mapping[int, Scores]]
-) -> tuple[dict[int, Scores], dict[int, Scores], list[str], str]:
+) -> tuple[dict[int, Scores], dict[int, Scores], bool, str]:
     """Average each user's metrics over the backbones, seed by seed, on both sides of a comparison.
 
     Returns:
-        Both sides by seed, on the seeds that every backbone has on both sides, the backbones, and what was lost. A
-        backbone without any such seed is left out.
+        Both sides by seed, on the seeds that every backbone has on both sides, whether that is every backbone of the
+        dataset and protocol, and what was lost. A backbone without any such seed is left out.
     """
-    used: dict[str, tuple[Mapping[int, Scores], Mapping[int, Scores]]] = {}
+    used: list[tuple[Mapping[int, Scores], Mapping[int, Scores]]] = []
     seeds: set[int] | None = None
     lost = []
     for backbone in sorted({side.backbone for side in by_side}):
@@ -401,13 +421,14 @@ def _average(
         if reason := _lost(Comparison(METHOD, *sides), runs, baseline_runs):
             lost.append(f"{backbone}: {reason}")
         if common := _common_seeds(runs, baseline_runs):
-            used[backbone] = (runs, baseline_runs)
+            used.append((runs, baseline_runs))
             seeds = set(common) if seeds is None else seeds & set(common)
     averaged = [
-        {k: _mean_scores([pair[place][k] for pair in used.values()], side) for k in sorted(seeds or ())}
+        {k: _mean_scores([pair[place][k] for pair in used], side) for k in sorted(seeds or ())}
         for place, side in enumerate((comparison.side, comparison.baseline))
     ]
-    return averaged[0], averaged[1], list(used), "; ".join(lost)
+    here = {side.backbone for side in by_side if side[:2] == comparison.side[:2]}
+    return averaged[0], averaged[1], len(used) == len(here), "; ".join(lost)
 
 
 def _mean_scores(scores: Sequence[Scores], side: Side) -> Scores:
@@ -416,7 +437,9 @@ def _mean_scores(scores: Sequence[Scores], side: Side) -> Scores:
     for other in scores[1:]:
         _check_joined(first, other)
     values = np.mean([one.values for one in scores], axis=0)
-    return Scores(Address(*side, first.address.seed), first.users, first.targets, values)
+    known = [one.digest for one in scores if one.digest]
+    digest = " ".join(known) if len(known) == len(scores) else None
+    return Scores(Address(*side, first.address.seed), first.users, first.targets, values, digest=digest)
 
 
 def _head(experiment: str, comparison: Comparison, ranking: str, metric: str) -> dict[str, str]:

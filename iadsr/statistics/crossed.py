@@ -9,8 +9,9 @@ exactly where that of the difference does. Resampling both users and seeds would
 2007).
 
 Two or three seeds of a pair know the runs' part badly. So it is pooled, as in an analysis of variance, over methods
-whose runs are taken to vary alike and, since they are trained apart, independently (`pool_runs`). Without a pool the
-pair's own seeds must do; with one seed the interval is then of users alone.
+whose runs are taken to vary alike and independently (`pool_runs`). Runs of one seed share their first weights; in the
+archive their means were not seen to go together. Without a pool the pair's own seeds must do; with one seed the
+interval is then of users alone.
 
 `forecast_crossed` puts another number of seeds into the same variance, the three parts as a pilot estimates them. More
 seeds shrink the last two; user / U stays, however many there are. A pilot of few seeds knows the runs' part badly.
@@ -19,7 +20,7 @@ seeds shrink the last two; user / U stays, however many there are. A pilot of fe
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -87,44 +88,50 @@ class RunSpread:
     Attributes:
         square: the variance of a run's mean over users.
         excess: what of it is the run's own, and not from each user's chance in each run; below zero by chance.
+        p_even: of methods that vary alike: that of the method that varies most against all others (F test), times the
+            number of methods (Bonferroni). 1 where there is one method.
         freedom: degrees of freedom of `square`.
+        methods: how many are pooled.
     """
 
     square: Floats
     excess: Floats
-    freedom: Floats
+    p_even: Floats
+    freedom: int
+    methods: int
 
     def at(self, metric: int) -> RunSpread:
         """Return the spread of one metric, (1,) each."""
-        return RunSpread(self.square[[metric]], self.excess[[metric]], self.freedom[[metric]])
+        return replace(self, **{name: getattr(self, name)[[metric]] for name in ("square", "excess", "p_even")})
 
 
 Spreads = tuple[RunSpread, RunSpread]  # of a method's runs and of its baseline's
 
 
 def pool_runs(methods: Iterable[Floats]) -> RunSpread:
-    """Pool the variance of runs' means over methods, (metrics, seeds, users) each, of at least two seeds and users."""
-    squares, rests, free = [], [], 0
+    """Pool the variance of runs' means over methods, (metrics, seeds, users) each, of at least two seeds."""
+    squares, rests, free = [], [], []
     for values in methods:
         _, seeds, users = values.shape
         between = values.mean(axis=2).var(axis=1) * seeds
         within = values.var(axis=1).sum(axis=1) * seeds  # the seeds' part and the rest, summed over users
         squares.append(between)
         rests.append((within - users * between) / max(users - 1, 1) / users)
-        free += seeds - 1
-    square = np.sum(squares, axis=0) / free
-    return RunSpread(square, square - np.sum(rests, axis=0) / free, np.full_like(square, free))
+        free.append(seeds - 1)
+    own, freedom, total = np.stack(squares), np.array(free)[:, None], sum(free)
+    square = own.sum(axis=0) / total
+    return RunSpread(square, square - np.sum(rests, axis=0) / total, _p_even(own, freedom), total, len(free))
 
 
-def average_spreads(spreads: Sequence[RunSpread]) -> RunSpread:
-    """Return the spread of means over several backbones, each of which has its own; freedom by Satterthwaite."""
-    squares = np.stack([one.square for one in spreads])
-    parts = np.stack([one.square**2 / one.freedom for one in spreads]).sum(axis=0)
-    total = squares.sum(axis=0)
-    least = np.sum([one.freedom for one in spreads], axis=0)
-    freedom = np.divide(total**2, parts, out=least.astype(np.float64), where=parts > 0)
-    many = len(spreads) ** 2
-    return RunSpread(total / many, np.sum([one.excess for one in spreads], axis=0) / many, freedom)
+def _p_even(squares: Floats, freedom: NDArray[np.int64]) -> Floats:
+    """Test that methods vary alike, from sums of squares (methods, metrics) and freedom (methods, 1)."""
+    others, free = squares.sum(axis=0) - squares, freedom.sum() - freedom
+    if len(squares) == 1:
+        return np.ones(squares.shape[1])
+    ratios = np.divide(squares * free, others * freedom, out=np.where(squares > 0, np.inf, 1.0), where=others > 0)
+    tails = np.asarray(stats.f.sf(ratios, freedom, free), np.float64)
+    p_even: Floats = np.minimum(1, len(squares) * tails.min(axis=0))
+    return p_even
 
 
 def compare_crossed(
@@ -181,7 +188,7 @@ def forecast_crossed(
     model = _Crossed(method - baseline, baseline, spreads)
     numbers = np.array([[*seeds, np.inf]]).T
     free = model.free_seeds
-    bound = np.where(free > 0, free / stats.chi2.ppf(1 - CAUTION, np.maximum(free, 1)), np.nan)
+    bound = free / stats.chi2.ppf(1 - CAUTION, free) if free else np.nan
     with np.errstate(divide="ignore", invalid="ignore"):
         usual, worst = (_detectable(*model.error_with(numbers, factor), model.means[1]) for factor in (1.0, bound))
     return Forecast(usual[:-1], worst[:-1], usual[-1])
@@ -218,12 +225,13 @@ class _Crossed:
         if spreads is None:
             self.seed_square = _products(seeds) / free[1]
             self.seed_excess = self.seed_square - self.rest_part
-            self.free_seeds = np.full(self.means.shape[1], float(self.seeds - 1))
+            self.free_seeds, self.methods = self.seeds - 1, 1
         else:
-            self.seed_square, self.seed_excess = (
-                _of_difference(*(getattr(spread, name) for spread in spreads)) for name in ("square", "excess")
-            )
-            self.free_seeds = np.minimum(*(spread.freedom for spread in spreads))
+            differs: NDArray[np.bool_] = np.any(difference, axis=(1, 2))  # else both sides are the very same runs
+            one, other = spreads
+            self.seed_square = _of_difference(one.square, other.square, differs)
+            self.seed_excess = _of_difference(one.excess, other.excess, differs)
+            self.free_seeds, self.methods = min((spread.freedom, spread.methods) for spread in spreads)
 
         self.freedom = self._spread(np.zeros_like(self.means[1]))[1]  # of the difference; the gain's tests keep them
 
@@ -241,7 +249,7 @@ class _Crossed:
         seeds = np.maximum(excess, 0) / self.seeds, square / self.seeds
         return _satterthwaite(np.maximum(users, 0), self.users - 1, *seeds, self.free_seeds)
 
-    def error_with(self, seeds: Floats, factor: Floats | float) -> tuple[Floats, Floats]:
+    def error_with(self, seeds: Floats, factor: float) -> tuple[Floats, Floats]:
         """Return standard error and degrees of freedom of the difference, (numbers of seeds, metrics), of other seeds.
 
         Args:
@@ -252,12 +260,12 @@ class _Crossed:
             part[0, 0] for part in (self.user_part, self.seed_square, self.seed_excess, self.rest_part)
         )
         shape = np.broadcast_shapes(seeds.shape, users.shape)
-        if self.users == 1 or not (self.free_seeds > 0).all():
+        if self.users == 1 or self.seeds == 1:
             return np.full(shape, np.nan), np.full(shape, np.nan)
         shrinking = np.minimum(rest, self.seeds * users)  # so that no variance over users is left below zero,
         users = np.maximum(users + shrinking * (1 / seeds - 1 / self.seeds), 0)  # nor by rounding
         more = np.maximum(excess + (factor - 1) * square, 0) / seeds
-        free = self.free_seeds * (seeds - 1) / max(self.seeds - 1, 1)
+        free = self.methods * (seeds - 1)
         return _satterthwaite(users, self.users - 1, more, factor * square / seeds, free)
 
     def bound(self, side: int, level: float) -> Floats:
@@ -290,7 +298,7 @@ class _Crossed:
 
 
 def _satterthwaite(
-    users: Floats, free_users: int, excess: Floats, square: Floats, free_seeds: Floats
+    users: Floats, free_users: int, excess: Floats, square: Floats, free_seeds: Floats | int
 ) -> tuple[Floats, Floats]:
     """Return the root of the sum of two variances, users and excess, and its degrees of freedom.
 
@@ -298,17 +306,19 @@ def _satterthwaite(
     nothing where that was cut at zero, few seeds find too much.
     """
     variance = users + excess
-    by_seed = np.divide(square**2, free_seeds, out=np.zeros_like(variance), where=free_seeds > 0)
+    known = np.asarray(free_seeds) > 0
+    by_seed = np.divide(square**2, free_seeds, out=np.zeros_like(variance), where=known)
     spread = users**2 / free_users + by_seed
     freedom = np.divide(variance**2, spread, out=np.full_like(variance, free_users), where=spread > 0)
-    least = np.where(free_seeds > 0, np.minimum(free_seeds, free_users), free_users)
+    least = np.where(known, np.minimum(free_seeds, free_users), free_users)
     error = np.sqrt(variance)
     return np.where(error < _ROUNDING, 0.0, error), np.maximum(freedom, least)
 
 
-def _of_difference(method: Floats, baseline: Floats) -> Floats:
-    """Return second moments of (difference, baseline), (2, 2, metrics), where the two sides are independent."""
-    return np.stack([np.stack([method + baseline, -baseline]), np.stack([-baseline, baseline])])
+def _of_difference(method: Floats, baseline: Floats, differs: NDArray[np.bool_]) -> Floats:
+    """Return second moments of (difference, baseline), (2, 2, metrics), of sides that are independent or the same."""
+    own, both = np.where(differs, method + baseline, 0), np.where(differs, -baseline, 0)
+    return np.stack([np.stack([own, both]), np.stack([both, baseline])])
 
 
 def _detectable(error: Floats, freedom: Floats, base: Floats) -> Floats:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from iadsr.core import columns as c
-from iadsr.statistics.compare import DECIDED, METHOD, MISSING, PROTOCOL, SOUGHT
+from iadsr.statistics.compare import BACKBONES, DECIDED, METHOD, MISSING, PROTOCOL, SIGNIFICANCE, SOUGHT
 from iadsr.statistics.grids import Grid
 from iadsr.statistics.summaries import BLOCK, MOST_POPULAR, SIDE
 
@@ -246,6 +246,19 @@ def warnings(
     if (commits := ran["commit"].nunique(dropna=False)) > 1:
         found.append({"code": "commits", "commits": commits})
     return found
+
+
+def uneven_runs(comparisons: pd.DataFrame) -> Rows:
+    """List places of the main experiment where one method's runs vary more with the seed than the others'.
+
+    They are compared with the same pooled spread. One row per dataset, protocol and backbone, with the least `p_even`
+    of the claim's metrics, where that times the number of all such tests is below 5 %.
+    """
+    own = comparisons[(comparisons[c.EXPERIMENT] == c.MAIN) & comparisons["headline"] & comparisons["p_even"].notna()]
+    own = own[own["kind"].isin([METHOD, BACKBONES]) & own[c.METRIC].isin(CLAIM_METRICS)]
+    tests = own.groupby([c.DATASET, c.PROTOCOL, c.BACKBONE, c.METRIC], sort=False)["p_even"].min()
+    found = tests[tests * len(tests) < SIGNIFICANCE].groupby(level=[0, 1, 2], sort=False).min().reset_index()
+    return rows_of(found.assign(code="uneven"))
 
 
 def _weak_backbones(metrics: pd.DataFrame) -> Rows:

@@ -120,7 +120,10 @@ def derive_tables(
         "ladders": [
             row for grid in grids if grid.view == "ladder" for row in findings.ladder_ends(grid, tables["metrics"])
         ],
-        "warnings": findings.warnings(tables["cells"], tables["metrics"], tables["budgets"], facts),
+        "warnings": [
+            *findings.warnings(tables["cells"], tables["metrics"], tables["budgets"], facts),
+            *findings.uneven_runs(comparisons),
+        ],
         "level": crossed.LEVEL,
         "power": crossed.POWER,
         "margin": crossed.MARGIN,

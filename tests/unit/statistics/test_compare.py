@@ -578,16 +578,47 @@ def test_how_much_runs_vary_is_pooled_over_the_methods_of_a_backbone() -> None:
     copies = [replace(one, digest=digests[one.address._replace(method="none")]) for one in copies]
     lost = [some_run(rng, "none", backbone="c"), run("none", 1, backbone="c", reason="diverged (NaN)")]
     found = pool_spreads(group_by_side([*runs, *copies, *lost, some_run(rng, "other", backbone="a")]))
-    assert set(found) == {("toys", "paper", "a"), ("toys", "paper", "b")}
+    assert set(found) == {("toys", "paper", "a"), ("toys", "paper", "b")}, "c has no pool, so averages have none"
     for backbone in "ab":
         values = [
             np.stack([one.values for one in runs if one.address[2:4] == (backbone, method)], axis=1)
             for method in ("none", "iadsr")
         ]
         expected = pool_runs(values)
-        assert (expected.freedom == 2).all()
-        for name in ("square", "excess", "freedom"):
+        assert expected.freedom == 2
+        for name in ("square", "excess", "p_even", "freedom"):
             np.testing.assert_allclose(getattr(found["toys", "paper", backbone], name), getattr(expected, name))
+
+
+def test_averages_over_backbones_have_a_pool_of_their_own() -> None:
+    """What a seed does with all backbones alike does not average out."""
+    rng = np.random.default_rng(5)
+    methods = ("none", "iadsr", "hsd")
+    runs = [some_run(rng, m, seed, backbone=b) for m in methods for seed in range(3) for b in ("a", "b")]
+    values = {one.address[2:]: one.values for one in runs}
+    averages = {
+        m: np.stack([(values["a", m, seed] + values["b", m, seed]) / 2 for seed in range(3)], axis=1) for m in methods
+    }
+    spread = pool_runs(averages.values())
+    assert spread.freedom == 6
+    expected = compare_crossed(averages["iadsr"], averages["none"], (spread, spread))
+    got = row(compare_runs(runs), kind="backbones", method="iadsr")
+    at = compare.tested().index(("excluded", "HR@5"))
+    assert (got["ci_low"], got["ci_high"], got["p_even"]) == pytest.approx(
+        (expected.low[at], expected.high[at], spread.p_even[at])
+    )
+    left = [one if one.address[2:4] != ("b", "iadsr") else replace(one, reason="diverged (NaN)") for one in runs]
+    own = row(compare_runs(left), kind="backbones", method="iadsr")
+    alone = compare_crossed(*(np.stack([values["a", m, s] for s in range(3)], axis=1) for m in ("iadsr", "none")))
+    assert np.isnan(own["p_even"]) and own["ci_low"] == pytest.approx(alone.low[at]), "a backbone is left out"
+
+
+def test_a_method_that_shares_a_run_brings_its_own_ones_alone() -> None:
+    rng = np.random.default_rng(3)
+    none = [replace(some_run(rng, "none", seed), digest=str(seed)) for seed in range(3)]
+    copy = [replace(one, address=one.address._replace(method="copy")) for one in none[1:]]
+    found = pool_spreads(group_by_side([*none, *copy, replace(some_run(rng, "copy"), digest="own")]))
+    assert [spread.freedom for spread in found.values()] == [2]
 
 
 def test_one_pair_has_the_intervals_of_its_backbone_s_pool() -> None:

@@ -15,7 +15,6 @@ from iadsr.statistics.crossed import (
     MARGIN,
     Contrast,
     RunSpread,
-    average_spreads,
     compare_crossed,
     holm,
     pool_runs,
@@ -81,7 +80,7 @@ def test_a_pool_is_the_mean_square_of_an_analysis_of_variance() -> None:
     means = [(method, mean) for method, values in enumerate(methods) for mean in values[0].mean(axis=1)]
     table = pd.DataFrame(means, columns=["method", "mean"])
     fitted = statsmodels.OLS.from_formula("mean ~ C(method)", table).fit()
-    assert (found.square[0], found.freedom[0]) == pytest.approx((fitted.mse_resid, fitted.df_resid))
+    assert (found.square[0], found.freedom) == pytest.approx((fitted.mse_resid, fitted.df_resid))
 
 
 def test_a_pool_by_hand() -> None:
@@ -89,13 +88,9 @@ def test_a_pool_by_hand() -> None:
     first = 1 + np.array([[-0.3, 0.2, 0.4], [0.3, 0.4, 0.8]])
     found = pool_runs([first[None], np.ones((1, 2, 3))])
     rest = 0.04 / 2 / 3  # (sum of squares) / (degrees of freedom) / users
-    assert found.square[0] == pytest.approx(0.08 / 2) and found.freedom[0] == 2
+    assert found.square[0] == pytest.approx(0.08 / 2) and found.freedom == 2
     assert found.excess[0] == pytest.approx((0.08 - rest) / 2)
-    averaged = average_spreads([found, found, found])
-    assert (averaged.square[0], averaged.excess[0]) == pytest.approx((0.04 / 3, found.excess[0] / 3))
-    assert averaged.freedom[0] == pytest.approx(6), "three alike"
-    calm = RunSpread(np.zeros(1), np.zeros(1), np.full(1, 9.0))
-    assert average_spreads([found, calm]).freedom[0] == pytest.approx(2), "of the one that varies"
+    assert found.p_even[0] == 0 and found.methods == 2, "one varies and the other does not"
 
 
 def test_two_sides_vary_by_themselves() -> None:
@@ -103,7 +98,8 @@ def test_two_sides_vary_by_themselves() -> None:
     rng = np.random.default_rng(9)
     baseline, users = rng.normal(2, 0.01, (1, 2, 400)), rng.normal(0, 0.01, (1, 1, 400))
     method = baseline * 1.5 + users
-    spreads = tuple(RunSpread(np.full(1, var), np.full(1, var), np.full(1, 1e9)) for var in (0.02, 0.06))
+    known = {"p_even": np.ones(1), "freedom": 10**9, "methods": 10**9}
+    spreads = [RunSpread(square=np.full(1, var), excess=np.full(1, var), **known) for var in (0.02, 0.06)]
     found = compare_crossed(method, baseline, (spreads[0], spreads[1]))
     assert found.error[0] == pytest.approx(np.sqrt(0.08 / 2), rel=1e-3)
     base, gain = found.difference[0] / found.gain[0], found.gain[0]
@@ -112,6 +108,27 @@ def test_two_sides_vary_by_themselves() -> None:
     dd, db, bb = 0.08 / 2 * square, -0.06 / 2 * square, 0.06 / 2 * square
     roots = np.sort(np.roots([base**2 - bb, -2 * (base**2 * gain - db), (base * gain) ** 2 - dd]))
     assert (found.gain_low[0], found.gain_high[0]) == pytest.approx(tuple(roots), rel=1e-3)
+
+
+def test_that_methods_vary_alike_is_tested() -> None:
+    """By the method that varies most: of runs that are alike 5 % fall below 5 % at most, and an odd one is found."""
+    rng = np.random.default_rng(12)
+    alike = [rng.normal(0, 1, (2000, seeds, 1)) for seeds in (3, 3, 2, 4)]
+    p_even = pool_runs(alike).p_even
+    assert 0.03 < (p_even < 0.05).mean() <= 0.06
+    ratio = alike[0][0].var(ddof=1) / (sum((len(v[0]) - 1) * v[0].var(ddof=1) for v in alike[1:]) / 6)
+    assert p_even[0] <= 4 * stats.f.sf(ratio, 2, 6) + 1e-12
+    odd = [alike[0] * 10, *alike[1:]]
+    assert (pool_runs(odd).p_even < 0.05).mean() > 0.8
+    assert (pool_runs(alike[:1]).p_even == 1).all()
+
+
+def test_the_very_same_runs_are_equal_whatever_varies() -> None:
+    rng = np.random.default_rng(13)
+    runs, others = rng.normal(2, 1, (2, 1, 3, 50)) + rng.normal(0, 1, (2, 1, 3, 1))
+    spread = pool_runs([runs, others])
+    found = compare_crossed(runs, runs, (spread, spread))
+    assert (found.low, found.high, found.gain_low, found.gain_high, found.p) == (0, 0, 0, 0, 1) and found.p_equal < 1e-3
 
 
 def test_a_pool_keeps_the_level_and_finds_more() -> None:

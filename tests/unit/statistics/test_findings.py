@@ -393,3 +393,27 @@ def test_rows_are_plain_values() -> None:
     first, second = findings.rows_of(table)
     assert first == {"a": 1, "b": None, "c": True, "d": "x"} and second["a"] is None
     assert type(first["a"]) is int and type(second["b"]) is float and type(first["c"]) is bool
+
+
+def test_runs_that_vary_unevenly_are_warned_of_among_all_that_were_tested() -> None:
+    def table(*rows: tuple[str, str, str, float], **changes: Any) -> pd.DataFrame:
+        columns = ["backbone", "kind", "metric", "p_even"]
+        rest = {"experiment": "main", "dataset": "toys", "protocol": "strong", "headline": True}
+        return pd.DataFrame(rows, columns=columns).assign(**rest, **changes)
+
+    rows = [("gru4rec", "method", "HR@5", 0.02), ("gru4rec", "method", "NDCG@5", 0.5)]
+    rows.append(("all", "backbones", "HR@5", 0.9))
+    assert findings.uneven_runs(table(*rows)) == [], "of three tests one is likely to be as small"
+    twice = [*rows[:1], *rows]  # several pairs of a place are one test
+    twice[0] = twice[1] = ("gru4rec", "method", "HR@5", 0.01)
+    found = findings.uneven_runs(table(*twice))
+    place = {"dataset": "toys", "protocol": "strong", "backbone": "gru4rec"}
+    assert found == [{**place, "p_even": 0.01, "code": "uneven"}]
+    for passed_over in (
+        table(("gru4rec", "protocol", "HR@5", 0.0)),
+        table(("gru4rec", "method", "HR@20", 0.0)),
+        table(("gru4rec", "method", "HR@5", math.nan)),
+        table(*twice).assign(experiment="other"),
+        table(*twice).assign(headline=False),
+    ):
+        assert findings.uneven_runs(passed_over) == []

@@ -13,7 +13,7 @@ from scipy import stats
 from iadsr.evaluation.runs import Address
 from iadsr.statistics import power
 from iadsr.statistics.compare import SOUGHT, Scores, scores_of
-from iadsr.statistics.crossed import average_spreads, compare_crossed, forecast_crossed, pool_runs
+from iadsr.statistics.crossed import compare_crossed, forecast_crossed, pool_runs
 from iadsr.statistics.power import COLUMNS, forecast
 from tests.unit.statistics.frames import grid_of, ranks
 
@@ -102,6 +102,23 @@ def test_one_seed_says_nothing_of_more() -> None:
     assert np.isnan(told.detectable).all() and np.isnan(told.at_worst).all() and np.isnan(told.floor).all()
 
 
+def test_a_pool_of_more_seeds_than_the_pair_s_forecasts_as_many_degrees_of_freedom_as_it_will_have() -> None:
+    """Four methods: with s seeds 4 (s - 1), whatever the pair's own number; a pair of one seed forecasts nothing."""
+    rng = np.random.default_rng(14)
+    runs = 9 + rng.normal(0, 0.01, (4, 1, 4, 60)) + rng.normal(0, 0.5, (4, 1, 4, 1))
+    spread = pool_runs(runs)
+    whole, part = (
+        forecast_crossed(runs[0][:, :seeds], runs[1][:, :seeds], [4, 9], (spread, spread)) for seeds in (4, 2)
+    )
+    now = compare_crossed(runs[0], runs[1], (spread, spread)).detectable
+    assert whole.detectable[0] == pytest.approx(now)
+    base = [run.mean() for run in (runs[1], runs[1][:, :2])]
+    small = (gain / np.sqrt(1 + gain / 2) * mean for gain, mean in zip((now, part.detectable[0]), base, strict=True))
+    assert next(small) == pytest.approx(next(small), rel=0.01), "the same error and the same degrees of freedom"
+    alone = forecast_crossed(runs[0][:, :1], runs[1][:, :1], [4], (spread, spread))
+    assert np.isnan([*alone.detectable[0], *alone.at_worst[0], *alone.floor]).all()
+
+
 def test_a_forecast_for_one_seed_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 2"):
         forecast_crossed(*drawn(1, 3), [1, 3])
@@ -172,14 +189,13 @@ def test_pairs_are_averaged_over_backbones() -> None:
         for m in ("iadsr", "none")
     )
     row = table[(table["metric"] == "NDCG@10") & (table["seeds"] == 12)].iloc[0]
-    spread = average_spreads(
-        [
-            pool_runs(
-                [np.stack([values[Address("toys", "strong", b, m, s)] for s in range(3)], axis=1) for m in METHODS]
-            )
-            for b in ("gru4rec", "caser")
-        ]
-    )
+    averages = {
+        m: np.stack(
+            [sum(values[Address("toys", "strong", b, m, s)] for b in ("gru4rec", "caser")) / 2 for s in range(3)], 1
+        )
+        for m in METHODS
+    }
+    spread = pool_runs(averages.values())
     spreads = (spread, spread)
     found, at = compare_crossed(method, baseline, spreads), power.tested().index(("excluded", "NDCG@10"))
     assert (row["users"], row["pilot_seeds"], row["gain"], row["now"]) == pytest.approx(

@@ -8,7 +8,7 @@ import pytest
 from benchmarks import reliability
 from iadsr.evaluation.metrics import hit_rate
 from iadsr.reporting.page import read_reliability
-from iadsr.statistics.crossed import Contrast, Spreads, average_spreads, holm, pool_runs
+from iadsr.statistics.crossed import Contrast, Spreads, holm, pool_runs
 
 SHIPPED = read_reliability(reliability.OUT)
 
@@ -66,7 +66,8 @@ def test_the_family_is_what_holm_adjusts(tastes: reliability.Tastes) -> None:
         )
         np.testing.assert_array_equal(found["alone"][grid], p < 0.05)
         np.testing.assert_array_equal(found["found"][grid], holm(p.ravel()).reshape(p.shape) < 0.05)
-        averaged, spread = drawn[:, grid].mean(axis=1)[:, None], average_spreads(spreads)
+        averaged = drawn[:, grid].mean(axis=1)[:, None]
+        spread = pool_runs(averaged)
         p = np.array(
             [
                 reliability.compare_crossed(averaged[one], averaged[other], (spread, spread)).p[0]
@@ -95,19 +96,35 @@ def test_intervals_hold_what_they_say_and_tests_keep_their_level() -> None:
 def test_without_a_pool_two_seeds_that_vary_much_are_not_enough(
     monkeypatch: pytest.MonkeyPatch, tastes: reliability.Tastes
 ) -> None:
-    """The reason for the pool: a pair's own two seeds miss more and find less."""
+    """The reason for the pool: a pair's own two seeds find less."""
     honest = reliability.compare_crossed
-    few = {"seeds": 2, "seed_sd": 0.008, "grids": 200}
-    pooled = reliability.study(tastes, gain=0.0, **few)["HR@5"]
-    power = reliability.study(tastes, gain=0.246, **few)["HR@5"]["power_0.246_mean"]
+    few = {"seeds": 2, "seed_sd": 0.008, "gain": 0.246, "grids": 100}
+    power = reliability.study(tastes, **few)["HR@5"]["power_0.246_mean"]
     monkeypatch.setattr(reliability, "compare_crossed", lambda method, baseline, _: honest(method, baseline))
-    alone = reliability.study(tastes, gain=0.0, **few)["HR@5"]
-    assert alone["false_family"] > pooled["false_family"] + 0.02
-    assert power > reliability.study(tastes, gain=0.246, **few)["HR@5"]["power_0.246_mean"] + 0.2
+    assert power > reliability.study(tastes, **few)["HR@5"]["power_0.246_mean"] + 0.2
 
 
-def test_one_method_may_vary_more_than_the_others(tastes: reliability.Tastes) -> None:
-    """The pool takes them to vary alike; the level holds where one has twice the standard deviation."""
-    found = reliability.study(tastes, 3, 0.008, 0.0, grids=200, uneven=2.0)["HR@5"]
-    assert found["coverage"] > 0.93 and found["coverage_mean"] > 0.92
-    assert found["false_family"] < 0.10 and found["false_family_mean"] < 0.10
+def test_one_method_may_vary_somewhat_more_than_the_others(tastes: reliability.Tastes) -> None:
+    """The pool takes them to vary alike. Its own pairs, of twice the deviation, are wrong in some 8 % instead of 5;
+    of six times, in far more, and then the test says so."""
+    own = [number for number, pair in enumerate(reliability.PAIRS) if 0 in pair]
+
+    def judged(uneven: float, grids: int) -> tuple[float, float]:
+        rng = np.random.default_rng(2)
+        drawn = reliability.draw_grids(rng, tastes, grids, 3, 0.008, 0.0, uneven=uneven)["HR@5"]
+        found = reliability.judge_grids(drawn, 0.0)
+        odd = np.mean([pool_runs(drawn[:, :, at]).p_even < 0.05 for at in range(3)])
+        return min(found[name][:, own].mean() for name in ("covered", "covered_mean")), float(odd)
+
+    assert judged(2.0, 250)[0] > 0.9
+    covered, odd = judged(6.0, 60)
+    assert covered < 0.9 and odd > 0.5
+
+
+def test_backbones_that_a_seed_moves_together_are_averaged_right(
+    monkeypatch: pytest.MonkeyPatch, tastes: reliability.Tastes
+) -> None:
+    """Averages have a pool of their own; that of single backbones over their number would be too small."""
+    few = {"seeds": 3, "seed_sd": 0.016, "gain": 0.0, "grids": 150, "together": 0.6}
+    found = reliability.study(tastes, **few)["HR@5"]
+    assert found["false_mean"] < 0.07 and found["false_family_mean"] < 0.10
