@@ -150,6 +150,11 @@ def test_rules_of_wording_name_the_numbers_that_decide(text: str) -> None:
     assert f"by more than {share(TOLERANCE, 0)} with the larger budget" in section_of(text, "experiments")
 
 
+def test_the_answer_is_drawn_averaged_over_backbones(text: str) -> None:
+    drawn = section_of(text, "evidence").split("<details")[0]
+    assert "all backbones, vs none" in drawn and "GRU4Rec, vs none" not in drawn
+
+
 def test_text_is_escaped(text: str) -> None:
     assert "&lt;b&gt;&amp; raw&lt;/b&gt;" in text
     assert "<b>& raw" not in text
