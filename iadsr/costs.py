@@ -4,7 +4,7 @@ The seconds of a run are modelled as a sum of products: the positions that a bac
 method adds, the scores of the loss and of validation, and a start. The factors of the products are known from the
 configuration and the size of the dataset; their prices are fitted to the records, none below 0, by least absolute
 relative error, so that the few runs that shared their core with others do not decide. Prices are seconds of one core
-like those in the records.
+of the device that most records are of; how much slower another device is, is fitted beside them.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from iadsr.core import columns as c
 from iadsr.core.errors import DataError
 
 Floats = npt.NDArray[np.float64]
+_TURNS = 5  # of prices and speeds of devices
 PLAIN = "none"  # the kind of method that adds nothing to its backbone
 # Upper bounds: of ranks.parquet two lists of 20 items and ten further numbers, uncompressed; of curve.csv a line of 30
 # numbers, and of record.json all.
@@ -135,21 +136,24 @@ def fit(records: Sequence[Mapping[str, Any]], sizes: Mapping[str, Size]) -> Mode
         raise DataError("costs are estimated from records of at least 3 settings of dataset, protocol and backbone")
     rows = [products(record["cell"], sizes[record["cell"][c.DATASET]]) for record in used]
     seconds = np.array([record["seconds"]["total"] for record in used])
+    devices = [str(record["device"]) for record in used]
     kept = (c.DATASET, c.PROTOCOL, c.BACKBONE, "kind")
     known = {name: frozenset(str(record["cell"][name]) for record in usable) for name in kept}
-    machines = tuple(sorted({f"{record['device']}, {record['machine']}" for record in usable}))
+    usual = max(dict.fromkeys(devices), key=devices.count)
+    machines = tuple(sorted({f"{usual}, {record['machine']}" for record in usable if record["device"] == usual}))
     memory = max(record["peak_memory_mb"] for record in usable)
     errors: list[float] = []
     for group in dict.fromkeys(groups):
         inside = [place for place, other in enumerate(groups) if other == group]
         others = [place for place, other in enumerate(groups) if other != group]
-        prices = _prices([rows[place] for place in others], seconds[others])
+        prices, slowness = _fitted([rows[place] for place in others], seconds[others], [devices[at] for at in others])
         part = Model(prices, len(others), 0.0, 0.0, memory, known, machines)
         for place in inside:
             record = used[place]["cell"]
-            errors.append(abs(part.seconds(record, sizes[record[c.DATASET]]) / seconds[place] - 1))
+            told = part.seconds(record, sizes[record[c.DATASET]]) * slowness.get(devices[place], 1.0)
+            errors.append(abs(told / seconds[place] - 1))
     return Model(
-        _prices(rows, seconds),
+        _fitted(rows, seconds, devices)[0],
         len(usable),
         float(np.median(errors)),
         float(np.quantile(errors, 0.9)),
@@ -174,6 +178,21 @@ def _least_disturbed(records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, 
         alike["settings"] = {**alike["settings"], "budget": None}
         kept.setdefault(json.dumps(alike, sort_keys=True), record)
     return list(kept.values())
+
+
+def _fitted(
+    rows: Sequence[Mapping[str, float]], seconds: Floats, devices: Sequence[str]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Find prices on the device of most runs, and how many times as long each device takes, in turns."""
+    slowness = dict.fromkeys(devices, 1.0)
+    usual = max(slowness, key=devices.count)
+    for _ in range(_TURNS if len(slowness) > 1 else 1):
+        prices = _prices(rows, seconds / np.array([slowness[device] for device in devices]))
+        told = np.array([sum(prices.get(name, 0.0) * amount for name, amount in row.items()) for row in rows])
+        ratios = seconds / np.maximum(told, 1e-9)
+        own = {device: float(np.median(ratios[[other == device for other in devices]])) for device in slowness}
+        slowness = {device: ratio / own[usual] for device, ratio in own.items()}
+    return prices, slowness
 
 
 def _prices(rows: Sequence[Mapping[str, float]], seconds: Floats) -> dict[str, float]:

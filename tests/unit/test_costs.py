@@ -17,6 +17,23 @@ from iadsr.costs import Model, cost_of, fit, products
 
 SIZES = {"toys": Size(1000, 500, 9000), "beauty": Size(400, 3000, 5000)}
 PRICES = {"start": 4.0, "encode gru4rec": 7.0, "encode caser": 11.0, "denoise": 3.0, "loss": 0.01, "validate": 0.02}
+
+
+def test_a_slower_device_changes_no_price_and_is_foretold() -> None:
+    slower = [
+        {**record(dataset, protocol, "caser", kind, slow=2.5), "device": "cpu (slow)"}
+        for dataset in SIZES
+        for protocol in ("paper", "strong")
+        for kind in ("random", "iadsr")
+    ]
+    usual = [one for one in records() if one["cell"]["kind"] == "none" or one["cell"]["backbone"] == "gru4rec"]
+    model = fit([*usual, *slower], SIZES)
+    assert model.error < 0.01 and model.machines == ("cpu (x), m",)
+    expected = fit(records(), SIZES)
+    one = records()[0]["cell"]
+    assert model.seconds(one, SIZES["toys"]) == pytest.approx(expected.seconds(one, SIZES["toys"]), rel=0.01)
+
+
 MODEL = Model({**PRICES, "encode sasrec": 9.0}, 1, 0.1, 0.2, 700.0, {}, ())
 
 
