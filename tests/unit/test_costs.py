@@ -28,7 +28,7 @@ def test_a_slower_device_changes_no_price_and_is_foretold() -> None:
     ]
     usual = [one for one in records() if one["cell"]["kind"] == "none" or one["cell"]["backbone"] == "gru4rec"]
     model = fit([*usual, *slower], SIZES)
-    assert model.error < 0.01 and model.machines == ("cpu (x), m",)
+    assert model.worst < 0.01 and model.machines == ("cpu (x), m",)
     expected = fit(records(), SIZES)
     one = records()[0]["cell"]
     assert model.seconds(one, SIZES["toys"]) == pytest.approx(expected.seconds(one, SIZES["toys"]), rel=0.01)
