@@ -6,8 +6,8 @@ Each simulated grid has the shape of the default one: three backbones with IADSR
 same seeds. A user hits with a probability that is the user's own; the spread of these tastes, and how far they agree
 between methods and between backbones, have the moments of the archived runs (HR@5 under `strong`, history excluded).
 Every run moves a rate for all users at once, by a share that is drawn anew: the part of seeds. What a hit is worth to
-NDCG@5 is drawn from the archived hits. Then the page's own rule decides: crossed intervals, how much runs
-vary pooled over the methods of a backbone, Holm within a family.
+NDCG@5 is drawn from the archived hits. Then the page's own rule decides: crossed intervals, with how much runs vary
+pooled over the methods, and Holm within a family.
 """
 
 from __future__ import annotations

@@ -139,7 +139,7 @@ def fit(records: Sequence[Mapping[str, Any]], sizes: Mapping[str, Size]) -> Mode
     devices = [str(record["device"]) for record in used]
     kept = (c.DATASET, c.PROTOCOL, c.BACKBONE, "kind")
     known = {name: frozenset(str(record["cell"][name]) for record in usable) for name in kept}
-    usual = max(dict.fromkeys(devices), key=devices.count)
+    usual = _commonest(devices)
     machines = tuple(sorted({f"{usual}, {record['machine']}" for record in usable if record["device"] == usual}))
     memory = max(record["peak_memory_mb"] for record in usable)
     errors: list[float] = []
@@ -180,12 +180,17 @@ def _least_disturbed(records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, 
     return list(kept.values())
 
 
+def _commonest(devices: Sequence[str]) -> str:
+    """Find the device that most runs are of, the first of equals; its core is that of the prices."""
+    return max(dict.fromkeys(devices), key=devices.count)
+
+
 def _fitted(
     rows: Sequence[Mapping[str, float]], seconds: Floats, devices: Sequence[str]
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Find prices on the device of most runs, and how many times as long each device takes, in turns."""
     slowness = dict.fromkeys(devices, 1.0)
-    usual = max(slowness, key=devices.count)
+    usual = _commonest(devices)
     for _ in range(_TURNS if len(slowness) > 1 else 1):
         prices = _prices(rows, seconds / np.array([slowness[device] for device in devices]))
         told = np.array([sum(prices.get(name, 0.0) * amount for name, amount in row.items()) for row in rows])

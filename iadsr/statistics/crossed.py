@@ -88,8 +88,8 @@ class RunSpread:
     Attributes:
         square: the variance of a run's mean over users.
         excess: what of it is the run's own, and not from each user's chance in each run; below zero by chance.
-        p_even: of methods that vary alike: that of the method that varies most against all others (F test), times the
-            number of methods (Bonferroni). 1 where there is one method.
+        p_even: p of a test that the methods vary alike: of the one that varies most against all others (F test), times
+            the number of methods (Bonferroni). 1 where there is one method.
         freedom: degrees of freedom of `square`.
         methods: how many are pooled.
     """
