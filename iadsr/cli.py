@@ -89,8 +89,8 @@ def embeddings(
     config: ConfigOption = DEFAULT,
 ) -> None:
     """Encode a dataset's item names, or what a method puts in their place."""
-    from iadsr.core.files import check_writable
     from iadsr.embeddings.store import embed
+    from iadsr.machine.disk import check_writable
 
     run = _read(config)
     folder = Path(run.results) / "embeddings" / dataset
@@ -106,12 +106,12 @@ def prefixes(
     config: ConfigOption = DEFAULT,
 ) -> None:
     """Encode the joined names of every history's beginning, for methods with `interest_text: prefixes`."""
-    from iadsr.core.files import check_writable
     from iadsr.embeddings.encoder import make_encoder
     from iadsr.embeddings.prefixes import distinct_prefixes
     from iadsr.embeddings.store import embed_with
     from iadsr.embeddings.texts import vary_texts
     from iadsr.formats.embeddings import describe_source, texts_digest
+    from iadsr.machine.disk import check_writable
     from iadsr.sequences.split import load_sequences
     from iadsr.sequences.text_rows import save_text_rows
 

@@ -88,18 +88,6 @@ def _hides_full_disk(error: Exception) -> bool:
     return isinstance(error, RuntimeError) and isinstance(hidden, OSError) and hidden.errno in _NO_ROOM
 
 
-def check_writable(folder: Path) -> None:
-    """Raise OSError, naming the folder, unless a file can be written in it, or in its nearest parent that exists."""
-    while not folder.exists():
-        folder = folder.parent
-    try:
-        with tempfile.TemporaryFile(dir=folder) as stream:
-            stream.write(bytes(4096))
-            stream.flush()
-    except OSError as error:  # names a file that nobody knows, or none
-        raise OSError(error.errno, error.strerror, str(folder)) from error
-
-
 def _flush(path: Path) -> None:
     """Wait until a file, or the names in a folder, are on the disk."""
     handle = os.open(path, os.O_RDONLY)
@@ -107,13 +95,6 @@ def _flush(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def set_aside(path: Path) -> Path:
-    """Rename a damaged file to `<name>.damaged`, so that it can be inspected but is never read again."""
-    aside = path.with_name(f"{path.name}.damaged")
-    os.replace(path, aside)
-    return aside
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -13,13 +13,14 @@ import pandas as pd
 from iadsr.config.datasets import DatasetSpec, Expected
 from iadsr.core.columns import HAS_TITLE, ITEM, NOISE, TEXT, TIMESTAMP, USER
 from iadsr.core.errors import DataError
-from iadsr.core.files import check_writable, set_aside, write_json
+from iadsr.core.files import write_json
 from iadsr.datasets import planted, table
 from iadsr.datasets.digests import RawFile, accept
 from iadsr.datasets.download import obtain, remove_partial
 from iadsr.datasets.filter import check_core, k_core
 from iadsr.datasets.raw import REMEDY
 from iadsr.formats.tables import write_parquet
+from iadsr.machine.disk import check_writable, set_aside
 from iadsr.machine.locks import alone_in
 
 log = logging.getLogger("iadsr.datasets")

@@ -20,8 +20,8 @@ from importlib import metadata
 from pathlib import Path
 
 from iadsr.core.errors import IadsrError, one_line
-from iadsr.core.files import check_writable
 from iadsr.machine.devices import resolve_device
+from iadsr.machine.disk import check_writable
 from iadsr.machine.faults import explain
 
 OK, LACKS, FAILS = "ok", "lacks", "FAILS"

@@ -26,7 +26,6 @@ class ADT(Method):
             return torch.exp(-self.options.power * loss)
         self.steps += 1
         share = self.options.rate * (self.steps / self.options.ramp).clamp(max=1)
-        place = loss.argsort(descending=True).argsort()
-        kept = place >= (share * len(loss)).floor()
+        kept = loss.argsort(descending=True).argsort() >= (share * len(loss)).floor()
         encoded.traced["targets_kept"] = kept.double().mean()
         return kept.to(loss.dtype)

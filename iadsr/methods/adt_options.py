@@ -19,8 +19,7 @@ class ADTOptions(MethodOptions):
 
     weights: Literal["truncated", "reweighted"] = Field("truncated", description="leave targets out, or weigh them")
     rate: Annotated[float, Search(0.02, 0.4, log=True)] = Field(0.1, ge=0, lt=1)
-    """largest share of targets left out. Released: 0.05 to 0.2 of all pairs, half of which are negatives and never left
-    out, so 0.1 to 0.4 of the targets"""
+    """largest share of targets left out; released: 0.1 to 0.4 (0.05 to 0.2 of all pairs, of negatives none)"""
     ramp: Steps = Field(1000, description="training steps over which the share rises to `rate`")
     power: Annotated[float, Search(0.1, 0.5)] = Field(0.2, ge=0, le=10, description="reweighted: w = p(target)^power")
 

@@ -20,13 +20,14 @@ from iadsr.config.identity import source_digest, sources
 from iadsr.config.reuse import cutoff_of
 from iadsr.core import columns as c
 from iadsr.core.errors import IadsrError
-from iadsr.core.files import check_writable, file_digest, remove_leftovers, value_digest, write_json
+from iadsr.core.files import file_digest, remove_leftovers, value_digest, write_json
 from iadsr.formats.embeddings import (
     encoder_identity,
     read_metadata,
 )
 from iadsr.formats.tables import write_csv, write_parquet
 from iadsr.machine.devices import resolve_device
+from iadsr.machine.disk import check_writable
 from iadsr.machine.faults import is_out_of_memory
 from iadsr.machine.locks import alone_in
 from iadsr.machine.provenance import commit, cpu_model, machine, peak_memory_mb, versions

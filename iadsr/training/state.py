@@ -19,8 +19,9 @@ from torch import Tensor
 
 from iadsr.config.cell import Cell
 from iadsr.core.errors import one_line
-from iadsr.core.files import atomic_path, set_aside
+from iadsr.core.files import atomic_path
 from iadsr.core.seeding import derive
+from iadsr.machine.disk import set_aside
 from iadsr.training.curve import Epoch
 from iadsr.training.feed import Feed, Step
 from iadsr.training.mask_statistics import MaskStatistics

@@ -23,9 +23,10 @@ from tqdm import tqdm
 from iadsr.config.cell import Cell
 from iadsr.config.run import RunConfig, backbone_alone
 from iadsr.core.errors import IadsrError, one_line
-from iadsr.core.files import check_writable, file_digest, naming, reading, value_digest
+from iadsr.core.files import file_digest, naming, reading, value_digest
 from iadsr.core.seeding import derive
 from iadsr.formats.tables import write_csv
+from iadsr.machine.disk import check_writable
 from iadsr.machine.faults import is_out_of_memory
 from iadsr.machine.locks import alone_in
 from iadsr.methods.method import Untrainable
