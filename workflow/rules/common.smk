@@ -18,8 +18,9 @@ try:
     from iadsr.config.cell import Cell
     from iadsr.config.run import backbone_alone, distinct, load_run
     from iadsr.core.errors import IadsrError
+    from iadsr.machine.disk import check_writable
     from iadsr.machine.faults import explain
-    from iadsr.core.files import check_writable, value_digest, write_json
+    from iadsr.core.files import value_digest, write_json
     from iadsr.config.identity import source_digest, sources
     from iadsr.formats.statistics import FINDINGS, STATISTICS
     from iadsr.machine.locks import release_stale_lock
