@@ -3,8 +3,9 @@
 The seconds of a run are modelled as a sum of products: the positions that a backbone encodes, the same for what a
 method adds, the scores of the loss and of validation, and a start. The factors of the products are known from the
 configuration and the size of the dataset; their prices are fitted to the records, none below 0, by least absolute
-relative error, so that the few runs that shared their core with others do not decide. Prices are seconds of one core
-of the device that most records are of; how much slower another device is, is fitted beside them.
+relative error, so that the few runs that shared their core with others do not decide. Where a record tells how slow its
+core was (see `iadsr.machine.yardstick`), its seconds are what the core would have needed at its fastest. Prices are
+seconds of one core of the device that most records are of; how much slower another device is, is fitted beside them.
 """
 
 from __future__ import annotations
@@ -130,7 +131,7 @@ def fit(records: Sequence[Mapping[str, Any]], sizes: Mapping[str, Size]) -> Mode
     """
     usable = [record for record in records if record["status"] == c.DONE and not record.get("reused_from")]
     usable = [record for record in usable if record["cell"][c.DATASET] in sizes and record["device"].startswith("cpu")]
-    used = _least_disturbed(usable)
+    used = _least_disturbed(_undisturbed(usable))
     groups = [tuple(record["cell"][name] for name in (c.DATASET, c.PROTOCOL, c.BACKBONE)) for record in used]
     if len(set(groups)) < 3:
         raise DataError("costs are estimated from records of at least 3 settings of dataset, protocol and backbone")
@@ -163,10 +164,25 @@ def fit(records: Sequence[Mapping[str, Any]], sizes: Mapping[str, Size]) -> Mode
     )
 
 
+def _undisturbed(records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Give runs the seconds that their core would have needed at its fastest, where they tell how slow it was."""
+    fastest: dict[str, float] = {}
+    for record in records:
+        own = record["seconds"].get("yardstick", math.inf)
+        fastest[record["device"]] = min(own, fastest.get(record["device"], math.inf))
+
+    def corrected(record: Mapping[str, Any]) -> Mapping[str, Any]:
+        seconds = record["seconds"]
+        factor = fastest[record["device"]] / seconds["yardstick"] if "yardstick" in seconds else 1.0
+        return {**record, "seconds": {**seconds, "total": factor * seconds["total"]}}
+
+    return [corrected(record) for record in records]
+
+
 def _least_disturbed(records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Keep, of runs that differ in seed and budget alone, those of the smallest budget, and of them the fastest.
 
-    Whatever else a machine does makes a run slower, and its record does not tell. A larger budget has the same steps.
+    Whatever else a machine does makes a run slower, and older records do not tell. A larger budget has the same steps.
     """
 
     def length(record: Mapping[str, Any]) -> tuple[float, float]:

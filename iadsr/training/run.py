@@ -31,6 +31,7 @@ from iadsr.machine.disk import check_writable
 from iadsr.machine.faults import is_out_of_memory
 from iadsr.machine.locks import alone_in
 from iadsr.machine.provenance import commit, cpu_model, machine, peak_memory_mb, versions
+from iadsr.machine.yardstick import yardstick
 from iadsr.methods.cutoff import Cutoff
 from iadsr.methods.method import Untrainable
 from iadsr.training.curve import Diverged, curve_table
@@ -132,7 +133,7 @@ def _run_cell(
         _finish(folder, store, checkpoints)
         return
     encoder = encoder_identity(read_metadata(files["embeddings"])) if cell.encoder else None
-    result = RunResult()
+    result, pace = RunResult(), yardstick()
     try:
         _train_and_score(cell, files, device, checkpoints, result)
     except Unmatched as error:
@@ -153,6 +154,7 @@ def _run_cell(
     write_parquet(folder / c.RANKS, result.ranks)
     epoch = float(np.mean([row.seconds for row in outcome.curve] or [0.0]))
     seconds = {"total": time.monotonic() - began, "epoch": epoch, "stage_one": result.stage_one}
+    seconds["yardstick"] = (pace + yardstick()) / 2
     write_json(
         folder / c.RECORD,
         {

@@ -1,5 +1,6 @@
 """Costs are estimated from records, and say how wrong they are on runs that they were not fitted to."""
 
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -76,6 +77,17 @@ def test_prices_are_found_again_though_some_runs_shared_their_core() -> None:
     assert model.prices == pytest.approx(PRICES, rel=1e-3)
     assert model.runs == 18
     assert model.error < 1e-3
+
+
+def test_a_run_that_tells_how_slow_its_core_was_counts_as_on_an_idle_one() -> None:
+    slowness = itertools.cycle([1.0, 1.7, 2.4])
+    told = [
+        {**one, "seconds": {"total": times * one["seconds"]["total"], "yardstick": times * 0.001}}
+        for one, times in zip(records(), slowness, strict=False)
+    ]
+    model = fit(told, SIZES)
+    assert model.prices == pytest.approx(PRICES, rel=1e-3)
+    assert model.worst < 1e-3
 
 
 def test_the_error_is_that_on_settings_that_were_left_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -319,6 +319,7 @@ def test_the_second_stage_starts_from_what_the_backbone_learned_alone(
     assert any(not torch.equal(started[0][name], value) for name, value in started[1].items())
     record = record_of(root, warm)
     assert record["seconds"]["stage_one"] > 0  # type: ignore[index]
+    assert 0 < record["seconds"]["yardstick"] < 1  # type: ignore[index]
     run_cell(cell("none"), root, "cpu", 1)
     alone = pd.read_csv(root / "runs" / cell("none").address / "curve.csv")["loss"].tolist()
     assert alone == pytest.approx(curves[0])
