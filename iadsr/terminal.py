@@ -48,7 +48,7 @@ def print_verdicts(table: pd.DataFrame, claims: Mapping[str, Claim], sources: Pa
             if numbers := str(words.verdict(claim.judged.rule, row)):
                 typer.echo(f"{'':24}    {numbers}")
         if own.empty:
-            typer.echo(f"{'':24}  needs experiment {' or '.join(claim.judged.experiments)}")
+            typer.echo(f"{'':24}  needs {claim.needed}")
 
 
 def print_agreement(table: pd.DataFrame) -> None:

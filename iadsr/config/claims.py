@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from iadsr.config.fields import Name, Strict
 from iadsr.config.parse import parse
 from iadsr.config.yaml_files import load_yaml
+from iadsr.core.columns import MAIN
 from iadsr.core.errors import ConfigError, suggest
 
 Pattern = Annotated[str, Field(min_length=1)]
@@ -87,6 +88,15 @@ class Claim(Strict):
         if self.published and self.published[0] > self.published[1]:
             raise ValueError(f"published must be the least gain, then the largest, not {self.published}")
         return self
+
+    @property
+    def needed(self) -> str:
+        """What a run must have for a verdict: another experiment, or in its own grid these methods or comparisons."""
+        others = [name for name in self.judged.experiments if name != MAIN]
+        if others == self.judged.experiments:
+            return f"experiment {' or '.join(others)}"
+        pairs = self.judged.pairs if isinstance(self.judged, Compared) else [[self.judged.method]]
+        return " or ".join([*map(" vs ".join, pairs), *(f"experiment {name}" for name in others)])
 
 
 class Title(Strict):

@@ -159,9 +159,9 @@ class Catalogue(Maker):
             return Column(f"Under “{protocol}”", verdict, why, numeric=False, verdict=f"{protocol} verdict")
 
         def needed(row: Row) -> str:
-            """Name the experiments of a claim for which this run has none."""
+            """Say what would decide a claim that nothing in this run decides."""
             known = any(row[f"{protocol} verdict"] for protocol in protocols)
-            return "" if known else f"needs experiment {' or '.join(row['experiments'])}"
+            return "" if known else f"needs {row['needed']}"
 
         dataset = [text("Dataset", c.DATASET)] if own[c.DATASET].nunique() > 1 else []
         whole_verdict = Column("Verdict", lambda row: str(row["verdict"]), needed, numeric=False, verdict="verdict")

@@ -30,7 +30,7 @@ CLAIMS = load_claims(Path(__file__).parents[3] / "workflow" / "config")
 SETTINGS: dict[str, Any] = {
     "claims": [
         {"id": one.id, "title": one.title, "sentence": one.sentence, "source": one.source}
-        | {"rule": one.judged.rule, "experiments": one.judged.experiments}
+        | {"rule": one.judged.rule, "needed": one.needed}
         for one in CLAIMS.claims
     ],
     "name": "laptop",

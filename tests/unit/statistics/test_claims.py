@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from iadsr.config.claims import Between, Claim, Compared, Spared, Title
+from iadsr.cli import CONFIG_FOLDER
+from iadsr.config.claims import Between, Claim, Compared, Spared, Title, load_claims
 from iadsr.core import columns as c
 from iadsr.statistics.claims import COLUMNS, LISTED, VERDICTS, choose_title, combined, judge_claims, list_by_verdict
 from tests.unit.statistics.frames import one_row
@@ -291,3 +292,11 @@ def test_claims_are_listed_by_verdict_with_where_it_is_another() -> None:
 
 def test_every_verdict_is_listed() -> None:
     assert sorted(LISTED) == sorted(VERDICTS)
+
+
+def test_a_claim_says_what_would_decide_it() -> None:
+    needed = {claim.id: claim.needed for claim in load_claims(CONFIG_FOLDER).claims}
+    assert needed["over_the_best_rival"] == "iadsr vs adt or iadsr vs adt_reweighted or iadsr vs hsd"
+    assert needed["by_choosing"] == "iadsr vs random_mask or iadsr vs random_mask_matched or experiment choice"
+    assert needed["theta"] == "experiment theta"
+    assert needed["gate"] == "iadsr"
