@@ -1,11 +1,12 @@
 """What a run file costs before it is started, from the records of runs that were: seconds, memory and disk.
 
-The seconds of a run are modelled as a sum of products: the positions that a backbone encodes, the same for what a
-method adds, the scores of the loss and of validation, and a start. The factors of the products are known from the
-configuration and the size of the dataset; their prices are fitted to the records, none below 0, by least absolute
-relative error, so that the few runs that shared their core with others do not decide. Where a record tells how slow its
-core was (see `iadsr.machine.yardstick`), its seconds are what the core would have needed at its fastest. Prices are
-seconds of one core of the device that most records are of; how much slower another device is, is fitted beside them.
+The seconds of a run are modelled as a sum of products: the positions that a backbone encodes, the steps, once more
+those of a method that reads texts, the scores of the loss and of validation, and a start. The factors of the products
+are known from the configuration and the size of the dataset; their prices are fitted to the records, none below 0, by
+least absolute relative error, so that the few runs that shared their core with others do not decide. Where a record
+tells how slow its core was (see `iadsr.machine.yardstick`), its seconds are what the core would have needed at its
+fastest. Prices are seconds of one core of the device that most records are of; how much slower another device is, is
+fitted beside them.
 """
 
 from __future__ import annotations
@@ -29,7 +30,6 @@ from iadsr.core.errors import DataError
 
 Floats = npt.NDArray[np.float64]
 _TURNS = 5  # of prices and speeds of devices
-PLAIN = "none"  # the kind of method that adds nothing to its backbone
 # Upper bounds: of ranks.parquet two lists of 20 items and ten further numbers, uncompressed; of curve.csv a line of 30
 # numbers, and of record.json all.
 BYTES_PER_USER, BYTES_PER_EPOCH, BYTES_PER_RECORD = 200, 600, 10_000
@@ -95,11 +95,12 @@ def products(record: Mapping[str, Any], size: Size) -> dict[str, float]:
     positions = samples * settings["max_length"]
     targets = positions if settings["objective"] == "all" else samples
     twice = 2.0 if record["warm_start"] else 1.0
-    added = 0.0 if record["kind"] == PLAIN else positions
+    steps = samples / settings["batch_size"]
     return {
         "start": 1.0,
         f"encode {record['backbone']}": twice * positions / 1e6,
-        "denoise": added / 1e6,
+        "step": twice * steps / 1e6,
+        "read texts": steps / 1e6 if record["encoder"] else 0.0,
         "loss": twice * targets * size.items / 1e6,
         "validate": twice * min(epochs, settings["validations"]) * size.users * size.items / 1e6,
     }
