@@ -22,6 +22,7 @@ from iadsr.core.columns import (
     DATASET,
     ITEM,
     PROTOCOL,
+    RANKS,
     RECORD,
     TEXT,
     TIMESTAMP,
@@ -299,10 +300,12 @@ def power(
 
     run = _read(config)
     add_metrics(run.metrics)
+    metric = list(dict.fromkeys(metric))
     for name in metric:
         if name not in METRICS:
             raise ConfigError(f"--metric: there is no metric '{name}'; {suggest(name, METRICS)}")
     numbers = [int(word) if word.strip().isdecimal() else 0 for word in seeds.split(",")]
+    numbers = list(dict.fromkeys(numbers))
     if min(numbers) < 2:
         raise ConfigError(f"--seeds must be whole numbers from 2 on, such as 3,5,10, not '{seeds}'")
     grid = _grids(run)[0]
@@ -395,6 +398,8 @@ def recompute(
 
     run = _read(config)
     out = out or Path("results/recomputed") / run.name
+    if trained := next((out / "runs").glob(f"**/{RANKS}"), None):
+        raise ConfigError(f"--out {out} has trained runs, such as {trained.parent}; choose another folder")
     add_metrics(run.metrics)
     facts = {name: read_facts(archive, name) for name in run.all_datasets}
     runs, others = select_runs(read_archive(archive, run.all_datasets), _records(run))

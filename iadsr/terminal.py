@@ -47,7 +47,7 @@ def print_verdicts(table: pd.DataFrame, claims: Mapping[str, Claim], sources: Pa
             typer.echo(f"{'':24}  {row[DATASET]}, {row[PROTOCOL]}: {row['verdict']}")
             if numbers := str(words.verdict(claim.judged.rule, row)):
                 typer.echo(f"{'':24}    {numbers}")
-        if own.empty:
+        if not rows["judged"].any():
             typer.echo(f"{'':24}  needs {claim.needed}")
 
 

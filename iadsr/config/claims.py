@@ -61,7 +61,7 @@ class Between(Strict):
 
 
 class Spared(Strict):
-    """The claim that a mask keeps at least as much of cold inputs as of the most popular tenth."""
+    """The claim that a mask keeps as much of cold inputs as of the most popular tenth, by an interval over seeds."""
 
     rule: Literal["spared"] = Field("spared", description="which rule")
     experiments: list[Name] = Field(min_length=1, description=_EXPERIMENTS)
@@ -69,6 +69,7 @@ class Spared(Strict):
     stage: Literal["train", "test"] = Field(
         "test", description="whose inputs: those of training, or the histories at test"
     )
+    margin: float = Field(0.01, ge=0, lt=1, description="how much less of cold inputs is as much, a share of them")
 
 
 class Claim(Strict):

@@ -145,7 +145,7 @@ class Catalogue(Maker):
         frame = frame.merge(whole[["claim", "verdict"]], on="claim")
         frame = frame.merge(own[key].drop_duplicates(), on="claim", how="left")
         protocols = list(dict.fromkeys(own[c.PROTOCOL]))
-        numbers = ("verdict", "against", "least", "most", "low", "high", "detectable", "lost", "weak")
+        numbers = ("verdict", "against", "least", "most", "low", "high", "detectable", "judged", "lost", "weak")
         if protocols:
             frame = frame.merge(wide(own, key, c.PROTOCOL, numbers), on=key, how="left")
 
@@ -159,8 +159,8 @@ class Catalogue(Maker):
             return Column(f"Under “{protocol}”", verdict, why, numeric=False, verdict=f"{protocol} verdict")
 
         def needed(row: Row) -> str:
-            """Say what would decide a claim that nothing in this run decides."""
-            known = any(row[f"{protocol} verdict"] for protocol in protocols)
+            """Say what would decide a claim that nothing here decides."""
+            known = any(row[f"{protocol} judged"] for protocol in protocols)
             return "" if known else f"needs {row['needed']}"
 
         dataset = [text("Dataset", c.DATASET)] if own[c.DATASET].nunique() > 1 else []

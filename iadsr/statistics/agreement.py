@@ -11,8 +11,8 @@ over the cells of its dataset and protocol, which counts as `PRIOR` degrees of f
 2004, doi:10.2202/1544-6115.1027) with a fixed prior. The pooled one alone would call cells that spread more than others
 different far too often.
 
-No means are compared where a seed finished in one set only, or where users or targets differ. Agreement is no proof of
-equality: a true difference of what is `allowed` goes unseen half of the time.
+No means are compared where a seed finished in one set only, or where users, targets or settings differ. Agreement is
+no proof of equality: a true difference of what is `allowed` goes unseen half of the time.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ PRIOR = 8  # 16: a cell that spreads 3 times as much differs by chance in 11 % o
 LEVEL = 0.01  # the chance that sets which agree are said to differ, if the seeds of all cells spread alike
 SAME, AGREES, DIFFERS, UNKNOWN = "the same runs", "agrees", "differs", "unknown"
 OTHER_TARGETS, LOST = "other users or targets", "seeds lost in one set"
+OTHER_SETTINGS = "other settings"
 ONE_SIDED, NEITHER = "finished in one set only", "finished in neither set"
 EXPLAINED = (SAME, AGREES)
 COLUMNS = (
@@ -62,6 +63,11 @@ class _Side(NamedTuple):
     scores: Mapping[int, Floats]  # by seed, each (metrics,)
     results: Mapping[int, tuple[str, str | None]]  # by seed: status and digest of the ranks
     targets: frozenset[frozenset[tuple[str, int]]]  # of user and target
+
+    @property
+    def settings(self) -> set[str]:
+        """What the runs were told to do, seeds apart."""
+        return {json.dumps(_of_cell(run.record), sort_keys=True) for run in self.runs}
 
     @property
     def mean(self) -> Floats:
@@ -147,6 +153,8 @@ def _verdict(pair: _Pair) -> str | None:
         return ONE_SIDED if first.scores or second.scores else NEITHER
     if len(first.targets | second.targets) > 1:
         return OTHER_TARGETS
+    if first.settings != second.settings:
+        return OTHER_SETTINGS
     common = first.results.keys() & second.results.keys()
     return LOST if any((seed in first.scores) != (seed in second.scores) for seed in common) else None
 
@@ -188,8 +196,12 @@ def _unlike(first: Sequence[Run], second: Sequence[Run]) -> Iterator[str]:
             yield name
 
 
+def _of_cell(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in record["cell"].items() if key not in (c.SEED, "encoder")}
+
+
 def _told(record: Mapping[str, Any]) -> dict[str, Any]:
-    told = dict(_flat({key: value for key, value in record["cell"].items() if key not in (c.SEED, "encoder")}))
+    told = dict(_flat(_of_cell(record)))
     told |= {f"digest of {name}": digest for name, digest in (record.get("inputs") or {}).items()}
     told |= {name: record.get(name) for name in ("device", "threads")}
     told |= {f"version of {name}": version for name, version in (record.get("versions") or {}).items()}

@@ -27,6 +27,7 @@ from typing import Any, get_args
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import stats
 
 from iadsr.config.claims import Between, Claim, Compared, Spared, Title, Verdict
 from iadsr.core import columns as c
@@ -137,7 +138,7 @@ def _judged(claim: Claim, tables: Mapping[str, pd.DataFrame]) -> Iterator[dict[s
     elif isinstance(rule, Between):
         chosen, judge = _between(rule, tables["quantities"]), partial(_judge_means, rule)
     else:
-        chosen, judge = _spared(rule, tables["keep"]), _judge_gaps
+        chosen, judge = _spared(rule, tables["keep"]), partial(_judge_gaps, rule)
     chosen = chosen[chosen[c.EXPERIMENT].isin(rule.experiments)]
     for (dataset, protocol), own in chosen.groupby([c.DATASET, c.PROTOCOL], sort=False):
         yield {"claim": claim.id, c.DATASET: dataset, c.PROTOCOL: protocol, **judge(own)}
@@ -161,8 +162,11 @@ def _compared(rule: Compared, table: pd.DataFrame) -> pd.DataFrame:
     table = table[np.logical_or.reduce(pairs)]
     table = table[~(table["same_as"].isin(table[c.METHOD]) & (table["same_as"] != table["baseline_method"]))]
     if rule.against == "best":
+        # what lacks runs has its mean over fewer backbones, so it is chosen only where nothing is whole
         key = [c.EXPERIMENT, c.DATASET, c.PROTOCOL, c.BACKBONE, c.METHOD, c.METRIC]
-        best = table.groupby(key)["baseline_mean"].transform("max")
+        whole = table["baseline_mean"].where(table["status"] == OK)
+        keys = [table[name] for name in key]
+        best = whole.groupby(keys).transform("max").fillna(table["baseline_mean"].groupby(keys).transform("max"))
         table = table[(table["baseline_mean"] == best) | table["baseline_mean"].isna()]
     return table
 
@@ -232,13 +236,16 @@ def _spared(rule: Spared, table: pd.DataFrame) -> pd.DataFrame:
     return table[own & _named(table[c.METHOD], rule.method)]
 
 
-def _judge_gaps(rows: pd.DataFrame) -> dict[str, Any]:
-    """Judge by seeds, one of which is too few: spared if none keeps less of cold inputs, the opposite if all do."""
+def _judge_gaps(rule: Spared, rows: pd.DataFrame) -> dict[str, Any]:
+    """Judge each mean gap by its t interval over seeds, one of which is too few: beside `-margin`, or across it."""
+    half = stats.t.ppf(0.975, (rows["seeds"] - 1).clip(lower=1)) * rows["sd"] / np.sqrt(rows["seeds"])
+    low, high = rows["mean"] - half, rows["mean"] + half
     verdicts = [
-        TOO_FEW if seeds < 2 or 0 < below < seeds else OPPOSITE if below else REPRODUCED
-        for below, seeds in rows[["below", "seeds"]].itertuples(index=False)
+        TOO_FEW if seeds < 2 else REPRODUCED if least >= -rule.margin else OPPOSITE if most < -rule.margin else TOO_FEW
+        for least, most, seeds in zip(low, high, rows["seeds"], strict=True)
     ]
-    return {"verdict": combined(verdicts), "against": KEEP_GAP, **_extremes(rows["mean"]), **_counts(verdicts)}
+    extremes = _extremes(rows["mean"], low, high)
+    return {"verdict": combined(verdicts), "against": KEEP_GAP, **extremes, **_counts(verdicts)}
 
 
 def _extremes(values: pd.Series, low: pd.Series | None = None, high: pd.Series | None = None) -> dict[str, float]:

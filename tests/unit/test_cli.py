@@ -74,7 +74,7 @@ def test_claims_print_their_numbers_and_end_with_3_if_one_fails(
     assert capsys.readouterr().out.splitlines() == [
         "partly reproduced       helps its backbone",
         f"{'':26}toys, paper: partly reproduced",
-        f"{'':28}+5.0\u202f% to +12.0\u202f% [\u221210.0, +20.0]\u202f% vs none; finds gains from 30.0\u202f%; "
+        f"{'':28}+5.0\u202f% to +12.0\u202f% [\u221210.0, +20.0]\u202f% vs none; alone finds gains from 30.0\u202f%; "
         "baseline below the most popular items: caser; 1 comparison without all runs",
         "not run                 \u03b8 = \u22120.9 is best",
         f"{'':26}needs experiment theta",
@@ -175,3 +175,12 @@ def test_power_refuses_wrong_options(given: dict[str, Any], message: str) -> Non
 def test_power_needs_runs_of_the_run_file() -> None:
     with pytest.raises(DataError, match="has no run of"):
         cli.power(config=cli.CONFIG_FOLDER / "smoke.yaml")
+
+
+def test_recomputing_never_writes_over_trained_runs(tmp_path: Path) -> None:
+    trained = tmp_path / "runs" / "toys" / "paper" / "gru4rec" / "none" / "seed0" / "ranks.parquet"
+    trained.parent.mkdir(parents=True)
+    trained.touch()
+    with pytest.raises(ConfigError, match=r"has trained runs, such as .*seed0; choose another folder"):
+        cli.recompute(out=tmp_path)
+    assert list(trained.parent.iterdir()) == [trained]

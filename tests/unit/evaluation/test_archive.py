@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from pyarrow import parquet
 
 from iadsr.core.errors import DataError
 from iadsr.evaluation.archive import add_to_archive, read_archive, read_facts, select_runs
@@ -144,6 +145,11 @@ def test_what_is_missing_or_damaged_is_named(make_run: Make, table: Table, tmp_p
     assert not (archive / "toys.parquet").exists()
     add_to_archive(archive, read_runs([make_run(table([1], [1]))]), FACTS)
     data = (archive / "toys.parquet").read_bytes()
-    (archive / "toys.parquet").write_bytes(data[: len(data) // 2])
-    with pytest.raises(DataError, match=r"toys.parquet is damaged .*git checkout -- .*toys.parquet"):
-        read_archive(archive, ["toys"])
+    ranks = parquet.ParquetFile(archive / "toys.parquet").metadata.row_group(0).column(12)
+    assert ranks.path_in_schema == "rank_excluded.list.element"
+    place = ranks.data_page_offset - 1  # the last byte of its dictionary: a rank
+    flipped = data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+    for damaged in (data[: len(data) // 2], flipped):
+        (archive / "toys.parquet").write_bytes(damaged)
+        with pytest.raises(DataError, match=r"toys.parquet is damaged .*git checkout -- .*toys.parquet"):
+            read_archive(archive, ["toys"])

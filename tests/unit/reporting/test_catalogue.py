@@ -339,14 +339,14 @@ def test_claims_show_verdicts_numbers_and_what_was_not_run(results: Results, mak
     assert text == one["verdict"]
     assert why == (
         f"{percent(one['least'])} to {percent(one['most'])} {percent_interval(one['low'], one['high'])} "
-        f"vs IADSR, random mask; finds gains from {share(one['detectable'])}"
+        f"vs IADSR, random mask; alone finds gains from {share(one['detectable'])}"
         f"; {one['lost']} comparisons without all runs"
     )
     weak = results.tables["verdicts"].assign(weak="sasrec, caser")
     told = catalogue_of(replace(results, tables={**results.tables, "verdicts": weak})).claims()
     assert any("; baseline below the most popular items: SASRec and Caser" in row[2].sub for _, row in told.lines())
     assert cells["gate"][2] == (verdicts.loc[("gate", "paper"), "verdict"], "Past the gate: 97.0\u202f%")
-    assert cells["cold_items"][2][1] == "0.0 points, cold inputs against popular ones"
+    assert cells["cold_items"][2][1] == "0.0 points [0.0, 0.0], cold inputs against popular ones"
 
 
 def test_where_a_verdict_is_another_is_said_in_a_few_words(results: Results) -> None:

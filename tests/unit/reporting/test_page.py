@@ -1,3 +1,5 @@
+import base64
+import hashlib
 import re
 from pathlib import Path
 from typing import Any
@@ -41,6 +43,11 @@ def test_nothing_is_loaded_from_elsewhere(text: str) -> None:
     assert set(outside) == {("a", "https://arxiv.org/abs/2510.04239")}
     assert not {"img", "link", "iframe", "object", "embed"} & {tag for tag, _ in reader.tags}
     assert [attributes for tag, attributes in reader.tags if tag == "script"] == [{}], "one script, in the page itself"
+    script = re.search(r"<script>(.*?)</script>", text, re.DOTALL)
+    assert script
+    digest = base64.b64encode(hashlib.sha256(script[1].encode()).digest()).decode()
+    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+    assert f'<meta http-equiv="Content-Security-Policy" content="{policy}">' in text
     assert "@import" not in text
     assert not re.search(r"url\((?!#)", text)
 

@@ -159,3 +159,11 @@ def test_only_common_cells_are_compared_and_what_differs_is_named() -> None:
     assert judge_agreement([made(0)], [made(0)])["unlike"].iloc[0] == ""
     encoder = made(0).record["cell"] | {"encoder": {"kind": "tfidf"}}
     assert judge_agreement([made(0)], [made(0, cell=encoder)]).empty, "another encoder, another cell"
+
+
+def test_runs_of_other_settings_are_not_compared_however_alike() -> None:
+    first, second = ([made(seed, draw=draw) for seed in range(3)] for draw in (0, 1))
+    assert set(judge_agreement(first, second)["verdict"]) == {"agrees"}
+    for run in first:
+        run.record["cell"]["settings"]["steps"] = 20
+    assert set(judge_agreement(first, second)["verdict"]) == {"other settings"}

@@ -29,7 +29,7 @@ NOTHING = {
     ),
     "quantities": pd.DataFrame(columns=[c.EXPERIMENT, c.DATASET, c.PROTOCOL, c.METHOD, "quantity", "mean"]),
     "keep": pd.DataFrame(
-        columns=[c.EXPERIMENT, c.DATASET, c.PROTOCOL, c.METHOD, "stage", c.GROUP, "mean", "below", "seeds"]
+        columns=[c.EXPERIMENT, c.DATASET, c.PROTOCOL, c.METHOD, "stage", c.GROUP, "mean", "sd", "seeds"]
     ),
 }
 
@@ -201,18 +201,22 @@ def test_a_quantity_lies_between_two_values() -> None:
 
 
 @pytest.mark.parametrize(
-    ("below", "seeds", "expected"),
-    [(0, 3, "reproduced"), (1, 3, "underpowered"), (3, 3, "opposite"), (0, 1, "underpowered"), (1, 1, "underpowered")],
+    ("mean", "sd", "seeds", "expected"),
+    [
+        (-0.004, 0.002, 3, "reproduced"),  # t interval of 3 seeds: 2.48 standard deviations either way
+        (-0.004, 0.003, 3, "underpowered"),
+        (-0.02, 0.005, 3, "underpowered"),
+        (-0.02, 0.004, 3, "opposite"),
+        (-0.02, 0.0, 2, "opposite"),
+        (0.1, np.nan, 1, "underpowered"),
+    ],
 )
-def test_cold_items_are_spared_if_no_seed_keeps_less_of_them(below: int, seeds: int, expected: str) -> None:
+def test_cold_items_are_spared_by_an_interval_over_seeds(mean: float, sd: float, seeds: int, expected: str) -> None:
     rule = Spared(experiments=["main"], method="iadsr")
     row = {c.EXPERIMENT: "main", c.DATASET: "toys", c.PROTOCOL: "paper", c.METHOD: "iadsr", "stage": "test"}
-    row |= {c.GROUP: "cold minus decile_10", "mean": 0.1, "below": below, "seeds": seeds}
-    others = [
-        row | {"stage": "train", "below": 3 - below},
-        row | {c.GROUP: "cold", "below": np.nan},
-        row | {c.METHOD: "hsd", "below": 3 - below},
-    ]
+    row |= {c.GROUP: "cold minus decile_10", "mean": mean, "sd": sd, "seeds": seeds}
+    others = [row | {"stage": "train", "mean": -mean}, row | {c.GROUP: "cold", "mean": -mean}]
+    others += [row | {c.METHOD: "hsd", "mean": -mean}]
     assert verdict(claim(rule), keep=pd.DataFrame([row, *others])) == expected
 
 
@@ -300,3 +304,12 @@ def test_a_claim_says_what_would_decide_it() -> None:
     assert needed["by_choosing"] == "iadsr vs random_mask or iadsr vs random_mask_matched or experiment choice"
     assert needed["theta"] == "experiment theta"
     assert needed["gate"] == "iadsr"
+
+
+def test_a_rival_that_lacks_runs_is_not_the_best_one() -> None:
+    """Its mean is over fewer backbones; it is chosen where every rival lacks some."""
+    rule = compared(pairs=[["iadsr", "adt"], ["iadsr", "hsd"]], against="best")
+    whole = {"baseline_method": "adt", "baseline_mean": 0.10, "outcome": "loss"}
+    part = {"baseline_method": "hsd", "baseline_mean": 0.11, "outcome": "gain", "status": "missing"}
+    assert verdict(claim(rule), whole, part) == "opposite"
+    assert one_row(judge(claim(rule), whole | {"status": "missing"}, part), protocol="paper")["against"] == "hsd"
