@@ -99,7 +99,7 @@ def _reach(room: str, choices: Sequence[str], modules: Mapping[str, Path]) -> se
 def _imports(path: Path, room: str) -> frozenset[str]:
     """List the modules of a room that a file imports."""
     statements = (node for node in ast.walk(_parse(path)) if isinstance(node, ast.ImportFrom))
-    # of `from iadsr.room import module` the module is last; of `from iadsr.room.module import name` what is third counts
+    # of `from iadsr.room import module` the module is last, of `from iadsr.room.module import name` it is third
     names = (f"{node.module}.{alias.name}" for node in statements for alias in node.names)
     return frozenset(name.split(".")[2] for name in names if name.startswith(f"{PACKAGE.name}.{room}."))
 
