@@ -239,7 +239,12 @@ def claims(
     from iadsr.terminal import print_verdicts
 
     root = results or Path(_read(config).results)
-    table = read_parquet(root / "statistics" / "verdicts.parquet", STATISTICS["verdicts"])
+    if not (path := root / "statistics" / "verdicts.parquet").is_file():
+        raise DataError(
+            f"there are no verdicts in {root}: `make evidence` makes those of the archive, for "
+            "`--results results/recomputed/laptop`; a run's own come with its report"
+        )
+    table = read_parquet(path, STATISTICS["verdicts"])
     whole = table.loc[table[PROTOCOL] == "", "verdict"]
     if as_json:
         typer.echo(table.to_json(orient="records", indent=2))

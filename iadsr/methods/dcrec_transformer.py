@@ -11,7 +11,7 @@ from iadsr.models.backbone import INIT_STD, last_states
 from iadsr.models.dropout import Dropout
 
 
-class Block(nn.Module):
+class AttentionBlock(nn.Module):
     """Attention and a position-wise network, each with a residual connection and then a layer norm."""
 
     def __init__(self, dimension: int, dropout: float, attention_dropout: float, heads: int, inner: int) -> None:
@@ -56,7 +56,9 @@ class Transformer(nn.Module):
         self.positions = nn.Parameter(torch.randn(max_length, dimension) * INIT_STD)
         self.norm = nn.LayerNorm(dimension)
         self.dropout = Dropout(dropout)
-        self.blocks = nn.ModuleList(Block(dimension, dropout, attention_dropout, heads, inner) for _ in range(layers))
+        self.blocks = nn.ModuleList(
+            AttentionBlock(dimension, dropout, attention_dropout, heads, inner) for _ in range(layers)
+        )
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, std=INIT_STD)

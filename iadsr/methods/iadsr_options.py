@@ -156,7 +156,7 @@ class IADSROptions(ItemTableOptions):
         """List the defects that the variant has with a backbone."""
         if self.variant == "paper":
             return set()
-        further = [name for name, free in (("R6", backbone == "gru4rec"), ("R7", backbone != "caser")) if not free]
+        further = {"sasrec": {"R6"}, "caser": {"R6", "R7"}}.get(backbone, set())
         return {"R1", "R2", "R3", "R4", "R5", *further}
 
     def _conflicts(self, settings: Settings, backbone: str, active: set[str], absent: set[str]) -> Iterator[str]:

@@ -25,10 +25,10 @@ from torch import Tensor, nn
 from iadsr.methods.method import Asked, Batch, Encoded, Method, MethodInputs, TrainingBatch
 from iadsr.methods.steam_corruption import DELETE, INSERT, KEEP, Rates, corrupt, cut_part, draw_masks
 from iadsr.methods.steam_network import (
-    Block,
     Corrected,
-    Encoder,
     Inserter,
+    SteamBlock,
+    SteamEncoder,
     Tokens,
     apply_operations,
     places_of,
@@ -52,8 +52,8 @@ class STEAM(Method):
         self.rates = Rates(options.delete, options.insert, options.longest)
         sizes = inputs.dimension, options.heads, options.inner, inputs.dropout
         self.tokens = Tokens(inputs.n_items, inputs.dimension, 2 if options.corrector else 1)
-        self.encoder = Encoder(max(self.longest, options.longest), options.layers, *sizes)
-        self.recommender = Block(*sizes)
+        self.encoder = SteamEncoder(max(self.longest, options.longest), options.layers, *sizes)
+        self.recommender = SteamBlock(*sizes)
         if options.corrector:
             self.operations = nn.Linear(inputs.dimension, 3)
             self.inserter = Inserter(*sizes)

@@ -16,7 +16,7 @@ from iadsr.models.loss import softmax_loss
 _ROWS = 512  # scores of so many decoded places are held at once
 
 
-class Block(nn.Module):
+class SteamBlock(nn.Module):
     """A Transformer layer (post-norm, GELU, dropout on the attention weights too) with any attention mask."""
 
     def __init__(self, dimension: int, heads: int, inner: int, dropout: float) -> None:
@@ -64,17 +64,17 @@ class Tokens(nn.Module):
         return torch.where(is_item.unsqueeze(-1), items, special)
 
 
-class Encoder(nn.Module):
+class SteamEncoder(nn.Module):
     """Embeddings with positions, through bidirectional blocks that see no padding."""
 
     def __init__(self, length: int, layers: int, dimension: int, heads: int, inner: int, dropout: float) -> None:
         super().__init__()
         self.positions = nn.Parameter(torch.randn(length, dimension) * INIT_STD)
         self.dropout = Dropout(dropout)
-        self.blocks = nn.ModuleList(Block(dimension, heads, inner, dropout) for _ in range(layers))
+        self.blocks = nn.ModuleList(SteamBlock(dimension, heads, inner, dropout) for _ in range(layers))
 
     def forward(self, embedded: Tensor, seen: Tensor) -> Tensor:
-        """Encode embeddings (B, T, D) as (B, T, D); for `seen` see `Block`."""
+        """Encode embeddings (B, T, D) as (B, T, D); for `seen` see `SteamBlock`."""
         x: Tensor = self.dropout(embedded + self.positions[: embedded.shape[1]])
         for block in self.blocks:
             x = block(x, seen)
@@ -93,7 +93,7 @@ class Inserter(nn.Module):
     def __init__(self, dimension: int, heads: int, inner: int, dropout: float) -> None:
         super().__init__()
         self.dropout = Dropout(dropout)
-        self.block = Block(dimension, heads, inner, dropout)
+        self.block = SteamBlock(dimension, heads, inner, dropout)
 
     def forward(self, embedded: Tensor) -> Tensor:
         """Compute states (N, K, D), each from the embeddings (N, K, D), with positions, up to it."""

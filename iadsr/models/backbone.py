@@ -15,7 +15,7 @@ INIT_STD = 0.02  # of item embeddings, and of whatever is added to them
 
 
 class Backbone(Protocol):
-    """A causal sequence encoder."""
+    """A sequence encoder, causal where its options say so (`causal`)."""
 
     def __call__(self, embedded: Tensor, lengths: Tensor, users: Tensor) -> Tensor:
         """Encode item embeddings as states.
@@ -26,8 +26,8 @@ class Backbone(Protocol):
             users: (B,) user indices; a backbone with user embeddings reads them.
 
         Returns:
-            (B, T, D) states. The state at t depends on positions <= t alone, hence never on padding; what stands at
-            padded positions is undefined.
+            (B, T, D) states. That of a causal backbone at t depends on positions <= t alone, hence never on padding;
+            what the states of any other depend on, it says itself. What stands at padded positions is undefined.
         """
         ...
 

@@ -15,7 +15,7 @@ from iadsr.models.backbone import INIT_STD
 from iadsr.models.dropout import Dropout
 
 
-class Block(nn.Module):
+class FilterBlock(nn.Module):
     """A filter and a position-wise network, each with a residual connection and a layer norm."""
 
     def __init__(self, dimension: int, max_length: int, dropout: float, inner: int) -> None:
@@ -42,7 +42,7 @@ class FMLPRec(nn.Module):
         self.positions = nn.Parameter(torch.randn(max_length, dimension) * INIT_STD)
         self.norm = nn.LayerNorm(dimension)
         self.dropout = Dropout(dropout)
-        self.blocks = nn.ModuleList(Block(dimension, max_length, dropout, inner) for _ in range(layers))
+        self.blocks = nn.ModuleList(FilterBlock(dimension, max_length, dropout, inner) for _ in range(layers))
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, std=INIT_STD)

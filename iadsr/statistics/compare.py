@@ -79,7 +79,7 @@ class Side(NamedTuple):
     method: str
 
 
-class Place(NamedTuple):
+class Stratum(NamedTuple):
     """Where runs of all methods and seeds are taken to vary alike."""
 
     dataset: str
@@ -171,7 +171,7 @@ def compare_all(
     """
     # experiments share runs: the same runs on both sides have the same numbers in all of them
     known: dict[tuple[Comparison, frozenset[Address]], list[dict[str, Any]]] = {}
-    spreads: dict[Place, crossed.RunSpread] = {}
+    spreads: dict[Stratum, crossed.RunSpread] = {}
     tables = []
     for grid in grids:
         rows: list[dict[str, Any]] = []
@@ -289,7 +289,7 @@ def group_by_side(scores: Iterable[Scores]) -> dict[Side, dict[int, Scores]]:
     return by_side
 
 
-def pool_spreads(by_side: Mapping[Side, Mapping[int, Scores]]) -> dict[Place, crossed.RunSpread]:
+def pool_spreads(by_side: Mapping[Side, Mapping[int, Scores]]) -> dict[Stratum, crossed.RunSpread]:
     """Pool how much runs vary with the seed, over the methods of each dataset, protocol and backbone.
 
     Averages over all backbones of a dataset and protocol are a place of their own: what their runs have in common by
@@ -299,14 +299,14 @@ def pool_spreads(by_side: Mapping[Side, Mapping[int, Scores]]) -> dict[Place, cr
     Raises:
         DataError: two runs of a method do not rank the same targets for the same users.
     """
-    methods: dict[Place, list[dict[int, Scores]]] = {}
+    methods: dict[Stratum, list[dict[int, Scores]]] = {}
     for side, runs in by_side.items():
-        methods.setdefault(Place(*side[:3]), []).append({k: run for k, run in runs.items() if not run.reason})
+        methods.setdefault(Stratum(*side[:3]), []).append({k: run for k, run in runs.items() if not run.reason})
     spreads = {place: _pooled(runs) for place, runs in methods.items()}
     for where in dict.fromkeys(place[:2] for place in methods):
         backbones = [place.backbone for place in methods if place[:2] == where]
         if len(backbones) > 1:
-            spreads[Place(*where, c.ALL_BACKBONES)] = _pooled(_averages(where, backbones, by_side))
+            spreads[Stratum(*where, c.ALL_BACKBONES)] = _pooled(_averages(where, backbones, by_side))
     return {place: spread for place, spread in spreads.items() if spread}
 
 
@@ -335,7 +335,7 @@ def _pooled(methods: Iterable[dict[int, Scores]]) -> crossed.RunSpread | None:
 
 
 def pair_up(
-    comparison: Comparison, by_side: Mapping[Side, Mapping[int, Scores]], spreads: Mapping[Place, crossed.RunSpread]
+    comparison: Comparison, by_side: Mapping[Side, Mapping[int, Scores]], spreads: Mapping[Stratum, crossed.RunSpread]
 ) -> Pair:
     """Find the metrics of both sides of a comparison, of the seeds that finished on both, and how much runs vary.
 
@@ -361,7 +361,7 @@ def pair_up(
     for other in used[1:]:
         _check_joined(used[0], other)
     method, baseline = (np.stack([side[k].values for k in seeds], axis=1) for side in (runs, baseline_runs))
-    places = [Place(*side[:3]) for side in comparison[1:]]
+    places = [Stratum(*side[:3]) for side in comparison[1:]]
     varying = (spreads[places[0]], spreads[places[1]]) if whole and all(place in spreads for place in places) else None
     return Pair(method, baseline, f"{OK}, without {lost}" if lost else OK, varying)
 

@@ -4,12 +4,13 @@ import ast
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from iadsr.config.encoders import ENCODERS
-from iadsr.config.identity import ALLOWED, PACKAGE, SHARED, sources
+from iadsr.config.identity import ALLOWED, PACKAGE, SHARED, _imports, sources
 from iadsr.config.options import known_backbones, known_methods
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -46,6 +47,19 @@ def test_the_list_has_no_cycle_and_names_every_room() -> None:
     order = list(ALLOWED)
     for room, others in ALLOWED.items():
         assert all(order.index(other) < order.index(room) for other in others)
+
+
+def test_no_two_classes_have_one_name() -> None:
+    trees = {path: ast.parse(path.read_text()) for path in MODULES}
+    names = [node.name for tree in trees.values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    assert {name for name, times in Counter(names).items() if times > 1 and not name.startswith("_")} == set()
+
+
+def test_a_module_imported_by_name_counts(tmp_path: Path) -> None:
+    path = tmp_path / "module.py"
+    path.write_text("from iadsr import reporting\nfrom iadsr.methods import hsd\n")
+    assert imported(path) == {"iadsr.reporting", "iadsr.methods.hsd"}
+    assert _imports(path, "methods") == {"hsd"}
 
 
 def test_a_cell_depends_on_its_own_backbone_and_method_alone() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from iadsr.config.claims import Compared, load_claims
+from iadsr.config.claims import Between, Compared, load_claims
 from iadsr.config.datasets import load_spec
 from iadsr.config.methods import load_method
 from iadsr.config.options import known_backbones, known_methods
@@ -17,6 +17,7 @@ from iadsr.config.protocol import Protocol, budget_pairs, load_protocol, resolve
 from iadsr.config.run import RunConfig, load_run
 from iadsr.config.yaml_files import load_yaml
 from iadsr.core.errors import ConfigError
+from iadsr.evaluation.collect import MASK_COLUMNS
 from iadsr.evaluation.metrics import METRICS
 from iadsr.tuning.adopt import merge_trials, tuned_text
 from iadsr.tuning.trials import read_trials
@@ -212,6 +213,8 @@ def test_claims_name_what_some_run_file_has() -> None:
             assert any(fnmatchcase(method, pattern) for method in named), (claim.id, pattern)
         if isinstance(rule, Compared):
             assert set(rule.metrics) <= set(METRICS), claim.id
+        if isinstance(rule, Between):
+            assert rule.quantity in MASK_COLUMNS, claim.id
 
 
 def test_every_title_can_be_the_page_s() -> None:
