@@ -120,5 +120,15 @@ def test_rooms_below_know_no_method_no_backbone_and_no_defect(room: str) -> None
         assert not re.search(rf"\b({names})\b", path.read_text()), path
 
 
+@pytest.mark.parametrize("room", ["core", "machine", "formats"])
+def test_rooms_at_the_bottom_know_no_file_s_name(room: str) -> None:
+    """However it is written: `GRU4Rec`, `"random_mask"`, `HSD_RELEASED`."""
+    folder = PACKAGE.parent / "workflow" / "config"
+    files = {path.stem for kind in ("methods", "datasets") for path in (folder / kind).glob("*.yaml")}
+    names = "|".join(map(re.escape, {*files, *known_backbones()} - {"none", "iadsr"}))
+    for path in (PACKAGE / room).glob("*.py"):
+        assert not re.search(rf"(?<![a-z])({names})(?![a-z])", path.read_text(), re.IGNORECASE), path
+
+
 def test_core_is_small() -> None:
     assert sum(len(path.read_text().splitlines()) for path in (PACKAGE / "core").glob("*.py")) <= 300
