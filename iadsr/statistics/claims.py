@@ -7,7 +7,8 @@ a whole. Each of them is worth a verdict:
 - one with the other outcome: opposite;
 - no significant difference: not reproduced, if the two are shown to be equal, are the very same runs, or the published
   gain is ruled out; else underpowered;
-- a comparison of one seed: underpowered, for one run is no evidence of a method (the very same runs need no more);
+- one seed of a comparison or quantity: underpowered, for one run is no evidence of a method (the very same runs need no
+  more);
 - runs that are missing or learned nothing: not run.
 
 Several together are what they agree on. Else, if any is reproduced: partly, unless the claim needs all and one is
@@ -227,7 +228,10 @@ def _between(rule: Between, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _judge_means(rule: Between, rows: pd.DataFrame) -> dict[str, Any]:
-    verdicts = [REPRODUCED if rule.low <= mean <= rule.high else NOT_REPRODUCED for mean in rows["mean"]]
+    verdicts = [
+        TOO_FEW if seeds < 2 else REPRODUCED if rule.low <= mean <= rule.high else NOT_REPRODUCED
+        for mean, seeds in zip(rows["mean"], rows["seeds"], strict=True)
+    ]
     return {"verdict": combined(verdicts), "against": rule.quantity, **_extremes(rows["mean"]), **_counts(verdicts)}
 
 

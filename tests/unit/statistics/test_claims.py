@@ -27,7 +27,7 @@ NOTHING = {
             *("mean", "popular"),
         ]
     ),
-    "quantities": pd.DataFrame(columns=[c.EXPERIMENT, c.DATASET, c.PROTOCOL, c.METHOD, "quantity", "mean"]),
+    "quantities": pd.DataFrame(columns=[c.EXPERIMENT, c.DATASET, c.PROTOCOL, c.METHOD, "quantity", "mean", "seeds"]),
     "keep": pd.DataFrame(
         columns=[c.EXPERIMENT, c.DATASET, c.PROTOCOL, c.METHOD, "stage", c.GROUP, "mean", "sd", "seeds"]
     ),
@@ -184,7 +184,7 @@ def test_the_best_rival_is_the_one_with_the_highest_mean() -> None:
 
 def test_a_quantity_lies_between_two_values() -> None:
     rule = Between(experiments=["main"], method="iadsr", quantity="gate_share", low=0.01, high=0.99)
-    place = {c.EXPERIMENT: "main", c.DATASET: "toys", c.METHOD: "iadsr", "quantity": "gate_share"}
+    place = {c.EXPERIMENT: "main", c.DATASET: "toys", c.METHOD: "iadsr", "quantity": "gate_share", "seeds": 2}
     rows = [
         place | {c.PROTOCOL: "paper", "mean": 1.0},
         place | {c.PROTOCOL: "paper", "mean": 0.999},
@@ -197,6 +197,8 @@ def test_a_quantity_lies_between_two_values() -> None:
     assert found["verdict"].to_dict() == {
         "": "depends on the protocol", "paper": "not reproduced", "strong": "reproduced",
     }  # fmt: skip
+    single = [row | {"seeds": 1} for row in rows]
+    assert verdict(claim(rule), quantities=pd.DataFrame(single)) == "underpowered"
     assert found.loc["paper", ["least", "most", "judged"]].tolist() == [0.999, 1.0, 2]
 
 
