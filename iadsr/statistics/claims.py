@@ -33,6 +33,7 @@ from scipy import stats
 from iadsr.config.claims import Between, Claim, Compared, Spared, Title, Verdict
 from iadsr.core import columns as c
 from iadsr.statistics.compare import BACKBONES, EQUAL, GAIN, LOSS, METHOD, NONE, OK, UNDERPOWERED
+from iadsr.statistics.crossed import LEVEL
 from iadsr.statistics.summaries import KEEP_GAP
 
 VERDICTS: tuple[str, ...] = get_args(Verdict)
@@ -167,7 +168,8 @@ def _compared(rule: Compared, table: pd.DataFrame) -> pd.DataFrame:
         key = [c.EXPERIMENT, c.DATASET, c.PROTOCOL, c.BACKBONE, c.METHOD, c.METRIC]
         whole = table["baseline_mean"].where(table["status"] == OK)
         keys = [table[name] for name in key]
-        best = whole.groupby(keys).transform("max").fillna(table["baseline_mean"].groupby(keys).transform("max"))
+        best, best_of_all = (means.groupby(keys).transform("max") for means in (whole, table["baseline_mean"]))
+        best = best.fillna(best_of_all)
         table = table[(table["baseline_mean"] == best) | table["baseline_mean"].isna()]
     return table
 
@@ -241,12 +243,12 @@ def _spared(rule: Spared, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _judge_gaps(rule: Spared, rows: pd.DataFrame) -> dict[str, Any]:
-    """Judge each mean gap by its t interval over seeds, one of which is too few: beside `-margin`, or across it."""
-    half = stats.t.ppf(0.975, (rows["seeds"] - 1).clip(lower=1)) * rows["sd"] / np.sqrt(rows["seeds"])
+    """Judge each mean gap by its t interval over seeds: beside `-margin`, or across it. One seed has no interval."""
+    half = stats.t.ppf((1 + LEVEL) / 2, rows["seeds"] - 1) * rows["sd"] / np.sqrt(rows["seeds"])
     low, high = rows["mean"] - half, rows["mean"] + half
     verdicts = [
-        TOO_FEW if seeds < 2 else REPRODUCED if least >= -rule.margin else OPPOSITE if most < -rule.margin else TOO_FEW
-        for least, most, seeds in zip(low, high, rows["seeds"], strict=True)
+        REPRODUCED if least >= -rule.margin else OPPOSITE if most < -rule.margin else TOO_FEW
+        for least, most in zip(low, high, strict=True)
     ]
     extremes = _extremes(rows["mean"], low, high)
     return {"verdict": combined(verdicts), "against": KEEP_GAP, **extremes, **_counts(verdicts)}
