@@ -57,6 +57,7 @@ def describe_run(run: RunConfig, grids: Mapping[str, Sequence[Cell]], folder: Pa
             {
                 **claim.model_dump(include={"id", "title", "sentence", "source"}),
                 "rule": claim.judged.rule,
+                "group": getattr(claim.judged, "group", ""),
                 "needed": claim.needed,
             }
             for claim in load_claims(folder).claims

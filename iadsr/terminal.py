@@ -15,8 +15,7 @@ from iadsr.costs import Cost, Model
 from iadsr.reporting.format import NOTHING, percent, share
 from iadsr.reporting.page import make_environment
 from iadsr.statistics.compare import OK, SOUGHT
-from iadsr.statistics.crossed import CAUTION, LEVEL, POWER
-from iadsr.statistics.power import MOST
+from iadsr.statistics.crossed import CAUTION, LEVEL, MOST, POWER
 
 _CELL = [DATASET, PROTOCOL, BACKBONE, METHOD]
 
@@ -45,7 +44,7 @@ def print_verdicts(table: pd.DataFrame, claims: Mapping[str, Claim], sources: Pa
         typer.echo(f"{rows.loc[rows[PROTOCOL] == '', 'verdict'].item():24}{claim.title}")
         for row in own.to_dict("records"):
             typer.echo(f"{'':24}  {row[DATASET]}, {row[PROTOCOL]}: {row['verdict']}")
-            if numbers := str(words.verdict(claim.judged.rule, row)):
+            if numbers := str(words.verdict(claim.judged, row)):
                 typer.echo(f"{'':24}    {numbers}")
         if not rows["judged"].any():
             typer.echo(f"{'':24}  needs {claim.needed}")

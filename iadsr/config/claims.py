@@ -41,6 +41,9 @@ class Compared(Strict):
     """all: one comparison that refutes the claim refutes it as a whole; some: the claim then holds in part"""
     against: Literal["every", "best"] = "every"
     """every: each baseline counts; best: of several baselines the one with the highest mean"""
+    group: Literal["all", "cold"] = "all"
+    """all: of all users; cold: of those whose target is a cold item, in the run file's own grid"""
+    least_users: int = Field(1, ge=1, description="fewer are too few data")
 
 
 class Between(Strict):
@@ -70,6 +73,7 @@ class Spared(Strict):
         "test", description="whose inputs: those of training, or the histories at test"
     )
     margin: float = Field(0.01, ge=0, lt=1, description="how much less of cold inputs is as much, a share of them")
+    beside: Name | None = Field(None, description="a method that is shown beside it; it decides nothing")
 
 
 class Claim(Strict):

@@ -11,6 +11,7 @@ STATISTICS: Mapping[str, tuple[str, ...]] = {
     "cells": (*_SIDE, c.SEED, "status", "reason"),
     "sides": (*_SIDE, "status", "note", "seeds_done", "seeds_expected"),
     "comparisons": (*_SIDE, "kind", "baseline_method", c.RANKING, c.METRIC, "outcome", "status", "headline"),
+    "cold_comparisons": (*_SIDE, "kind", "baseline_method", c.RANKING, c.METRIC, "outcome", "status", "users"),
     "metrics": (*_SIDE, c.RANKING, c.GROUP, c.METRIC, "mean", "sd", "gain", "best", "headline"),
     "quantities": (*_SIDE, "quantity", "loss", "part", "mean", "sd"),
     "keep": (*_SIDE, "stage", c.GROUP, "mean", "sd", "seeds", "below", "inputs"),

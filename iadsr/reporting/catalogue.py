@@ -145,7 +145,7 @@ class Catalogue(Maker):
         frame = frame.merge(whole[["claim", "verdict"]], on="claim")
         frame = frame.merge(own[key].drop_duplicates(), on="claim", how="left")
         protocols = list(dict.fromkeys(own[c.PROTOCOL]))
-        numbers = ("verdict", "against", "least", "most", "low", "high", "detectable", "judged", "lost", "weak")
+        numbers = [str(name) for name in own if name not in (*key, c.PROTOCOL)]
         if protocols:
             frame = frame.merge(wide(own, key, c.PROTOCOL, numbers), on=key, how="left")
 
@@ -154,14 +154,13 @@ class Catalogue(Maker):
                 return str(row[f"{protocol} verdict"] or f.NOTHING)
 
             def why(row: Row) -> str:
-                return str(self.words.verdict(row["rule"], {name: row[f"{protocol} {name}"] for name in numbers}))
+                return str(self.words.verdict(row, {name: row[f"{protocol} {name}"] for name in numbers}))
 
             return Column(f"Under “{protocol}”", verdict, why, numeric=False, verdict=f"{protocol} verdict")
 
         def needed(row: Row) -> str:
             """Say what would decide a claim that nothing here decides."""
-            known = any(row[f"{protocol} judged"] for protocol in protocols)
-            return "" if known else f"needs {row['needed']}"
+            return "" if any(row[f"{one} judged"] for one in protocols) else f"needs {row['needed']}"
 
         dataset = [text("Dataset", c.DATASET)] if own[c.DATASET].nunique() > 1 else []
         whole_verdict = Column("Verdict", lambda row: str(row["verdict"]), needed, numeric=False, verdict="verdict")

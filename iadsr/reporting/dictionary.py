@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import fnmatch
 import itertools
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
 
 import pandas as pd
 
@@ -13,13 +13,14 @@ Meanings = Mapping[str, Mapping[str, str]]
 
 
 def find_entry(meanings: Meanings, table: str, column: str) -> tuple[str, str] | None:
-    """Find what describes a column: its name in the table's own section or `EVERY`, else the table's first pattern.
+    """Find what describes a column: its name in the table's section or `EVERY`, else the section's first pattern.
 
     Returns:
         Section and name or pattern of the entry; None if the column is not described.
     """
-    named = ((section, column) for section in (table, EVERY) if column in meanings.get(section, {}))
-    fitting = ((table, pattern) for pattern in meanings.get(table, {}) if fnmatchcase(column, pattern))
+    own = [section for section in meanings if fnmatch.fnmatchcase(table, section)]
+    named = ((section, column) for section in (*own, EVERY) if column in meanings.get(section, {}))
+    fitting = ((section, name) for section in own for name in meanings[section] if fnmatch.fnmatchcase(column, name))
     return next(itertools.chain(named, fitting), None)
 
 
@@ -28,12 +29,12 @@ def describe_columns(
 ) -> pd.DataFrame:
     """Tabulate the meaning of every column of the tables, empty if it is not described.
 
-    Sections that are no table's, which say how to read all of them, lead.
+    Sections are called as a table, or by a pattern; those that are no table's say how to read all of them, and lead.
 
     Args:
         numbers: what fills the places of a meaning, see `Results.numbers`.
     """
-    notes = {name: entries for name, entries in meanings.items() if name not in {*tables, EVERY}}
+    notes = {name: entries for name, entries in meanings.items() if name != EVERY and not fnmatch.filter(tables, name)}
     rows = [(name, *entry) for name, entries in notes.items() for entry in entries.items()]
     for name, frame in tables.items():
         for column in map(str, frame):

@@ -5,10 +5,10 @@ a whole. Each of them is worth a verdict:
 
 - a comparison with the expected outcome: reproduced, or partly if its interval lies below the published gain;
 - one with the other outcome: opposite;
-- no significant difference: not reproduced, if the two are shown to be equal, are the very same runs, or the published
-  gain is ruled out; else underpowered;
+- no significant difference: not reproduced, if the two are shown to be equal, are the very same runs, or the interval
+  rules out the least published gain (or loss; `crossed.MARGIN`, where no figure is published); else underpowered;
 - one seed of a comparison or quantity: underpowered, for one run is no evidence of a method (the very same runs need no
-  more);
+  more); so are fewer users than the claim asks for;
 - runs that are missing or learned nothing: not run.
 
 Several together are what they agree on. Else, if any is reproduced: partly, unless the claim needs all and one is
@@ -32,31 +32,36 @@ from scipy import stats
 
 from iadsr.config.claims import Between, Claim, Compared, Spared, Title, Verdict
 from iadsr.core import columns as c
-from iadsr.statistics.compare import BACKBONES, EQUAL, GAIN, LOSS, METHOD, NONE, OK, UNDERPOWERED
-from iadsr.statistics.crossed import LEVEL
-from iadsr.statistics.summaries import KEEP_GAP
+from iadsr.evaluation.metrics import COLD
+from iadsr.statistics.compare import BACKBONES, EQUAL, GAIN, LOSS, METHOD, NONE, OK, SOUGHT, UNDERPOWERED
+from iadsr.statistics.crossed import LEVEL, MARGIN
+from iadsr.statistics.summaries import KEEP_GAP, SIDE
 
 VERDICTS: tuple[str, ...] = get_args(Verdict)
 REPRODUCED, PARTLY, NOT_REPRODUCED, OPPOSITE, DEPENDS, TOO_FEW, NOT_RUN = VERDICTS
 LISTED = (REPRODUCED, PARTLY, DEPENDS, NOT_REPRODUCED, OPPOSITE, TOO_FEW, NOT_RUN)  # as a reader meets them
 REFUTED = (NOT_REPRODUCED, OPPOSITE, DEPENDS)
 OUTCOMES = (GAIN, LOSS, EQUAL, NONE, UNDERPOWERED)  # of what was run
-COLUMNS = (
-    "claim", c.DATASET, c.PROTOCOL, "verdict", "against",
-    "least", "most", "low", "high", "detectable", "judged", "lost", "weak",
+NUMBERS = (
+    "least", "most", "low", "high", "beside_least", "beside_most",
+    "detectable", "sought", "needed", "users", "seeds",
 )  # fmt: skip
+COLUMNS = ("claim", c.DATASET, c.PROTOCOL, "verdict", "against", *NUMBERS, "excluded", "judged", "lost", "weak")
 
 
 def judge_claims(claims: Sequence[Claim], tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Judge every claim: one row per dataset and protocol, and one, with neither, for the whole.
 
-    Columns: `against`, the baselines or the quantity; `least` and `most`, the extremes of the relative gains (of the
-    quantity's or difference's means); `low` and `high`, those of their 95 % intervals; `detectable`, the largest of the
-    gains that would probably have been found; `judged` and `lost`, how many comparisons or runs decided and were lost;
-    `weak`, the backbones with which a baseline, in a metric that decides, is not above the most popular items.
+    Columns: `against`, the baselines, the quantity or the method beside; `least` and `most`, the extremes of the
+    relative gains (of the quantity's or difference's means); `low` and `high`, those of their 95 % intervals;
+    `beside_least` and `beside_most`, the extremes for the method beside; `detectable`, the largest of the gains that
+    would probably have been found; `sought`, a gain that is worth a claim; `needed`, how many seeds would probably find
+    it everywhere (see `compare`); `excluded`, whether no interval holds it; `users` and `seeds`, the fewest of a
+    comparison; `judged` and `lost`, how many comparisons or means decided and how many lack runs; `weak`, the backbones
+    with which a baseline, in a metric that decides, is not above the most popular items.
 
     Args:
-        tables: comparisons, metrics, quantities and keep.
+        tables: comparisons, cold_comparisons, metrics, sides, quantities and keep.
     """
     rows: list[dict[str, Any]] = []
     for claim in claims:
@@ -67,9 +72,10 @@ def judge_claims(claims: Sequence[Claim], tables: Mapping[str, pd.DataFrame]) ->
             {"claim": claim.id, c.DATASET: "", c.PROTOCOL: "", "verdict": verdict, "against": "", "weak": "", **lost},
             *own,
         ]
-    numbers = dict.fromkeys(("least", "most", "low", "high", "detectable"), "float64")
+    rows = [{"excluded": False, **row} for row in rows]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
-    return table.astype({**numbers, "judged": "int64", "lost": "int64"})
+    kinds = {**dict.fromkeys(NUMBERS, "float64"), "excluded": "bool", "judged": "int64", "lost": "int64"}
+    return table.astype(kinds)
 
 
 def list_by_verdict(claims: Sequence[Claim], verdicts: pd.DataFrame) -> list[dict[str, Any]]:
@@ -135,12 +141,17 @@ def _judged(claim: Claim, tables: Mapping[str, pd.DataFrame]) -> Iterator[dict[s
     rule = claim.judged
     judge: Callable[[pd.DataFrame], dict[str, Any]]
     if isinstance(rule, Compared):
-        chosen = _compared(rule, tables["comparisons"])
+        chosen = _compared(rule, tables["cold_comparisons" if rule.group == COLD else "comparisons"])
         judge = partial(_judge_comparisons, rule, claim.published, tables["metrics"])
     elif isinstance(rule, Between):
-        chosen, judge = _between(rule, tables["quantities"]), partial(_judge_means, rule)
+        means = tables["quantities"]
+        chosen = _of_runs(rule.method, tables["sides"], means[means["quantity"] == rule.quantity])
+        judge = partial(_judge_means, rule)
     else:
-        chosen, judge = _spared(rule, tables["keep"]), partial(_judge_gaps, rule)
+        gaps = tables["keep"]
+        gaps = gaps[(gaps["stage"] == rule.stage) & (gaps[c.GROUP] == KEEP_GAP)]
+        chosen = _of_runs(rule.method, tables["sides"], gaps)
+        judge = partial(_judge_gaps, rule, gaps[gaps[c.METHOD] == rule.beside])
     chosen = chosen[chosen[c.EXPERIMENT].isin(rule.experiments)]
     for (dataset, protocol), own in chosen.groupby([c.DATASET, c.PROTOCOL], sort=False):
         yield {"claim": claim.id, c.DATASET: dataset, c.PROTOCOL: protocol, **judge(own)}
@@ -177,15 +188,22 @@ def _compared(rule: Compared, table: pd.DataFrame) -> pd.DataFrame:
 def _judge_comparisons(
     rule: Compared, published: Sequence[float] | None, metrics: pd.DataFrame, rows: pd.DataFrame
 ) -> dict[str, Any]:
-    columns = ["outcome", "gain_high", "same_as", "baseline_method", "seeds"]
+    columns = ["outcome", "gain_low", "gain_high", "same_as", "baseline_method", "seeds", "users"]
     verdicts = [_verdict(rule, published, *row) for row in rows[columns].itertuples(index=False, name=None)]
     made = rows[[verdict != NOT_RUN for verdict in verdicts]]
-    lost, weak = int((rows["status"] != OK).sum()), ", ".join(_weak_backbones(made, metrics))
+    lost, counts = int((rows["status"] != OK).sum()), made[["needed", "users", "seeds"]].astype("float64")
+    weak = ", ".join(_weak_backbones(made, metrics[metrics[c.GROUP] == rule.group]))
+    beyond = made["gain_high"] < SOUGHT if rule.expected == GAIN else made["gain_low"] > -SOUGHT
     return {
         "verdict": _capped(combined(verdicts, rule.needs == "all"), lost, rule.expected == GAIN and weak),
         "against": ", ".join(dict.fromkeys(made["baseline_method"])),
         **_extremes(made["gain"], made["gain_low"], made["gain_high"]),
         "detectable": made["detectable"].max(),
+        "sought": SOUGHT,
+        "needed": counts["needed"].max(skipna=False),
+        "excluded": len(made) > 0 and beyond.all(),
+        "users": counts["users"].min(),
+        "seeds": counts["seeds"].min(),
         "judged": len(made),
         "lost": lost,
         "weak": weak,
@@ -194,7 +212,7 @@ def _judge_comparisons(
 
 def _weak_backbones(made: pd.DataFrame, metrics: pd.DataFrame) -> list[str]:
     """List the backbones with which a baseline of comparisons has no higher mean than the most popular items."""
-    low = metrics[(metrics[c.GROUP] == "all") & (metrics["mean"] <= metrics["popular"])]
+    low = metrics[metrics["mean"] <= metrics["popular"]]
     place = [c.EXPERIMENT, c.DATASET, c.PROTOCOL, c.RANKING, c.METRIC]
     compared = made[[*place, "baseline_method", c.BACKBONE]].rename(columns={c.BACKBONE: "of"})
     met = low.merge(compared, left_on=[*place, c.METHOD], right_on=[*place, "baseline_method"])
@@ -205,13 +223,15 @@ def _verdict(
     rule: Compared,
     published: Sequence[float] | None,
     outcome: str,
+    low: float,
     high: float,
     same_as: str,
     baseline: str,
     seeds: int,
+    users: int,
 ) -> str:
-    """Judge one comparison by its outcome, the upper end of its gain's interval, whose runs it has, and how many."""
-    if outcome in OUTCOMES and seeds < 2 and same_as != baseline:
+    """Judge one comparison by its outcome, its gain's interval, whose runs it has, and how many seeds and users."""
+    if outcome in OUTCOMES and same_as != baseline and (seeds < 2 or users < rule.least_users):
         return TOO_FEW
     if outcome == rule.expected:
         return PARTLY if published and high < published[0] else REPRODUCED
@@ -221,43 +241,51 @@ def _verdict(
         return NOT_REPRODUCED
     if outcome not in OUTCOMES:
         return NOT_RUN
-    return NOT_REPRODUCED if published and high < published[0] else TOO_FEW
+    most = high if rule.expected == GAIN else -low
+    return NOT_REPRODUCED if most < (published[0] if published else MARGIN) else TOO_FEW
 
 
-def _between(rule: Between, table: pd.DataFrame) -> pd.DataFrame:
-    own = (table["quantity"] == rule.quantity) & table["mean"].notna()
-    return table[own & _named(table[c.METHOD], rule.method)]
+def _of_runs(method: str, sides: pd.DataFrame, means: pd.DataFrame) -> pd.DataFrame:
+    """Set means over a method's runs beside the runs that were expected: one row per side, 0 `seeds` if none has it."""
+    own = sides.loc[_named(sides[c.METHOD], method), [*SIDE, c.EXPERIMENT, "seeds_expected"]]
+    found = own.merge(means[[*SIDE, c.EXPERIMENT, "mean", "sd", "seeds"]], on=[*SIDE, c.EXPERIMENT], how="left")
+    return found.fillna({"seeds": 0})
 
 
 def _judge_means(rule: Between, rows: pd.DataFrame) -> dict[str, Any]:
     verdicts = [
-        TOO_FEW if seeds < 2 else REPRODUCED if rule.low <= mean <= rule.high else NOT_REPRODUCED
+        _by_seeds(seeds, REPRODUCED if rule.low <= mean <= rule.high else NOT_REPRODUCED)
         for mean, seeds in zip(rows["mean"], rows["seeds"], strict=True)
     ]
-    return {"verdict": combined(verdicts), "against": rule.quantity, **_extremes(rows["mean"]), **_counts(verdicts)}
+    return {"against": rule.quantity, **_extremes(rows["mean"]), **_counted(verdicts, rows)}
 
 
-def _spared(rule: Spared, table: pd.DataFrame) -> pd.DataFrame:
-    own = (table["stage"] == rule.stage) & (table[c.GROUP] == KEEP_GAP)
-    return table[own & _named(table[c.METHOD], rule.method)]
-
-
-def _judge_gaps(rule: Spared, rows: pd.DataFrame) -> dict[str, Any]:
+def _judge_gaps(rule: Spared, beside: pd.DataFrame, rows: pd.DataFrame) -> dict[str, Any]:
     """Judge each mean gap by its t interval over seeds: beside `-margin`, or across it. One seed has no interval."""
     half = stats.t.ppf((1 + LEVEL) / 2, rows["seeds"] - 1) * rows["sd"] / np.sqrt(rows["seeds"])
     low, high = rows["mean"] - half, rows["mean"] + half
     verdicts = [
-        REPRODUCED if least >= -rule.margin else OPPOSITE if most < -rule.margin else TOO_FEW
-        for least, most in zip(low, high, strict=True)
+        _by_seeds(seeds, REPRODUCED if least >= -rule.margin else OPPOSITE if most < -rule.margin else TOO_FEW)
+        for least, most, seeds in zip(low, high, rows["seeds"], strict=True)
     ]
-    extremes = _extremes(rows["mean"], low, high)
-    return {"verdict": combined(verdicts), "against": KEEP_GAP, **extremes, **_counts(verdicts)}
+    place = [c.EXPERIMENT, c.DATASET, c.PROTOCOL]
+    other = beside.merge(rows[place].drop_duplicates(), on=place)["mean"]
+    extremes = {**_extremes(rows["mean"], low, high), "beside_least": other.min(), "beside_most": other.max()}
+    return {"against": rule.beside or "", **extremes, **_counted(verdicts, rows)}
+
+
+def _by_seeds(seeds: float, verdict: str) -> str:
+    """Keep a verdict that several seeds give."""
+    return verdict if seeds > 1 else TOO_FEW if seeds else NOT_RUN
 
 
 def _extremes(values: pd.Series, low: pd.Series | None = None, high: pd.Series | None = None) -> dict[str, float]:
     bounds = {"low": np.nan if low is None else low.min(), "high": np.nan if high is None else high.max()}
-    return {"least": values.min(), "most": values.max(), **bounds, "detectable": np.nan}
+    return {"least": values.min(), "most": values.max(), **bounds}
 
 
-def _counts(verdicts: Sequence[str]) -> dict[str, Any]:
-    return {"judged": len(verdicts), "lost": 0, "weak": ""}
+def _counted(verdicts: Sequence[str], rows: pd.DataFrame) -> dict[str, Any]:
+    """Combine the verdicts on means, and count those that decided and those that lack runs."""
+    lost = int((rows["seeds"] < rows["seeds_expected"]).sum())
+    judged = sum(verdict != NOT_RUN for verdict in verdicts)
+    return {"verdict": _capped(combined(verdicts), lost), "judged": judged, "lost": lost, "weak": ""}

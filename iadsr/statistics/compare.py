@@ -10,7 +10,8 @@ with the very same runs (points of a sweep between which nothing changes) count 
 the first of them, in the order given, for every other one, which takes over its adjusted p value.
 
 `outcome` is a gain or a loss if the Holm-adjusted p is below 0.05. Else it is `equal` if the gain is shown to lie
-within +-`crossed.MARGIN`; `underpowered` if even a gain of `SOUGHT` would probably not have been found; or `none`. A
+within +-`crossed.MARGIN`; `underpowered` if even a gain of `SOUGHT` would probably not have been found (`needed` says
+with how many seeds it would, missing if `crossed.MOST` do not suffice or one seed cannot tell); or `none`. A
 comparison that could not be made has the status of the run that it lacks: untrained, diverged, failed or missing.
 How much runs vary with their seed is pooled over the methods of a dataset, protocol and backbone (`pool_spreads`), in
 the first experiment that has several seeds there.
@@ -22,7 +23,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,7 +32,7 @@ from numpy.typing import NDArray
 
 from iadsr.core import columns as c
 from iadsr.core.errors import DataError
-from iadsr.evaluation.metrics import METRICS, per_user
+from iadsr.evaluation.metrics import COLD, METRICS, per_user
 from iadsr.evaluation.runs import Address, Run
 from iadsr.statistics import crossed
 from iadsr.statistics.grids import Grid
@@ -48,24 +49,26 @@ COLUMNS = (
     "experiment", "kind", "dataset", "backbone", "ranking", "metric",
     "protocol", "method", "baseline_protocol", "baseline_method",
     "mean", "baseline_mean", "difference", "gain", "ci_low", "ci_high", "gain_low", "gain_high",
-    "p", "p_holm", "p_equal", "detectable", "family", "tests", "same_as", "effect", "wins", "ties", "losses", "seed_sd",
-    "p_even", "users", "seeds", "status", "outcome", "alone", "headline",
+    "p", "p_holm", "p_equal", "detectable", "needed", "family", "tests", "same_as", "effect", "wins", "ties", "losses",
+    "seed_sd", "p_even", "users", "seeds", "status", "outcome", "alone", "headline",
 )  # fmt: skip
 _TEXTS = (*COLUMNS[:10], "family", "same_as", "status", "outcome", "alone", "headline")
-_WHOLE_NUMBERS = ("tests", "wins", "ties", "losses", "users", "seeds")
+_WHOLE_NUMBERS = ("needed", "tests", "wins", "ties", "losses", "users", "seeds")
 
 
 @dataclass(frozen=True)
 class Scores:
     """A run's per-user metrics, users in sorted order; one that is not done has a reason and no users.
 
-    `digest` is that of its file of ranks: runs with the same digest are the same run. None: not known.
+    `digest` is that of its file of ranks: runs with the same digest are the same run. None: not known. `cold` marks the
+    users whose target is cold.
     """
 
     address: Address
     users: NDArray[np.object_]  # (users,)
     targets: NDArray[np.int64]  # (users,)
     values: Floats  # (len(tested()), users)
+    cold: NDArray[np.bool_]  # (users,)
     reason: str | None = None
     digest: str | None = None
 
@@ -118,17 +121,29 @@ def read_scores(run: Run) -> Scores:
     Raises:
         DataError: its ranks are missing or damaged.
     """
-    ranks = run.ranks((c.USER, c.TARGET, *map(c.rank_column, c.RANKINGS)))
+    ranks = run.ranks((c.USER, c.TARGET, c.TARGET_TRAIN_COUNT, *map(c.rank_column, c.RANKINGS)))
     digest = run.record.get("files", {}).get(c.RANKS)
     return scores_of(run.address, ranks if run.done else ranks.iloc[:0], run.loss, digest)
 
 
 def scores_of(address: Address, ranks: pd.DataFrame, reason: str | None = None, digest: str | None = None) -> Scores:
-    """Compute the per-user metrics of a table of ranks (user, target, rank_*)."""
+    """Compute the per-user metrics of a table of ranks (user, target, target_train_count, rank_*)."""
     ranks = ranks.sort_values(c.USER)
+    cold = ranks[c.TARGET_TRAIN_COUNT].to_numpy() <= c.COLD_LIMIT
     values = np.hstack([per_user(ranks, ranking).to_numpy() for ranking in c.RANKINGS]).T
     users = ranks[c.USER].to_numpy(dtype=object)
-    return Scores(address, users, ranks[c.TARGET].to_numpy(np.int64), np.ascontiguousarray(values), reason, digest)
+    return Scores(
+        address, users, ranks[c.TARGET].to_numpy(np.int64), np.ascontiguousarray(values), cold, reason, digest
+    )
+
+
+def only_cold(run: Scores) -> Scores:
+    """Keep the users whose target is cold; a run without any has that for its reason."""
+    if run.reason:
+        return run
+    kept = {name: getattr(run, name)[run.cold] for name in ("users", "targets", "cold")}
+    reason = None if run.cold.any() else "no target is cold"
+    return replace(run, **kept, values=run.values[:, run.cold], reason=reason)
 
 
 def plan_comparisons(grid: Grid) -> list[Comparison]:
@@ -190,6 +205,19 @@ def compare_all(
         table = _decided(_adjusted(table)) if len(table) else table
         tables.append(table.assign(headline=grid.mark_headline(table)).astype({"headline": bool, "alone": bool}))
     return pd.concat(tables, ignore_index=True)
+
+
+def comparison_tables(grids: Sequence[Grid], scores: Mapping[Address, Scores]) -> dict[str, pd.DataFrame]:
+    """Make every comparison, and, in `cold_comparisons`, the first experiment's over users whose target is cold alone.
+
+    Args:
+        scores: see `compare_all`.
+    """
+    cold = {address: only_cold(run) for address, run in scores.items()}
+    return {
+        "comparisons": compare_all(grids, scores),
+        "cold_comparisons": compare_all(grids[:1], cold).assign(**{c.GROUP: COLD}),
+    }
 
 
 def _typed(table: pd.DataFrame) -> pd.DataFrame:
@@ -386,6 +414,7 @@ def _compare(pair: Pair) -> list[dict[str, Any]]:
         "p": found.p,
         "p_equal": found.p_equal,
         "detectable": found.detectable,
+        "needed": crossed.seeds_needed(method, baseline, SOUGHT, spreads)[0],
         "effect": found.effect,
         "seed_sd": found.seed_sd,
         "p_even": np.minimum(*(one.p_even for one in spreads)) if spreads else np.full_like(found.p, np.nan),
@@ -439,7 +468,7 @@ def _mean_scores(scores: Sequence[Scores], side: Side) -> Scores:
     values = np.mean([one.values for one in scores], axis=0)
     known = [one.digest for one in scores if one.digest]
     digest = " ".join(known) if len(known) == len(scores) else None
-    return Scores(Address(*side, first.address.seed), first.users, first.targets, values, digest=digest)
+    return Scores(Address(*side, first.address.seed), first.users, first.targets, values, first.cold, digest=digest)
 
 
 def _head(experiment: str, comparison: Comparison, ranking: str, metric: str) -> dict[str, str]:

@@ -31,6 +31,7 @@ Floats = NDArray[np.float64]
 LEVEL = 0.95
 POWER = 0.8  # with which `detectable` would be found
 CAUTION = 0.9  # the level of the upper bound on how much seeds vary, in `Forecast.at_worst`
+MOST = 1000  # seeds; nobody trains more
 MARGIN = 0.1  # a relative gain within this much of zero is no difference worth speaking of
 _ROUNDING = 1e-12  # averaging leaves rounding where differences cancel; real ones are far larger
 _BISECTIONS = 60
@@ -187,11 +188,30 @@ def forecast_crossed(
     method, baseline = _checked(method, baseline)
     model = _Crossed(method - baseline, baseline, spreads)
     numbers = np.array([[*seeds, np.inf]]).T
-    free = model.free_seeds
-    bound = free / stats.chi2.ppf(1 - CAUTION, free) if free else np.nan
-    with np.errstate(divide="ignore", invalid="ignore"):
-        usual, worst = (_detectable(*model.error_with(numbers, factor), model.means[1]) for factor in (1.0, bound))
+    usual, worst = (model.detectable(numbers, factor) for factor in (1.0, model.caution))
     return Forecast(usual[:-1], worst[:-1], usual[-1])
+
+
+def seeds_needed(
+    method: ArrayLike, baseline: ArrayLike, gain: float, spreads: Spreads | None = None
+) -> tuple[Floats, Floats]:
+    """Find how many seeds show a relative `gain`, usually and at worst (see `Forecast`), from two to `MOST`.
+
+    Each is (metrics,); NaN where no such number does, or from a single seed.
+    """
+    method, baseline = _checked(method, baseline)
+    model = _Crossed(method - baseline, baseline, spreads)
+
+    def fewest(factor: float) -> Floats:
+        too_few, enough = np.ones_like(model.means[1]), np.full_like(model.means[1], MOST)
+        found = model.detectable(enough, factor) <= gain
+        while (enough - too_few > 1).any():  # more seeds always find more
+            middle = np.floor((too_few + enough) / 2)
+            finds = (middle > too_few) & (model.detectable(middle, factor) <= gain)
+            too_few, enough = np.where(finds, too_few, middle), np.where(finds, middle, enough)
+        return np.where(found, enough, np.nan)
+
+    return fewest(1.0), fewest(model.caution)
 
 
 def _checked(method: ArrayLike, baseline: ArrayLike) -> tuple[Floats, Floats]:
@@ -253,7 +273,7 @@ class _Crossed:
         """Return standard error and degrees of freedom of the difference, (numbers of seeds, metrics), of other seeds.
 
         Args:
-            seeds: how many, (numbers of seeds, 1); may be infinite.
+            seeds: how many, (numbers of seeds, 1), or one number for each metric, (metrics,); may be infinite.
             factor: how many times as large the variance of the runs' means is taken to be.
         """
         users, square, excess, rest = (
@@ -267,6 +287,17 @@ class _Crossed:
         more = np.maximum(excess + (factor - 1) * square, 0) / seeds
         free = self.methods * (seeds - 1)
         return _satterthwaite(users, self.users - 1, more, factor * square / seeds, free)
+
+    @property
+    def caution(self) -> float:
+        """How many times as large the variance of the runs' means may be; see `Forecast.at_worst`."""
+        free = self.free_seeds
+        return float(free / stats.chi2.ppf(1 - CAUTION, free)) if free else float("nan")
+
+    def detectable(self, seeds: Floats, factor: float) -> Floats:
+        """Return the relative gain that other seeds would find; arguments and shape as in `error_with`."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return _detectable(*self.error_with(seeds, factor), self.means[1])
 
     def bound(self, side: int, level: float) -> Floats:
         """Return the lower (-1) or upper (1) end of the gain's interval; NaN where there is none."""

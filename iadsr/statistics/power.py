@@ -33,7 +33,6 @@ from iadsr.statistics.grids import Grid
 
 Floats = NDArray[np.float64]
 
-MOST = 1000  # seeds; nobody trains more
 COLUMNS = (
     c.DATASET, c.PROTOCOL, c.BACKBONE, c.METHOD, "baseline", c.RANKING, c.METRIC, "users", "pilot_seeds", "status",
     "gain", "now", "floor", "needed", "needed_at_worst", "seeds", "detectable", "at_worst",
@@ -48,7 +47,8 @@ def forecast(
     Pairs are averaged over backbones where there are several. One row per pair, metric and number of `seeds`. Columns:
     `gain` and `now`, the gain that the pilot's `pilot_seeds` would probably have found; `detectable`, what `seeds`
     would, and `at_worst`, if seeds vary as much as the pilot allows; `floor`, with any number of seeds; `needed` and
-    `needed_at_worst`, how many show a gain of `SOUGHT`, missing if `MOST` do not. From one seed follows `now` alone.
+    `needed_at_worst`, how many show a gain of `SOUGHT`, missing if `crossed.MOST` do not. From one seed follows `now`
+    alone.
 
     Args:
         scores: of the pilot's runs; runs outside of the grid do not count.
@@ -93,21 +93,18 @@ def _forecast(pair: Pair, at: int, seeds: Sequence[int]) -> list[dict[str, Any]]
     method, baseline = pair.method[[at]], pair.baseline[[at]]
     spreads = pair.spreads and (pair.spreads[0].at(at), pair.spreads[1].at(at))
     now = crossed.compare_crossed(method, baseline, spreads)
-    some, many = (
-        crossed.forecast_crossed(method, baseline, numbers, spreads) for numbers in (seeds, range(2, MOST + 1))
-    )
+    some = crossed.forecast_crossed(method, baseline, seeds, spreads)
+    needed, at_worst = (_whole(number[0]) for number in crossed.seeds_needed(method, baseline, SOUGHT, spreads))
     same = {
         "gain": now.gain[0],
         "now": now.detectable[0],
         "floor": some.floor[0],
-        "needed": _first(many.detectable[:, 0]),
-        "needed_at_worst": _first(many.at_worst[:, 0]),
+        "needed": needed,
+        "needed_at_worst": at_worst,
     }
     at_seeds = zip(seeds, some.detectable[:, 0], some.at_worst[:, 0], strict=True)
     return [{**same, "seeds": number, "detectable": usual, "at_worst": worst} for number, usual, worst in at_seeds]
 
 
-def _first(detectable: Floats) -> int | None:
-    """Return the first of the numbers of seeds from 2 on that shows a gain of `SOUGHT`."""
-    seen = np.flatnonzero(detectable <= SOUGHT)
-    return 2 + int(seen[0]) if seen.size else None
+def _whole(number: float) -> int | None:
+    return None if np.isnan(number) else int(number)

@@ -19,7 +19,7 @@ from iadsr.formats.summary import read_summary
 from iadsr.formats.tables import read_parquet, write_parquet
 from iadsr.statistics import crossed, findings, summaries, views
 from iadsr.statistics.claims import choose_title, judge_claims, list_by_verdict
-from iadsr.statistics.compare import MISSING, SIGNIFICANCE, compare_all, read_scores
+from iadsr.statistics.compare import MISSING, SIGNIFICANCE, comparison_tables, read_scores
 from iadsr.statistics.grids import Grid
 
 ENVIRONMENT = ["commit", "dirty", "device", "threads", "machine", "versions"]
@@ -55,7 +55,7 @@ def write_statistics(
     expected = dict.fromkeys(cell for grid in grids for cell in grid.cells)
     scores = {cell: read_scores(find(cell)) for cell in expected if cell in known}
     facts = {name: read_summary(root, name) for name in dict.fromkeys(cell.dataset for cell in expected)}
-    tables, found = derive_tables(grids, evaluated, compare_all(grids, scores), facts, published)
+    tables, found = derive_tables(grids, evaluated, comparison_tables(grids, scores), facts, published)
     for name in STATISTICS:
         write_parquet(root / "statistics" / f"{name}.parquet", tables[name])
     write_json(root / "statistics" / FINDINGS, found | {"unexpected_runs": len(known - set(expected))})
@@ -64,20 +64,20 @@ def write_statistics(
 def derive_tables(
     grids: Sequence[Grid],
     evaluated: Mapping[str, pd.DataFrame],
-    comparisons: pd.DataFrame,
+    compared: Mapping[str, pd.DataFrame],
     facts: Mapping[str, Mapping[str, Any]],
     published: Claims = NO_CLAIMS,
 ) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
-    """Make all but the comparisons: tables by the names of `formats.statistics.STATISTICS`, and the findings.
+    """Make the other tables from the comparisons: by the names of `formats.statistics.STATISTICS`, and the findings.
 
     Args:
         evaluated: evaluation's tables by name.
+        compared: tables of comparisons by name.
         facts: each dataset's summary.
         published: the claims to judge, and titles.
     """
     parts: dict[str, list[pd.DataFrame]] = {name: [] for name in STATISTICS}
-    parts["comparisons"].append(comparisons)
-    metrics, curves = evaluated["metrics"], evaluated["curves"]
+    comparisons, metrics, curves = compared["comparisons"], evaluated["metrics"], evaluated["curves"]
     for grid in grids:
         cells = summaries.expected_cells(grid, evaluated["runs"])
         parts["cells"].append(cells)
@@ -98,7 +98,7 @@ def derive_tables(
             parts["spreads"].append(views.spreads(grid, cells, metrics))
         if grid.view == "budget":
             parts["budgets"].append(views.budget_changes(grid, cells))
-    tables = {name: _stacked(name, own) for name, own in parts.items()}
+    tables = {name: _stacked(name, own) for name, own in parts.items()} | {**compared}
     gains, sds = findings.main_gains(comparisons, tables["metrics"])
     clear = [
         views.clear_gains(spread, gains, sds).assign(**{c.EXPERIMENT: name})

@@ -3,7 +3,8 @@
 import pandas as pd
 import pytest
 
-from iadsr.statistics.power import COLUMNS, MOST
+from iadsr.statistics.crossed import MOST
+from iadsr.statistics.power import COLUMNS
 from iadsr.terminal import print_forecast, print_table
 
 

@@ -16,7 +16,7 @@ from iadsr.config.claims import load_claims
 from iadsr.core.columns import MAIN
 from iadsr.evaluation.runs import Address
 from iadsr.formats.statistics import FINDINGS
-from iadsr.statistics.compare import Scores, compare_all, tested
+from iadsr.statistics.compare import Scores, comparison_tables, tested
 from iadsr.statistics.grids import Grid
 from iadsr.statistics.write import derive_tables
 
@@ -95,7 +95,7 @@ def make_tree(root: Path, grids: Sequence[Grid], lost: Mapping[Address, str | No
         ),
     }
     facts = {cell.dataset: _summary(cell.dataset) for cell in cells}
-    tables, findings = derive_tables(grids, evaluated, compare_all(grids, scores), facts, CLAIMS)
+    tables, findings = derive_tables(grids, evaluated, comparison_tables(grids, scores), facts, CLAIMS)
     _write(root / "evaluation/curves.parquet", evaluated["curves"])
     for name, table in tables.items():
         _write(root / "statistics" / f"{name}.parquet", table)
@@ -130,7 +130,8 @@ def _scores(cell: Address, status: str | None) -> Scores:
     users = np.array([f"u{i:03}" for i in range(0 if status else USERS)], dtype=object)
     hits = stream.random((len(tested()), len(users))) < 0.3 + 0.1 * _masked(cell)
     reason = f"{status} (loss is NaN at epoch 3)" if status else None
-    return Scores(cell, users, np.arange(len(users)), hits.astype(float), reason, digest=str(cell))
+    cold = np.arange(len(users)) % 3 == 0
+    return Scores(cell, users, np.arange(len(users)), hits.astype(float), cold, reason, digest=str(cell))
 
 
 def _run(cell: Address, status: str | None) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import tomllib
 from dataclasses import replace
 from typing import Any, get_args
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -340,13 +341,19 @@ def test_claims_show_verdicts_numbers_and_what_was_not_run(results: Results, mak
     assert why == (
         f"{percent(one['least'])} to {percent(one['most'])} {percent_interval(one['low'], one['high'])} "
         f"vs IADSR, random mask; alone finds gains from {share(one['detectable'])}"
+        f"; no number of seeds finds {share(one['sought'])}: it needs more users"
         f"; {one['lost']} comparisons without all runs"
     )
     weak = results.tables["verdicts"].assign(weak="sasrec, caser")
     told = catalogue_of(replace(results, tables={**results.tables, "verdicts": weak})).claims()
     assert any("; baseline below the most popular items: SASRec and Caser" in row[2].sub for _, row in told.lines())
-    assert cells["gate"][2] == (verdicts.loc[("gate", "paper"), "verdict"], "Past the gate: 97.0\u202f%")
-    assert cells["cold_items"][2][1] == "0.0 points [0.0, 0.0], cold inputs against popular ones"
+    assert cells["gate"][2] == (
+        verdicts.loc[("gate", "paper"), "verdict"],
+        "Past the gate: 97.0\u202f%; 1 mean without all runs",
+    )
+    assert cells["cold_items"][2][1] == (
+        "0.0 points [0.0, 0.0], cold inputs against popular ones; IADSR, random mask 0.0; 1 mean without all runs"
+    )
 
 
 def test_where_a_verdict_is_another_is_said_in_a_few_words(results: Results) -> None:
@@ -377,3 +384,44 @@ def test_masks_that_stored_no_names_are_listed(results: Results, make: Catalogue
 
 def test_keep_rates_where_no_input_is_cold(make: Catalogue) -> None:
     assert make.words.drops_cold({}, "cold minus decile_10") == "no cold inputs"
+
+
+NARROW = "\u202f%"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "alone finds gains from 30.0 %; 5 seeds find 24.6 %"),
+        ({"excluded": True}, "24.6 % is ruled out, smaller ones are not"),
+        ({"needed": np.nan}, "no number of seeds finds 24.6 %: it needs more users"),
+        ({"needed": np.nan, "seeds": 1.0}, "needs a second seed"),
+        ({"verdict": "not reproduced"}, "alone finds gains from 30.0 %"),
+        ({"lost": 1}, "5 seeds find 24.6 %; 1 comparison without all runs"),
+        ({"least": np.nan}, "a baseline without any hit"),
+        ({"least": np.nan, "judged": 0, "lost": 2}, "2 comparisons without all runs"),
+    ],
+)
+def test_what_decides_a_claim_is_said_beside_its_verdict(
+    make: Catalogue, changes: dict[str, object], said: str
+) -> None:
+    row: dict[str, object] = {
+        "verdict": "underpowered", "against": "none", "least": 0.01, "most": 0.02, "low": -0.1, "high": 0.3,
+        "beside_least": np.nan, "beside_most": np.nan, "detectable": 0.3, "sought": 0.246, "needed": 5.0,
+        "users": 943.0, "seeds": 3.0, "excluded": False, "judged": 2, "lost": 0, "weak": "",
+    }  # fmt: skip
+    words = make.words
+    told = str(words.verdict({"rule": "compared", "group": "all"}, row | changes)).replace(NARROW, " %")
+    assert told.endswith(said)
+    cold = str(words.verdict({"rule": "compared", "group": "cold"}, row | changes))
+    assert (", 943 users" in cold) == (changes.get("judged") != 0)
+
+
+def test_the_method_beside_a_mask_is_said_and_what_is_lost(make: Catalogue) -> None:
+    row: dict[str, object] = {
+        "verdict": "opposite", "against": "random_mask", "least": -0.02, "most": -0.02, "low": -0.03, "high": -0.01,
+        "beside_least": -0.05, "beside_most": 0.001, "judged": 1, "lost": 2, "weak": "",
+    }  # fmt: skip
+    told = str(make.words.verdict({"rule": "spared"}, row))
+    assert told.startswith("\u22122.0 points [\u22123.0, \u22121.0], cold inputs against popular ones; ")
+    assert told.endswith("\u22125.0 to +0.1; 2 means without all runs")

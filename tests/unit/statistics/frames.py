@@ -107,11 +107,12 @@ def keep_of(shares: Mapping[Address, Mapping[str, Mapping[str, float | None]]]) 
 
 
 def ranks(values: list[float] | np.ndarray, *, first_user: int = 0) -> pd.DataFrame:
-    """User i ranks its target at values[i] in both rules."""
+    """User i ranks its target, seen i times in training, at values[i] in both rules."""
     users = [f"u{first_user + i}" for i in range(len(values))]
     values = np.asarray(values, float)
     targets = np.arange(len(values), dtype=np.int32)
-    return pd.DataFrame({"user": users, "target": targets, "rank_excluded": values, "rank_kept": values})
+    table = pd.DataFrame({"user": users, "target": targets, "rank_excluded": values, "rank_kept": values})
+    return table.assign(target_train_count=np.arange(len(values), dtype=np.int64))
 
 
 def write_run(runs: Path, address: Address, values: Sequence[float], *, shift: int = 0) -> Path:

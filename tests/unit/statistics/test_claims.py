@@ -12,13 +12,14 @@ from iadsr.cli import CONFIG_FOLDER
 from iadsr.config.claims import Between, Claim, Compared, Spared, Title, load_claims
 from iadsr.core import columns as c
 from iadsr.statistics.claims import COLUMNS, LISTED, VERDICTS, choose_title, combined, judge_claims, list_by_verdict
+from iadsr.statistics.summaries import SIDE
 from tests.unit.statistics.frames import one_row
 
 USUAL: dict[str, Any] = {
     c.EXPERIMENT: "main", "kind": "method", c.DATASET: "toys", c.PROTOCOL: "paper", c.BACKBONE: "gru4rec",
     c.METHOD: "iadsr", "baseline_method": "none", c.METRIC: "HR@5", "same_as": "", "headline": True,
     "outcome": "gain", "gain": 0.3, "gain_low": 0.1, "gain_high": 0.5, "detectable": 0.2, "baseline_mean": 0.1,
-    c.RANKING: "kept", "seeds": 3,
+    c.RANKING: "kept", "seeds": 3, "users": 500, "needed": 4,
 }  # fmt: skip
 NOTHING = {
     "metrics": pd.DataFrame(
@@ -27,10 +28,16 @@ NOTHING = {
             *("mean", "popular"),
         ]
     ),
-    "quantities": pd.DataFrame(columns=[c.EXPERIMENT, c.DATASET, c.PROTOCOL, c.METHOD, "quantity", "mean", "seeds"]),
-    "keep": pd.DataFrame(
-        columns=[c.EXPERIMENT, c.DATASET, c.PROTOCOL, c.METHOD, "stage", c.GROUP, "mean", "sd", "seeds"]
-    ),
+    "sides": pd.DataFrame(columns=[c.EXPERIMENT, *SIDE, "seeds_expected"]),
+    "quantities": pd.DataFrame(columns=[c.EXPERIMENT, *SIDE, "quantity", "mean", "sd", "seeds"]),
+    "keep": pd.DataFrame(columns=[c.EXPERIMENT, *SIDE, "stage", c.GROUP, "mean", "sd", "seeds"]),
+}
+PLACE: dict[str, Any] = {
+    c.EXPERIMENT: "main",
+    c.DATASET: "toys",
+    c.PROTOCOL: "paper",
+    c.BACKBONE: "gru4rec",
+    c.METHOD: "iadsr",
 }
 
 
@@ -64,6 +71,10 @@ def verdict(one: Claim, *rows: dict[str, Any], **tables: pd.DataFrame) -> str:
         ({"outcome": "equal", "gain_high": 0.09}, "gain", "not reproduced", "not reproduced"),
         ({"outcome": "none", "gain_high": 0.2}, "gain", "underpowered", "not reproduced"),
         ({"outcome": "none", "gain_high": 0.3}, "gain", "underpowered", "underpowered"),
+        ({"outcome": "none", "gain_high": 0.09}, "gain", "not reproduced", "not reproduced"),
+        ({"outcome": "none", "gain_low": -0.09, "gain_high": 0.2}, "loss", "not reproduced", None),
+        ({"outcome": "none", "gain_low": -0.11, "gain_high": 0.05}, "loss", "underpowered", None),
+        ({"outcome": "none", "gain_high": np.nan}, "gain", "underpowered", "underpowered"),
         ({"outcome": "underpowered", "gain_high": 0.6, "detectable": 0.5}, "gain", "underpowered", "underpowered"),
         ({"outcome": "underpowered", "gain_high": 0.2, "detectable": 0.5}, "gain", "underpowered", "not reproduced"),
         ({"outcome": "none", "gain_high": 0.0, "same_as": "none"}, "gain", "not reproduced", "not reproduced"),
@@ -182,24 +193,43 @@ def test_the_best_rival_is_the_one_with_the_highest_mean() -> None:
     ]  # fmt: skip
 
 
+def sides_of(rows: list[dict[str, Any]], expected: int) -> pd.DataFrame:
+    """The sides of rows, of each of which so many seeds were expected."""
+    sides = pd.DataFrame([{name: row[name] for name in PLACE} for row in rows]).drop_duplicates()
+    return sides.assign(seeds_expected=expected)
+
+
 def test_a_quantity_lies_between_two_values() -> None:
     rule = Between(experiments=["main"], method="iadsr", quantity="gate_share", low=0.01, high=0.99)
-    place = {c.EXPERIMENT: "main", c.DATASET: "toys", c.METHOD: "iadsr", "quantity": "gate_share", "seeds": 2}
+    place = PLACE | {"quantity": "gate_share", "seeds": 2, "sd": 0.0}
     rows = [
         place | {c.PROTOCOL: "paper", "mean": 1.0},
-        place | {c.PROTOCOL: "paper", "mean": 0.999},
+        place | {c.PROTOCOL: "paper", c.BACKBONE: "sasrec", "mean": 0.999},
         place | {c.PROTOCOL: "strong", "mean": 0.99},
         place | {c.PROTOCOL: "strong", "mean": 0.2, c.METHOD: "random_mask"},
         place | {c.PROTOCOL: "paper", "mean": 0.5, "quantity": "noise_auc"},
-        place | {c.PROTOCOL: "paper", "mean": np.nan},
     ]
-    found = judge(claim(rule), quantities=pd.DataFrame(rows)).set_index(c.PROTOCOL)
+    sides = sides_of(rows, 2)
+    found = judge(claim(rule), quantities=pd.DataFrame(rows), sides=sides).set_index(c.PROTOCOL)
     assert found["verdict"].to_dict() == {
         "": "depends on the protocol", "paper": "not reproduced", "strong": "reproduced",
     }  # fmt: skip
     single = [row | {"seeds": 1} for row in rows]
-    assert verdict(claim(rule), quantities=pd.DataFrame(single)) == "underpowered"
-    assert found.loc["paper", ["least", "most", "judged"]].tolist() == [0.999, 1.0, 2]
+    assert verdict(claim(rule), quantities=pd.DataFrame(single), sides=sides) == "underpowered"
+    assert found.loc["paper", ["least", "most", "judged", "lost"]].tolist() == [0.999, 1.0, 2, 0]
+
+
+def test_a_quantity_of_runs_that_are_missing_is_not_wholly_reproduced() -> None:
+    rule = Between(experiments=["main"], method="iadsr", quantity="gate_share", low=0.01, high=0.99)
+    row = PLACE | {"quantity": "gate_share", "mean": 0.5, "sd": 0.0, "seeds": 2}
+    found, lost = pd.DataFrame([row]), row | {c.BACKBONE: "caser"}
+    assert verdict(claim(rule), quantities=found, sides=sides_of([row], 2)) == "reproduced"
+    assert verdict(claim(rule), quantities=found, sides=sides_of([row], 3)) == "partly reproduced", "a seed is missing"
+    assert verdict(claim(rule), quantities=found, sides=sides_of([row, lost], 2)) == "partly reproduced"
+    lost |= {c.BACKBONE: "gru4rec", c.PROTOCOL: "strong"}
+    table = judge(claim(rule), quantities=found, sides=sides_of([row, lost], 2)).set_index(c.PROTOCOL)
+    assert table["verdict"].to_dict() == {"": "partly reproduced", "paper": "reproduced", "strong": "not run"}
+    assert table["lost"].to_dict() == {"": 1, "paper": 0, "strong": 1}
 
 
 @pytest.mark.parametrize(
@@ -214,12 +244,52 @@ def test_a_quantity_lies_between_two_values() -> None:
     ],
 )
 def test_cold_items_are_spared_by_an_interval_over_seeds(mean: float, sd: float, seeds: int, expected: str) -> None:
-    rule = Spared(experiments=["main"], method="iadsr")
-    row = {c.EXPERIMENT: "main", c.DATASET: "toys", c.PROTOCOL: "paper", c.METHOD: "iadsr", "stage": "test"}
-    row |= {c.GROUP: "cold minus decile_10", "mean": mean, "sd": sd, "seeds": seeds}
+    rule = Spared(experiments=["main"], method="iadsr", beside="random_mask")
+    row = PLACE | {"stage": "test", c.GROUP: "cold minus decile_10", "mean": mean, "sd": sd, "seeds": seeds}
     others = [row | {"stage": "train", "mean": -mean}, row | {c.GROUP: "cold", "mean": -mean}]
     others += [row | {c.METHOD: "hsd", "mean": -mean}]
-    assert verdict(claim(rule), keep=pd.DataFrame([row, *others])) == expected
+    beside = [row | {c.METHOD: "random_mask", c.BACKBONE: name, "mean": at} for name, at in (("a", -0.3), ("b", 0.2))]
+    elsewhere = row | {c.METHOD: "random_mask", c.PROTOCOL: "strong", "mean": 9.0}
+    keep = pd.DataFrame([row, *others, *beside, elsewhere])
+    found = one_row(judge(claim(rule), keep=keep, sides=sides_of([row, *others], seeds)), protocol="paper")
+    assert found["verdict"] == expected
+    assert found[["against", "beside_least", "beside_most"]].tolist() == ["random_mask", -0.3, 0.2]
+
+
+def test_a_claim_on_cold_targets_is_judged_by_their_users_alone() -> None:
+    """Fewer users than it asks for are too few data, whatever their comparison says."""
+    rule = compared(group="cold", least_users=100)
+    cold = pd.DataFrame([USUAL | {"status": "ok", "outcome": "loss", "gain_high": -0.1, "users": 100}])
+    row = one_row(judge(claim(rule), {}, cold_comparisons=cold), protocol="paper")
+    assert (row["verdict"], row["users"]) == ("opposite", 100)
+    assert verdict(claim(rule), {}, cold_comparisons=cold.assign(users=99)) == "underpowered"
+    assert verdict(claim(rule), {}, cold_comparisons=cold.assign(users=99, same_as="none", outcome="none")) == (
+        "not reproduced"
+    ), "the very same runs need no more"
+
+
+@pytest.mark.parametrize(
+    ("expected", "ends", "excluded"),
+    [
+        ("gain", [(-0.3, 0.2), (-0.1, 0.24)], True),
+        ("gain", [(-0.3, 0.2), (-0.1, 0.25)], False),
+        ("loss", [(-0.2, 0.3)], True),
+        ("loss", [(-0.25, 0.0)], False),
+    ],
+)
+def test_it_is_said_which_gain_is_ruled_out_and_how_many_seeds_would_find_it(
+    expected: str, ends: list[tuple[float, float]], excluded: bool
+) -> None:
+    rows = [
+        {"outcome": "underpowered", "gain_low": low, "gain_high": high, c.METRIC: name, "needed": 4 + at}
+        for at, ((low, high), name) in enumerate(zip(ends, ("HR@5", "MRR"), strict=False))
+    ]
+    one = claim(compared(expected=expected, metrics=["HR@5", "MRR"]))
+    row = one_row(judge(one, *rows), protocol="paper")
+    assert (row["sought"], row["excluded"], row["needed"]) == (0.246, excluded, 3 + len(ends))
+    row = one_row(judge(one, *rows, {"outcome": "none", "needed": np.nan}), protocol="paper")
+    assert np.isnan(row["needed"]), "one of them no number of seeds decides"
+    assert not judge(one, {"outcome": "missing"})["excluded"].any()
 
 
 def test_backbones_whose_baseline_is_not_above_the_most_popular_items_are_named() -> None:
@@ -315,3 +385,11 @@ def test_a_rival_that_lacks_runs_is_not_the_best_one() -> None:
     part = {"baseline_method": "hsd", "baseline_mean": 0.11, "outcome": "gain", "status": "missing"}
     assert verdict(claim(rule), whole, part) == "opposite"
     assert one_row(judge(claim(rule), whole | {"status": "missing"}, part), protocol="paper")["against"] == "hsd"
+
+
+def test_no_title_of_the_paper_says_more_than_its_verdicts() -> None:
+    """A title for a claim that holds partly says so, one for an open claim that it is open."""
+    for one in load_claims(CONFIG_FOLDER).titles:
+        verdicts = {verdict for among in one.when.values() for verdict in among}
+        assert ("part" in one.title.replace("paper", "")) == ("partly reproduced" in verdicts), one.title
+        assert any(word in one.title for word in ("open", "Too few")) == ("underpowered" in verdicts), one.title

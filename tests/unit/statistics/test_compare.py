@@ -19,6 +19,7 @@ from iadsr.statistics.compare import (
     COLUMNS,
     Scores,
     compare_all,
+    comparison_tables,
     group_by_side,
     plan_comparisons,
     pool_spreads,
@@ -671,3 +672,23 @@ def test_an_experiment_without_its_baseline_says_why() -> None:
     assert (table["seeds"] == 0).all() and (table["users"] == 0).all()
     assert set(table.query("experiment == 'gone'")["status"]) == {"base: not in the grid"}
     assert set(table.query("experiment == 'lost'")["status"]) == {"base seed 0: diverged (loss is NaN)"}
+
+
+def test_cold_targets_are_compared_by_themselves() -> None:
+    """Users 0 to 5 have a target with at most five interactions in training; only there are the methods apart."""
+    ranked = {"none": [5.0, 30.0] * 3 + [1.0] * 34, "iadsr": [1.0] * 6 + [1.0] * 34}
+    runs = [run(method, seed, values) for method, values in ranked.items() for seed in (0, 1)]
+    tables = comparison_tables([grid([one.address for one in runs])], {one.address: one for one in runs})
+    cold, whole = (row(tables[name]) for name in ("cold_comparisons", "comparisons"))
+    assert (cold["users"], cold["mean"], cold["baseline_mean"], cold["group"]) == (6, 1.0, 0.5, "cold")
+    assert (whole["users"], whole["mean"], whole["baseline_mean"]) == (USERS, 1.0, 37 / 40)
+
+
+def test_without_a_cold_target_nothing_is_compared() -> None:
+    runs = [
+        scores_of(one.address, ranks([1.0, 2.0]).assign(target_train_count=6)) for one in (run("none"), run("iadsr"))
+    ]
+    tables = comparison_tables([grid([one.address for one in runs])], {one.address: one for one in runs})
+    cold = tables["cold_comparisons"]
+    assert (cold["outcome"] == "missing").all() and cold["status"].str.contains("no target is cold").all()
+    assert (tables["comparisons"]["status"] == "ok").all()

@@ -12,10 +12,10 @@ from scipy import stats
 
 from iadsr.evaluation.runs import Address
 from iadsr.statistics import power
-from iadsr.statistics.compare import SOUGHT, Scores, scores_of
+from iadsr.statistics.compare import SOUGHT, Scores, compare_all, scores_of
 from iadsr.statistics.crossed import compare_crossed, forecast_crossed, pool_runs
 from iadsr.statistics.power import COLUMNS, forecast
-from tests.unit.statistics.frames import grid_of, ranks
+from tests.unit.statistics.frames import grid_of, one_row, ranks
 
 Floats = NDArray[np.float64]
 USERS = 60
@@ -205,6 +205,16 @@ def test_pairs_are_averaged_over_backbones() -> None:
     many = forecast_crossed(method, baseline, range(2, 1001), spreads)
     for name, gains in (("needed", many.detectable[:, at]), ("needed_at_worst", many.at_worst[:, at])):
         assert gains[row[name] - 2] <= SOUGHT and (row[name] == 2 or gains[row[name] - 3] > SOUGHT)
+
+
+def test_a_comparison_says_how_many_seeds_it_needs() -> None:
+    runs = all_runs()
+    tested_all = compare_all([grid_of([one.address for one in runs])], {one.address: one for one in runs})
+    told = told_of(runs).query("seeds == 12")
+    assert told["needed"].nunique() > 1 and told["needed"].notna().all()
+    for row in told.to_dict("records"):
+        found = one_row(tested_all, backbone="all", metric=row["metric"], ranking=row["ranking"], method=row["method"])
+        assert found["needed"] == row["needed"]
 
 
 def test_each_backbone_by_itself() -> None:

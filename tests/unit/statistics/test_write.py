@@ -16,7 +16,7 @@ from iadsr.evaluation.drops import TYPES as DROP_TYPES
 from iadsr.evaluation.runs import Address, Run, runs_below
 from iadsr.formats.statistics import FINDINGS, STATISTICS
 from iadsr.statistics import write
-from iadsr.statistics.compare import Scores, compare_all
+from iadsr.statistics.compare import Scores, comparison_tables
 from iadsr.statistics.grids import Grid
 from iadsr.statistics.write import derive_tables, provenance, write_statistics
 from tests.unit.statistics.frames import (
@@ -112,9 +112,10 @@ def test_stage_writes_every_table_and_reads_each_run_once(root: Path, monkeypatc
     assert {row["code"] for row in found["warnings"]} == {"weak", "few_seeds", "ties"}
     assert {row["experiment"] for row in found["tallies"]} == {"main", "masks", "ties", "ladder"}
     assert found["protocol_effects"] and found["above_popular"] and found["ladders"] and not found["floors"]
+    compared = {name: tables[name] for name in ("comparisons", "cold_comparisons")}
     pd.testing.assert_frame_equal(
         tables["metrics"].query("experiment == 'main'"),
-        derive_tables(GRIDS[:1], evaluated(CELLS), tables["comparisons"], facts())[0]["metrics"],
+        derive_tables(GRIDS[:1], evaluated(CELLS), compared, facts())[0]["metrics"],
         check_exact=True,
         check_dtype=False,
     )
@@ -165,7 +166,7 @@ def test_tables_stand_whatever_was_run(grids: list[Grid], status: str, tmp_path:
     cells = [one for grid in grids for one in grid.cells]
     lost = {"best_epoch": None, "reason": "NaN"} if status == "diverged" else {}
     inputs = evaluated(list(dict.fromkeys(cells)), status=status, **lost)
-    tables, found = derive_tables(grids, inputs, compare_all(grids, {}), facts())
+    tables, found = derive_tables(grids, inputs, comparison_tables(grids, {}), facts())
     assert set(tables) == set(STATISTICS)
     assert len(tables["cells"]) == len(cells)
     assert (tables["sides"]["status"] == status).all()
@@ -176,7 +177,7 @@ def test_tables_stand_whatever_was_run(grids: list[Grid], status: str, tmp_path:
 
 def test_provenance_counts_each_run_once_and_parts_main_from_others() -> None:
     runs = runs_of({one: {"commit": "f00" if one in SOFT else "c0ffee", "dirty": None} for one in CELLS})
-    tables, _ = derive_tables(GRIDS, {**evaluated(CELLS), "runs": runs}, compare_all(GRIDS, {}), facts())
+    tables, _ = derive_tables(GRIDS, {**evaluated(CELLS), "runs": runs}, comparison_tables(GRIDS, {}), facts())
     found = {(row.part, row.commit): row.runs for row in tables["environments"].itertuples()}
     assert found == {("main", "c0ffee"): 8, ("others", "f00"): 2, ("others", "c0ffee"): 10}
     digests = {row.digest: row.runs for row in tables["digests"].itertuples()}
