@@ -386,7 +386,7 @@ def recompute(
     config: ConfigOption = DEFAULT,
     archive: ArchiveOption = ARCHIVE,
     out: Annotated[Path | None, typer.Option(help="A results folder; default: results/recomputed/NAME.")] = None,
-    readme: Annotated[Path | None, typer.Option(help="Put the table of claims into this file, too.")] = None,
+    readme: Annotated[Path | None, typer.Option(help="Put the table of claims between its marks here.")] = None,
 ) -> None:
     """Make a run file's statistics and report from archived runs alone: no data, no training, no torch."""
     import pandas as pd
@@ -426,7 +426,7 @@ def recompute(
     _report(run, out)
     if readme:
         table = (out / "report" / "tables" / "claims.md").read_text(encoding="utf-8")
-        put_between(readme, "<!-- verdicts -->", "<!-- end of verdicts -->", table)
+        put_between(readme, f"<!-- verdicts {run.name} -->", f"<!-- end of verdicts {run.name} -->", table)
 
 
 @app.command("plan")

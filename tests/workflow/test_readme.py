@@ -3,13 +3,18 @@
 import csv
 import os
 import re
+import resource
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+
+from iadsr.formats.tables import read_parquet
+from iadsr.reporting.format import percent, percent_interval
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -46,21 +51,62 @@ def test_bibtex_has_what_the_citation_file_has() -> None:
         assert f"{{{text}}}" in block, text
 
 
-@pytest.fixture(scope="module")
-def recomputed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `iadsr recompute` makes of the archive, with a README that lost its verdicts."""
-    folder = tmp_path_factory.mktemp("recomputed")
+@pytest.fixture(scope="module", params=["evidence", "evidence_beauty"])
+def recomputed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `iadsr recompute` makes of the archive in a folder of the run file's name; the README lost its verdicts."""
+    name: str = request.param
+    folder = tmp_path_factory.mktemp("recomputed") / name
+    folder.mkdir()
     copy = folder / "README.md"
-    copy.write_text(re.sub(r"(<!-- verdicts -->\n).*?(?=<!-- end)", r"\1", README, flags=re.DOTALL))
+    marks = re.compile(rf"(<!-- verdicts {name} -->\n).*?(?=<!-- end of verdicts {name} -->)", re.DOTALL)
+    copy.write_text(marks.sub(r"\1", README))
     assert copy.read_text() != README
-    options = ["--config", "workflow/config/evidence.yaml", "--out", folder, "--readme", copy]
+    options = ["--config", f"workflow/config/{name}.yaml", "--out", folder, "--readme", copy]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run([sys.executable, "-m", "iadsr", "recompute", *options], cwd=ROOT, check=True, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 60, "seconds of a core"
     return folder
 
 
 def test_verdicts_are_those_of_the_archive(recomputed: Path) -> None:
     """After new runs or rules: `iadsr recompute --config workflow/config/evidence.yaml --readme README.md`."""
     assert (recomputed / "README.md").read_text() == README
+
+
+def test_what_texts_give_is_what_the_archive_says(recomputed: Path) -> None:
+    if recomputed.name != "evidence":
+        return
+    table = read_parquet(recomputed / "statistics" / "comparisons.parquet", [])
+    table = table[(table["kind"] == "backbones") & (table["protocol"] == "paper") & table["headline"]]
+    told = " ".join(README.split())  # spaces of any width alike
+    for method, baseline, experiment, words in (
+        ("text_init", "none", "main", "{0} in HR@5 and {1} in NDCG@5, on average over backbones"),
+        (
+            "text_init-texts=shuffled",
+            "text_init",
+            "texts",
+            "with the names of other items they are {0} and {1} beside themselves",
+        ),
+        ("text_init-texts=shuffled", "none", "texts", "and {0} and {1} beside `none`"),
+        ("iadsr", "text_init", "main", "IADSR is {0} and {1} beside them"),
+        ("iadsr-texts=empty", "iadsr", "texts", "with every name empty it is {0} and {1} beside itself"),
+    ):
+        rows = table[(table["method"] == method) & (table["baseline_method"] == baseline)]
+        rows = rows[rows["experiment"] == experiment].set_index("metric").loc[["HR@5", "NDCG@5"]]
+        shown = [f"{percent(row.gain)} {percent_interval(row.gain_low, row.gain_high)}" for row in rows.itertuples()]
+        assert " ".join(words.format(*shown).split()) in told, method
+
+
+def test_the_archive_is_small() -> None:
+    assert sum(path.stat().st_size for path in (ROOT / "results" / "reference").iterdir()) < 25e6
+
+
+def test_the_page_of_the_archive_has_at_most_ten_screens(recomputed: Path, browser: Any) -> None:
+    tab = browser.new_page(viewport={"width": 1440, "height": 900})
+    tab.goto((recomputed / "report" / "index.html").as_uri(), timeout=120_000)
+    assert tab.evaluate("document.documentElement.scrollHeight") <= 10 * 900
+    tab.close()
 
 
 def test_every_column_of_the_archives_page_is_described(recomputed: Path) -> None:

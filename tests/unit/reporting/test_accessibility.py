@@ -4,7 +4,6 @@ Skipped where Playwright or Chromium is missing.
 """
 
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,8 @@ import pytest
 
 from iadsr.reporting.catalogue import PAPER_METRICS
 
-playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 READABLE = 4.5  # contrast of text, WCAG 1.4.3
 # axe cannot tell colours inside an SVG, and spends most of its time there
@@ -24,17 +21,6 @@ OPEN = """
 document.querySelectorAll("details").forEach(one => one.open = true);
 document.querySelectorAll("svg > :not(title, desc)").forEach(one => one.remove());
 """
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
-        binary = next(filter(None, map(shutil.which, BROWSERS)), driver.chromium.executable_path)
-        if not Path(binary).is_file():
-            pytest.skip("needs Chromium: install it, or run `playwright install chromium`")
-        browser = driver.chromium.launch(executable_path=binary)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(
