@@ -10,6 +10,7 @@ from iadsr.config.claims import load_claims
 from iadsr.config.datasets import PROSE, dataset_file, load_spec
 from iadsr.config.encoders import changed_options
 from iadsr.config.methods import load_method
+from iadsr.config.options import find_backbone
 from iadsr.config.protocol import load_protocol, load_tuned, resolve_settings
 from iadsr.config.run import EVERY_METHOD, Experiment, RunConfig, distinct
 from iadsr.core.columns import BACKBONE, DATASET, MAIN, METHOD, PROTOCOL
@@ -51,6 +52,7 @@ def describe_run(run: RunConfig, grids: Mapping[str, Sequence[Cell]], folder: Pa
         "seeds": run.seeds,
         "protocols": protocols,
         "methods": methods,
+        "backbones": {cell.backbone: _backbone_title(cell) for cell in cells},
         "method_files": describe_methods(run, grids, folder),
         "datasets": notes,
         "claims": [
@@ -64,6 +66,11 @@ def describe_run(run: RunConfig, grids: Mapping[str, Sequence[Cell]], folder: Pa
         ],
         "tuned": [_tuned(cell, folder) for cell in {cell.folder: cell for cell in main if cell.tuned}.values()],
     }
+
+
+def _backbone_title(cell: Cell) -> str:
+    found = find_backbone(cell.backbone, cell.settings.networks, cell.address)
+    return found.title or cell.backbone
 
 
 def _facts(described: Mapping[str, Mapping[str, object]]) -> dict[str, str]:

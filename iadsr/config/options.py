@@ -41,10 +41,12 @@ class BackboneOptions(ModuleOptions):
     """Options of a backbone.
 
     Attributes:
+        title: its name for readers; empty: `name`.
         networks: the setting `networks` under which this class is the backbone's.
         causal: whether no state depends on a later position; otherwise objective `all` is refused.
     """
 
+    title: ClassVar[str] = ""
     networks: ClassVar[Networks] = "ours"
     causal: ClassVar[bool] = True
 

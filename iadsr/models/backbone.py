@@ -15,7 +15,10 @@ INIT_STD = 0.02  # of item embeddings, and of whatever is added to them
 
 
 class Backbone(Protocol):
-    """A sequence encoder, causal where its options say so (`causal`)."""
+    """A sequence encoder, causal where its options say so (`causal`).
+
+    With a method `initialise(model)`, it gives first weights to the whole recommender around it.
+    """
 
     def __call__(self, embedded: Tensor, lengths: Tensor, users: Tensor) -> Tensor:
         """Encode item embeddings as states.

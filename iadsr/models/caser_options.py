@@ -19,6 +19,7 @@ class CaserOptions(BackboneOptions):
     """
 
     name: ClassVar[str] = "caser"
+    title: ClassVar[str] = "Caser"
     implementation: ClassVar[str] = "iadsr.models.caser:build"
 
     window: Width = Field(5, description="how many recent items a position sees")

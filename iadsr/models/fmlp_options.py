@@ -18,6 +18,7 @@ class FMLPOptions(BackboneOptions):
     """
 
     name: ClassVar[str] = "fmlp"
+    title: ClassVar[str] = "FMLP-Rec"
     implementation: ClassVar[str] = "iadsr.models.fmlp:build"
     causal: ClassVar[bool] = False
 

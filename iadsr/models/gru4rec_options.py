@@ -14,6 +14,7 @@ class GRU4RecOptions(BackboneOptions):
     """Hidasi et al., ICLR 2016: a GRU over item embeddings."""
 
     name: ClassVar[str] = "gru4rec"
+    title: ClassVar[str] = "GRU4Rec"
     implementation: ClassVar[str] = "iadsr.models.gru4rec:build"
 
     hidden: Width = Field(64, description="width of the recurrent state")

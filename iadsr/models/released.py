@@ -85,6 +85,14 @@ class ReleasedSASRec(nn.Module):
         states: Tensor = self.project(self.encoder(x))
         return states
 
+    def initialise(self, model: nn.Module) -> None:
+        """Give this network, and all modules around it, the release's first weights."""
+        for module in model.modules():
+            if isinstance(module, (nn.Linear, nn.Embedding)):
+                nn.init.normal_(module.weight, std=_STD)
+            if isinstance(module, nn.Linear) and module.bias is not None:
+                nn.init.zeros_(cast(Tensor, module.bias))
+
 
 class ReleasedCaser(nn.Module):
     """Filters over the whole input; the state that predicts stands at the last position, zeros elsewhere.
@@ -128,12 +136,3 @@ def build(
     if name == "caser":
         return ReleasedCaser(n_users, dimension, max_length, dropout, **options)
     return ReleasedSASRec(dimension, max_length, dropout, **options)
-
-
-def initialise_sasrec(model: nn.Module) -> None:
-    """Give SASRec, and all modules around it, the release's first weights."""
-    for module in model.modules():
-        if isinstance(module, (nn.Linear, nn.Embedding)):
-            nn.init.normal_(module.weight, std=_STD)
-        if isinstance(module, nn.Linear) and module.bias is not None:
-            nn.init.zeros_(cast(Tensor, module.bias))

@@ -16,6 +16,7 @@ class ReleasedGRU4RecOptions(BackboneOptions):
     """The release's GRU4Rec."""
 
     name: ClassVar[str] = "gru4rec"
+    title: ClassVar[str] = "GRU4Rec"
     networks: ClassVar[Networks] = "released"
     implementation: ClassVar[str] = "iadsr.models.released:build"
 
@@ -27,6 +28,7 @@ class ReleasedSASRecOptions(BackboneOptions):
     """The release's SASRec: no causal mask, no padding mask."""
 
     name: ClassVar[str] = "sasrec"
+    title: ClassVar[str] = "SASRec"
     networks: ClassVar[Networks] = "released"
     causal: ClassVar[bool] = False
     implementation: ClassVar[str] = "iadsr.models.released:build"
@@ -45,6 +47,7 @@ class ReleasedCaserOptions(BackboneOptions):
     """The release's Caser: filters over the whole input, a user embedding."""
 
     name: ClassVar[str] = "caser"
+    title: ClassVar[str] = "Caser"
     networks: ClassVar[Networks] = "released"
     causal: ClassVar[bool] = False
     implementation: ClassVar[str] = "iadsr.models.released:build"

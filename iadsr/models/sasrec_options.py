@@ -17,6 +17,7 @@ class SASRecOptions(BackboneOptions):
     `attention_dropout` as high as `dropout`, two layers, one head, `inner` as wide as the embeddings."""
 
     name: ClassVar[str] = "sasrec"
+    title: ClassVar[str] = "SASRec"
     implementation: ClassVar[str] = "iadsr.models.sasrec:build"
 
     layers: Layers = Field(2, description="attention blocks")

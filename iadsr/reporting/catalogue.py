@@ -61,9 +61,10 @@ NUMBERS = (
 )
 DIGITS = 12  # of a digest
 GAP = "cold minus decile_10"
-DATASET, PROTOCOL, BACKBONE = (named(name.capitalize(), name) for name in (c.DATASET, c.PROTOCOL, c.BACKBONE))
+DATASET, PROTOCOL = named("Dataset", c.DATASET), named("Protocol", c.PROTOCOL)
 RUNS = number("Runs", "runs", f.integer)
-_ELSEWHERE = ("protocols", "datasets", "tuned", "method_files", "claims")  # settings that are shown elsewhere
+# settings that are shown elsewhere
+_ELSEWHERE = ("protocols", "backbones", "datasets", "tuned", "method_files", "claims")
 
 
 class Catalogue(Maker):
@@ -109,7 +110,11 @@ class Catalogue(Maker):
     @property
     def _sides(self) -> list[Column]:
         """Dataset, protocol, backbone and method: the row headers of most tables, or the last of them."""
-        return [DATASET, PROTOCOL, BACKBONE, self._method()]
+        return [DATASET, PROTOCOL, self._backbone, self._method()]
+
+    @property
+    def _backbone(self) -> Column:
+        return Column("Backbone", lambda row: self.label(str(row[c.BACKBONE])), numeric=False)
 
     def _method(self, names: Sequence[str] = ()) -> Column:
         """Show a method by its short name; below it what a defect is, and which method has the very same runs."""
@@ -142,21 +147,20 @@ class Catalogue(Maker):
         key, verdicts = ["claim", c.DATASET], self.results.tables["verdicts"]
         whole, own = (verdicts[(verdicts[c.PROTOCOL] == "") == one] for one in (True, False))
         frame = pd.DataFrame(self.results.settings["claims"], dtype=object).rename(columns={"id": "claim"})
-        frame = frame.merge(whole[["claim", "verdict"]], on="claim")
-        frame = frame.merge(own[key].drop_duplicates(), on="claim", how="left")
+        frame = frame.merge(whole[["claim", "verdict"]]).merge(own[key].drop_duplicates(), on="claim", how="left")
         protocols = list(dict.fromkeys(own[c.PROTOCOL]))
         numbers = [str(name) for name in own if name not in (*key, c.PROTOCOL)]
         if protocols:
             frame = frame.merge(wide(own, key, c.PROTOCOL, numbers), on=key, how="left")
 
         def under(protocol: str) -> Column:
-            def verdict(row: Row) -> str:
-                return str(row[f"{protocol} verdict"] or f.NOTHING)
-
             def why(row: Row) -> str:
                 return str(self.words.verdict(row, {name: row[f"{protocol} {name}"] for name in numbers}))
 
-            return Column(f"Under “{protocol}”", verdict, why, numeric=False, verdict=f"{protocol} verdict")
+            own = f"{protocol} verdict"
+            return Column(
+                f"Under “{protocol}”", lambda row: str(row[own] or f.NOTHING), why, numeric=False, verdict=own
+            )
 
         def needed(row: Row) -> str:
             """Say what would decide a claim that nothing here decides."""
@@ -229,7 +233,7 @@ class Catalogue(Maker):
         def outcome(row: Row) -> str:
             return OUTCOME_WORDS[row["outcome"]]
 
-        heads = [Column("Comparison", self.words.compared, numeric=False), text("Metric", c.METRIC), BACKBONE]
+        heads = [Column("Comparison", self.words.compared, numeric=False), text("Metric", c.METRIC), self._backbone]
         columns = [
             *([] if ranking else [named("Ranking", c.RANKING)]),
             number("Baseline", "baseline_mean"),
@@ -437,7 +441,7 @@ class Catalogue(Maker):
         frame = self._with_tests(where, VALUE_METRICS, self._quantities(list(MASKS), **where))
         if experiment["points"]:
             frame[experiment["option"]] = frame[c.METHOD].map(experiment["points"])
-        heads = [BACKBONE, self._method(list(frame[c.METHOD]))]
+        heads = [self._backbone, self._method(list(frame[c.METHOD]))]
         columns = [
             *(mean(metric, metric) for metric in VALUE_METRICS),
             *(gain(f"{metric} vs {base}", f"{metric} vs baseline ", with_p=True) for metric in TEST_METRICS),
@@ -467,7 +471,7 @@ class Catalogue(Maker):
         base = self.label(self.results.experiment(where)["baseline"])
 
         rung = Column("Rung", lambda row: f"{row['rung']}. {row[c.PROTOCOL]}", numeric=False)
-        heads, columns = [BACKBONE, rung, self._method(list(frame[c.METHOD]))], []
+        heads, columns = [self._backbone, rung, self._method(list(frame[c.METHOD]))], []
         for metric in reversed(TEST_METRICS):
             columns += [
                 mean(metric, metric),
@@ -482,7 +486,7 @@ class Catalogue(Maker):
         frame = self.results.select("spreads", **where, metric=list(TEST_METRICS))
         frame = frame.sort_values([c.METRIC, c.BACKBONE], kind="stable", key=_by_first_seen)
 
-        heads = [text("Metric", c.METRIC), BACKBONE, Column("Method", self.words.difference, numeric=False)]
+        heads = [text("Metric", c.METRIC), self._backbone, Column("Method", self.words.difference, numeric=False)]
         columns = [
             number("Mean", "mean"),
             number("Sd over protocols", "sd"),

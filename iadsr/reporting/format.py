@@ -11,11 +11,7 @@ from iadsr.core.columns import ALL_BACKBONES
 
 NOTHING = "\u2013"
 MINUS = "\u2212"
-LABELS = {  # of everything but methods, whose files give them titles
-    "gru4rec": "GRU4Rec",
-    "sasrec": "SASRec",
-    "caser": "Caser",
-    "fmlp": "FMLP-Rec",
+LABELS = {  # of everything but methods and backbones, which bring titles of their own
     "most_popular": "most popular",
     "excluded": "history excluded",
     "kept": "history kept",

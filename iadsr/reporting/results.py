@@ -38,16 +38,16 @@ class Results:
 
     @cached_property
     def titles(self) -> dict[str, str]:
-        """Names for readers: of methods what their files say, of all else `LABELS`."""
-        return LABELS | {name: said["title"] for name, said in self.settings.get("method_files", {}).items()}
+        """Names for readers: of methods and backbones what they say themselves, of all else `LABELS`."""
+        methods = {name: said["title"] for name, said in self.settings.get("method_files", {}).items()}
+        return {**LABELS, **self.settings.get("backbones", {}), **methods}
 
     @cached_property
     def numbers(self) -> dict[str, str]:
         """The numbers by which statistics decides, as texts have them."""
-        found = self.findings
-        claim = {end: share(found["claim"][end]) for end in ("low", "high")}
-        shares = {name: share(found[name], 0) for name in ("level", "power", "tolerance", "margin")}
-        return {"cold": str(c.COLD_LIMIT), "significance": str(found["significance"]), **claim, **shares}
+        claim = {end: share(self.findings["claim"][end]) for end in ("low", "high")}
+        shares = {name: share(self.findings[name], 0) for name in ("level", "power", "tolerance", "margin")}
+        return {"cold": str(c.COLD_LIMIT), "significance": str(self.findings["significance"]), **claim, **shares}
 
     def label(self, name: str) -> str:
         """Name anything for a reader; see `format.label`."""

@@ -145,9 +145,9 @@ def build_recommender(cell: Cell, inputs: MethodInputs) -> Recommender:
         torch.manual_seed(derive(cell.seed, "method"))
         method = build_method(cell, inputs)
         model = Recommender(table, backbone, method, settings.bounded, settings.loss == "in_batch")
-        if settings.networks == "released" and cell.backbone == "sasrec":
+        if initialise := getattr(backbone, "initialise", None):
             torch.manual_seed(derive(cell.seed, "backbone"))
-            released.initialise_sasrec(model)
+            initialise(model)
     return model
 
 

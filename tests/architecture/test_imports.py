@@ -130,5 +130,15 @@ def test_rooms_at_the_bottom_know_no_file_s_name(room: str) -> None:
         assert not re.search(rf"(?<![a-z])({names})(?![a-z])", path.read_text(), re.IGNORECASE), path
 
 
+@pytest.mark.parametrize("room", ["sequences", "training", "tuning", "evaluation", "statistics", "reporting"])
+def test_no_room_asks_which_backbone_it_is(room: str) -> None:
+    """What is special about a backbone, its title too, stands beside it."""
+    names = {name for networks in ("ours", "released") for name in known_backbones(networks)}
+    titles = {known_backbones()[name].title for name in known_backbones()}
+    quoted = "|".join(map(re.escape, filter(None, names | titles)))
+    for path in (PACKAGE / room).glob("*.py"):
+        assert not re.search(rf"""["']({quoted})["']""", path.read_text()), path
+
+
 def test_core_is_small() -> None:
     assert sum(len(path.read_text().splitlines()) for path in (PACKAGE / "core").glob("*.py")) <= 300

@@ -34,6 +34,7 @@ SETTINGS: dict[str, Any] = {
         for one in CLAIMS.claims
     ],
     "name": "laptop",
+    "backbones": {"gru4rec": "GRU4Rec", "sasrec": "SASRec", "caser": "Caser"},
     "baseline": "none",
     "protocols": {
         "paper": {"description": "One target <each>.", **PROTOCOL},

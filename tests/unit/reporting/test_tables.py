@@ -82,7 +82,7 @@ def test_a_gain_is_written_by_its_outcome() -> None:
 def test_a_row_without_results_gives_its_place_to_the_reason() -> None:
     frame = pd.DataFrame(
         {
-            "method": ["none", "gru4rec"],
+            "method": ["none", "most_popular"],
             "HR mean": [0.5, None],
             "HR sd": [0.1, None],
             "HR best": [True, None],
@@ -97,7 +97,7 @@ def test_a_row_without_results_gives_its_place_to_the_reason() -> None:
     first, second = (cells for _, cells in made.lines())
     assert first == [TableCell("none", head=True), TableCell("0.5000", "±\u202f0.1000", bold=True), TableCell("3")]
     assert second == [
-        TableCell("GRU4Rec", head=True),
+        TableCell("most popular", head=True),
         TableCell("seed 1 diverged", span=1, tone="missing"),
         TableCell("0"),
     ]
