@@ -43,7 +43,13 @@ class Compared(Strict):
     """every: each baseline counts; best: of several baselines the one with the highest mean"""
     group: Literal["all", "cold"] = "all"
     """all: of all users; cold: of those whose target is a cold item, in the run file's own grid"""
-    least_users: int = Field(1, ge=1, description="fewer are too few data")
+    least_users: int = Field(30, ge=2, description="fewer are too few data")
+
+    @model_validator(mode="after")
+    def _cold_targets_are_compared_in_the_own_grid(self) -> Self:
+        if self.group == "cold" and self.experiments != [MAIN]:
+            raise ValueError(f"group: cold is compared in the run file's own grid alone: experiments: [{MAIN}]")
+        return self
 
 
 class Between(Strict):
@@ -69,8 +75,10 @@ class Spared(Strict):
     rule: Literal["spared"] = Field("spared", description="which rule")
     experiments: list[Name] = Field(min_length=1, description=_EXPERIMENTS)
     method: Pattern = Field(description="a name, or a pattern with `*`")
-    stage: Literal["train", "test"] = Field(
-        "test", description="whose inputs: those of training, or the histories at test"
+    stages: list[Literal["train", "test"]] = Field(
+        ["train", "test"],
+        min_length=1,
+        description="whose inputs: those of training, the histories at test; each counts",
     )
     margin: float = Field(0.01, ge=0, lt=1, description="how much less of cold inputs is as much, a share of them")
     beside: Name | None = Field(None, description="a method that is shown beside it; it decides nothing")

@@ -46,7 +46,7 @@ NUMBERS = (
     "least", "most", "low", "high", "beside_least", "beside_most",
     "detectable", "sought", "needed", "users", "seeds",
 )  # fmt: skip
-COLUMNS = ("claim", c.DATASET, c.PROTOCOL, "verdict", "against", *NUMBERS, "excluded", "judged", "lost", "weak")
+COLUMNS = ("claim", c.DATASET, c.PROTOCOL, "verdict", "against", *NUMBERS, "excluded", "same", "judged", "lost", "weak")
 
 
 def judge_claims(claims: Sequence[Claim], tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -55,10 +55,11 @@ def judge_claims(claims: Sequence[Claim], tables: Mapping[str, pd.DataFrame]) ->
     Columns: `against`, the baselines, the quantity or the method beside; `least` and `most`, the extremes of the
     relative gains (of the quantity's or difference's means); `low` and `high`, those of their 95 % intervals;
     `beside_least` and `beside_most`, the extremes for the method beside; `detectable`, the largest of the gains that
-    would probably have been found; `sought`, a gain that is worth a claim; `needed`, how many seeds would probably find
-    it everywhere (see `compare`); `excluded`, whether no interval holds it; `users` and `seeds`, the fewest of a
-    comparison; `judged` and `lost`, how many comparisons or means decided and how many lack runs; `weak`, the backbones
-    with which a baseline, in a metric that decides, is not above the most popular items.
+    would probably have been found; `sought`, a gain that is worth a claim; `excluded`, whether no interval of an
+    undecided comparison holds it; `needed`, how many seeds would probably find it where one does (see `compare`);
+    `users` and `seeds`, the fewest of a comparison; `same`, how many compare the very same runs; `judged` and `lost`,
+    how many comparisons or means decided and how many lack runs; `weak`, the backbones with which a baseline, in a
+    metric that decides, is not above the most popular items.
 
     Args:
         tables: comparisons, cold_comparisons, metrics, sides, quantities and keep.
@@ -72,9 +73,15 @@ def judge_claims(claims: Sequence[Claim], tables: Mapping[str, pd.DataFrame]) ->
             {"claim": claim.id, c.DATASET: "", c.PROTOCOL: "", "verdict": verdict, "against": "", "weak": "", **lost},
             *own,
         ]
-    rows = [{"excluded": False, **row} for row in rows]
+    rows = [{"excluded": False, "same": 0, **row} for row in rows]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
-    kinds = {**dict.fromkeys(NUMBERS, "float64"), "excluded": "bool", "judged": "int64", "lost": "int64"}
+    kinds = {
+        **dict.fromkeys(NUMBERS, "float64"),
+        "excluded": "bool",
+        "same": "int64",
+        "judged": "int64",
+        "lost": "int64",
+    }
     return table.astype(kinds)
 
 
@@ -133,7 +140,7 @@ def _capped(verdict: str, *reasons: object) -> str:
 
 
 def _needs_all(claim: Claim) -> bool:
-    return isinstance(claim.judged, Compared) and claim.judged.needs == "all"
+    return isinstance(claim.judged, Spared) or (isinstance(claim.judged, Compared) and claim.judged.needs == "all")
 
 
 def _judged(claim: Claim, tables: Mapping[str, pd.DataFrame]) -> Iterator[dict[str, Any]]:
@@ -149,7 +156,7 @@ def _judged(claim: Claim, tables: Mapping[str, pd.DataFrame]) -> Iterator[dict[s
         judge = partial(_judge_means, rule)
     else:
         gaps = tables["keep"]
-        gaps = gaps[(gaps["stage"] == rule.stage) & (gaps[c.GROUP] == KEEP_GAP)]
+        gaps = gaps[gaps["stage"].isin(rule.stages) & (gaps[c.GROUP] == KEEP_GAP)]
         chosen = _of_runs(rule.method, tables["sides"], gaps)
         judge = partial(_judge_gaps, rule, gaps[gaps[c.METHOD] == rule.beside])
     chosen = chosen[chosen[c.EXPERIMENT].isin(rule.experiments)]
@@ -173,7 +180,11 @@ def _compared(rule: Compared, table: pd.DataFrame) -> pd.DataFrame:
         table = table[table["kind"] == METHOD]
     pairs = [_named(table[c.METHOD], one) & _named(table["baseline_method"], other) for one, other in rule.pairs]
     table = table[np.logical_or.reduce(pairs)]
-    table = table[~(table["same_as"].isin(table[c.METHOD]) & (table["same_as"] != table["baseline_method"]))]
+    place = [c.DATASET, c.PROTOCOL, c.BACKBONE, c.METRIC, "baseline_method"]
+    table = table.drop_duplicates([*place, c.METHOD])  # the first experiment that has them
+    twins = pd.MultiIndex.from_frame(table[[*place, "same_as"]])
+    counted = twins.isin(pd.MultiIndex.from_frame(table[[*place, c.METHOD]]))
+    table = table[~(counted & (table["same_as"] != table["baseline_method"]).to_numpy())]
     if rule.against == "best":
         # what lacks runs has its mean over fewer backbones, so it is chosen only where nothing is whole
         key = [c.EXPERIMENT, c.DATASET, c.PROTOCOL, c.BACKBONE, c.METHOD, c.METRIC]
@@ -194,14 +205,17 @@ def _judge_comparisons(
     lost, counts = int((rows["status"] != OK).sum()), made[["needed", "users", "seeds"]].astype("float64")
     weak = ", ".join(_weak_backbones(made, metrics[metrics[c.GROUP] == rule.group]))
     beyond = made["gain_high"] < SOUGHT if rule.expected == GAIN else made["gain_low"] > -SOUGHT
+    undecided = np.array([verdict == TOO_FEW for verdict in verdicts if verdict != NOT_RUN], dtype=bool)
+    possible = undecided & ~beyond.to_numpy(bool)
     return {
         "verdict": _capped(combined(verdicts, rule.needs == "all"), lost, rule.expected == GAIN and weak),
         "against": ", ".join(dict.fromkeys(made["baseline_method"])),
         **_extremes(made["gain"], made["gain_low"], made["gain_high"]),
         "detectable": made["detectable"].max(),
         "sought": SOUGHT,
-        "needed": counts["needed"].max(skipna=False),
-        "excluded": len(made) > 0 and beyond.all(),
+        "needed": counts.loc[possible, "needed"].max(skipna=False),
+        "excluded": bool(undecided.any() and not possible.any()),
+        "same": int((made["same_as"] == made["baseline_method"]).sum()),
         "users": counts["users"].min(),
         "seeds": counts["seeds"].min(),
         "judged": len(made),
@@ -247,8 +261,9 @@ def _verdict(
 
 def _of_runs(method: str, sides: pd.DataFrame, means: pd.DataFrame) -> pd.DataFrame:
     """Set means over a method's runs beside the runs that were expected: one row per side, 0 `seeds` if none has it."""
-    own = sides.loc[_named(sides[c.METHOD], method), [*SIDE, c.EXPERIMENT, "seeds_expected"]]
+    own = sides.loc[_named(sides[c.METHOD], method), [*SIDE, c.EXPERIMENT, "seeds_done", "seeds_expected"]]
     found = own.merge(means[[*SIDE, c.EXPERIMENT, "mean", "sd", "seeds"]], on=[*SIDE, c.EXPERIMENT], how="left")
+    found = found[found["seeds"].notna() | (found["seeds_done"] == 0)]  # else such a method has no such mean
     return found.fillna({"seeds": 0})
 
 
@@ -271,7 +286,7 @@ def _judge_gaps(rule: Spared, beside: pd.DataFrame, rows: pd.DataFrame) -> dict[
     place = [c.EXPERIMENT, c.DATASET, c.PROTOCOL]
     other = beside.merge(rows[place].drop_duplicates(), on=place)["mean"]
     extremes = {**_extremes(rows["mean"], low, high), "beside_least": other.min(), "beside_most": other.max()}
-    return {"against": rule.beside or "", **extremes, **_counted(verdicts, rows)}
+    return {"against": rule.beside or "", **extremes, **_counted(verdicts, rows, needs_all=True)}
 
 
 def _by_seeds(seeds: float, verdict: str) -> str:
@@ -284,8 +299,8 @@ def _extremes(values: pd.Series, low: pd.Series | None = None, high: pd.Series |
     return {"least": values.min(), "most": values.max(), **bounds}
 
 
-def _counted(verdicts: Sequence[str], rows: pd.DataFrame) -> dict[str, Any]:
+def _counted(verdicts: Sequence[str], rows: pd.DataFrame, needs_all: bool = False) -> dict[str, Any]:
     """Combine the verdicts on means, and count those that decided and those that lack runs."""
-    lost = int((rows["seeds"] < rows["seeds_expected"]).sum())
+    lost = int((rows["seeds_done"] < rows["seeds_expected"]).sum())
     judged = sum(verdict != NOT_RUN for verdict in verdicts)
-    return {"verdict": _capped(combined(verdicts), lost), "judged": judged, "lost": lost, "weak": ""}
+    return {"verdict": _capped(combined(verdicts, needs_all), lost), "judged": judged, "lost": lost, "weak": ""}

@@ -153,7 +153,7 @@ def compare_crossed(
         error, freedom = model.error(np.zeros_like(base)), model.freedom
         reach = stats.t.ppf((1 + level) / 2, freedom) * error
         certain = np.where(difference == 0, 1.0, 0.0)  # where nothing varies
-        p = np.where(error > 0, 2 * stats.t.sf(np.abs(difference) / error, freedom), certain)
+        p = np.where(error == 0, certain, 2 * stats.t.sf(np.abs(difference) / error, freedom))
         gain_low, gain_high = (model.bound(side, level) for side in (-1, 1))
         spread = np.sqrt((method - baseline).var(axis=2, ddof=1).mean(axis=1)) if method.shape[2] > 1 else base * np.nan
         by_seed = (method - baseline).mean(axis=2)

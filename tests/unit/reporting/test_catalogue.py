@@ -352,7 +352,8 @@ def test_claims_show_verdicts_numbers_and_what_was_not_run(results: Results, mak
         "Past the gate: 97.0\u202f%; 1 mean without all runs",
     )
     assert cells["cold_items"][2][1] == (
-        "0.0 points [0.0, 0.0], cold inputs against popular ones; IADSR, random mask 0.0; 1 mean without all runs"
+        "\u221220.0 to 0.0 points [\u221220.0, 0.0], cold inputs against popular ones; "
+        "IADSR, random mask \u221220.0 to 0.0; 1 mean without all runs"
     )
 
 
@@ -395,6 +396,8 @@ NARROW = "\u202f%"
         ({}, "alone finds gains from 30.0 %; 5 seeds find 24.6 %"),
         ({"excluded": True}, "24.6 % ruled out, less open"),
         ({"needed": np.nan}, "24.6 % needs more users"),
+        ({"needed": 3.0}, "24.6 % would probably have been found"),
+        ({"same": 2, "verdict": "not reproduced"}, "alone finds gains from 30.0 %; 2 are the very same runs"),
         ({"needed": np.nan, "seeds": 1.0}, "needs a second seed"),
         ({"verdict": "not reproduced"}, "alone finds gains from 30.0 %"),
         ({"lost": 1}, "5 seeds find 24.6 %; 1 comparison without all runs"),
@@ -408,7 +411,7 @@ def test_what_decides_a_claim_is_said_beside_its_verdict(
     row: dict[str, object] = {
         "verdict": "underpowered", "against": "none", "least": 0.01, "most": 0.02, "low": -0.1, "high": 0.3,
         "beside_least": np.nan, "beside_most": np.nan, "detectable": 0.3, "sought": 0.246, "needed": 5.0,
-        "users": 943.0, "seeds": 3.0, "excluded": False, "judged": 2, "lost": 0, "weak": "",
+        "users": 943.0, "seeds": 3.0, "excluded": False, "same": 0, "judged": 2, "lost": 0, "weak": "",
     }  # fmt: skip
     words = make.words
     told = str(words.verdict({"rule": "compared", "group": "all"}, row | changes)).replace(NARROW, " %")

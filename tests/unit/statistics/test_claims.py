@@ -28,7 +28,7 @@ NOTHING = {
             *("mean", "popular"),
         ]
     ),
-    "sides": pd.DataFrame(columns=[c.EXPERIMENT, *SIDE, "seeds_expected"]),
+    "sides": pd.DataFrame(columns=[c.EXPERIMENT, *SIDE, "seeds_done", "seeds_expected"]),
     "quantities": pd.DataFrame(columns=[c.EXPERIMENT, *SIDE, "quantity", "mean", "sd", "seeds"]),
     "keep": pd.DataFrame(columns=[c.EXPERIMENT, *SIDE, "stage", c.GROUP, "mean", "sd", "seeds"]),
 }
@@ -194,9 +194,9 @@ def test_the_best_rival_is_the_one_with_the_highest_mean() -> None:
 
 
 def sides_of(rows: list[dict[str, Any]], expected: int) -> pd.DataFrame:
-    """The sides of rows, of each of which so many seeds were expected."""
-    sides = pd.DataFrame([{name: row[name] for name in PLACE} for row in rows]).drop_duplicates()
-    return sides.assign(seeds_expected=expected)
+    """The sides of rows, of each of which so many seeds were expected, and those of its mean done."""
+    sides = pd.DataFrame([{**{name: row[name] for name in PLACE}, "seeds_done": row["seeds"]} for row in rows])
+    return sides.drop_duplicates([*PLACE]).assign(seeds_expected=expected)
 
 
 def test_a_quantity_lies_between_two_values() -> None:
@@ -222,7 +222,7 @@ def test_a_quantity_lies_between_two_values() -> None:
 def test_a_quantity_of_runs_that_are_missing_is_not_wholly_reproduced() -> None:
     rule = Between(experiments=["main"], method="iadsr", quantity="gate_share", low=0.01, high=0.99)
     row = PLACE | {"quantity": "gate_share", "mean": 0.5, "sd": 0.0, "seeds": 2}
-    found, lost = pd.DataFrame([row]), row | {c.BACKBONE: "caser"}
+    found, lost = pd.DataFrame([row]), row | {c.BACKBONE: "caser", "seeds": 0}
     assert verdict(claim(rule), quantities=found, sides=sides_of([row], 2)) == "reproduced"
     assert verdict(claim(rule), quantities=found, sides=sides_of([row], 3)) == "partly reproduced", "a seed is missing"
     assert verdict(claim(rule), quantities=found, sides=sides_of([row, lost], 2)) == "partly reproduced"
@@ -230,6 +230,9 @@ def test_a_quantity_of_runs_that_are_missing_is_not_wholly_reproduced() -> None:
     table = judge(claim(rule), quantities=found, sides=sides_of([row, lost], 2)).set_index(c.PROTOCOL)
     assert table["verdict"].to_dict() == {"": "partly reproduced", "paper": "reproduced", "strong": "not run"}
     assert table["lost"].to_dict() == {"": 1, "paper": 0, "strong": 1}
+    without = row | {c.METHOD: "none"}
+    every = claim(rule.model_copy(update={"method": "*"}))
+    assert verdict(every, quantities=found, sides=sides_of([row, without], 2)) == "reproduced", "`none` has no gate"
 
 
 @pytest.mark.parametrize(
@@ -244,7 +247,7 @@ def test_a_quantity_of_runs_that_are_missing_is_not_wholly_reproduced() -> None:
     ],
 )
 def test_cold_items_are_spared_by_an_interval_over_seeds(mean: float, sd: float, seeds: int, expected: str) -> None:
-    rule = Spared(experiments=["main"], method="iadsr", beside="random_mask")
+    rule = Spared(experiments=["main"], method="iadsr", stages=["test"], beside="random_mask")
     row = PLACE | {"stage": "test", c.GROUP: "cold minus decile_10", "mean": mean, "sd": sd, "seeds": seeds}
     others = [row | {"stage": "train", "mean": -mean}, row | {c.GROUP: "cold", "mean": -mean}]
     others += [row | {c.METHOD: "hsd", "mean": -mean}]
@@ -253,6 +256,11 @@ def test_cold_items_are_spared_by_an_interval_over_seeds(mean: float, sd: float,
     keep = pd.DataFrame([row, *others, *beside, elsewhere])
     found = one_row(judge(claim(rule), keep=keep, sides=sides_of([row, *others], seeds)), protocol="paper")
     assert found["verdict"] == expected
+    both = rule.model_copy(update={"stages": ["train", "test"]})
+    harmed = keep.assign(mean=keep["mean"].mask(keep["stage"] == "train", -0.5), sd=0.0)
+    assert verdict(claim(both), keep=harmed, sides=sides_of([row, *others], seeds)) in (
+        ("opposite", "not reproduced") if seeds > 1 else ("underpowered",)
+    ), "one stage refutes it"
     assert found[["against", "beside_least", "beside_most"]].tolist() == ["random_mask", -0.3, 0.2]
 
 
@@ -286,9 +294,10 @@ def test_it_is_said_which_gain_is_ruled_out_and_how_many_seeds_would_find_it(
     ]
     one = claim(compared(expected=expected, metrics=["HR@5", "MRR"]))
     row = one_row(judge(one, *rows), protocol="paper")
-    assert (row["sought"], row["excluded"], row["needed"]) == (0.246, excluded, 3 + len(ends))
-    row = one_row(judge(one, *rows, {"outcome": "none", "needed": np.nan}), protocol="paper")
-    assert np.isnan(row["needed"]), "one of them no number of seeds decides"
+    assert (row["sought"], row["excluded"]) == (0.246, excluded)
+    assert excluded or row["needed"] == 3 + len(ends), "of the comparison that holds it"
+    if excluded:
+        assert np.isnan(row["needed"])
     assert not judge(one, {"outcome": "missing"})["excluded"].any()
 
 
@@ -393,3 +402,26 @@ def test_no_title_of_the_paper_says_more_than_its_verdicts() -> None:
         verdicts = {verdict for among in one.when.values() for verdict in among}
         assert ("part" in one.title.replace("paper", "")) == ("partly reproduced" in verdicts), one.title
         assert any(word in one.title for word in ("open", "Too few")) == ("underpowered" in verdicts), one.title
+
+
+def test_one_set_of_runs_counts_once_over_experiments_and_only_beside_its_twin() -> None:
+    rule = compared(experiments=["main", "budget"], pairs=[["iadsr*", "none"], ["iadsr", "random_mask"]])
+    again = {c.EXPERIMENT: "budget"}
+    assert one_row(judge(claim(rule), {}, again), protocol="paper")["judged"] == 1
+    twin = {c.METHOD: "iadsr-b", "same_as": "iadsr", "outcome": "loss"}
+    other = {"baseline_method": "random_mask"}
+    assert one_row(judge(claim(rule), twin, other), protocol="paper")["judged"] == 2, "its twin is not among them"
+    assert one_row(judge(claim(rule), {}, twin, other), protocol="paper")["judged"] == 2
+
+
+def test_the_very_same_runs_are_counted() -> None:
+    rows = [{"outcome": "none", "same_as": "none", c.METRIC: name} for name in ("HR@5", "MRR")]
+    row = one_row(
+        judge(claim(compared(metrics=["HR@5", "MRR", "HR@10"])), *rows, {c.METRIC: "HR@10"}), protocol="paper"
+    )
+    assert row["same"] == 2
+
+
+def test_cold_targets_are_asked_for_in_the_own_grid() -> None:
+    with pytest.raises(ValueError, match="own grid alone"):
+        compared(group="cold", experiments=["texts"])

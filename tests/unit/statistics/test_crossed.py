@@ -261,3 +261,10 @@ def test_equal_at_half_the_level_means_that_the_interval_lies_within_the_margin(
     found = compare_crossed(baseline + rng.normal(0, 1, baseline.shape), baseline)
     inside = (found.gain_low > -MARGIN) & (found.gain_high < MARGIN)
     np.testing.assert_array_equal(found.p_equal < (1 - LEVEL) / 2, inside)
+
+
+def test_one_user_tests_nothing() -> None:
+    found = compare_crossed(np.ones((1, 3, 1)), np.zeros((1, 3, 1)) + 0.5)
+    assert np.isnan(found.p).all() and np.isnan(found.low).all()
+    same = compare_crossed(np.ones((1, 3, 5)), np.ones((1, 3, 5)))
+    assert (same.p == 1).all()
