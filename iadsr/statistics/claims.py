@@ -32,7 +32,8 @@ from scipy import stats
 
 from iadsr.config.claims import Between, Claim, Compared, Spared, Title, Verdict
 from iadsr.core import columns as c
-from iadsr.evaluation.metrics import COLD
+from iadsr.core.errors import ConfigError, suggest
+from iadsr.evaluation.metrics import COLD, METRICS
 from iadsr.statistics.compare import BACKBONES, EQUAL, GAIN, LOSS, METHOD, NONE, OK, SOUGHT, UNDERPOWERED
 from iadsr.statistics.crossed import LEVEL, MARGIN
 from iadsr.statistics.summaries import KEEP_GAP, SIDE
@@ -46,7 +47,20 @@ NUMBERS = (
     "least", "most", "low", "high", "beside_least", "beside_most",
     "detectable", "sought", "needed", "users", "seeds",
 )  # fmt: skip
-COLUMNS = ("claim", c.DATASET, c.PROTOCOL, "verdict", "against", *NUMBERS, "excluded", "same", "judged", "lost", "weak")
+COLUMNS = (
+    "claim",
+    c.DATASET,
+    c.PROTOCOL,
+    "verdict",
+    "against",
+    *NUMBERS,
+    "excluded",
+    "same",
+    "contrary",
+    "judged",
+    "lost",
+    "weak",
+)
 
 
 def judge_claims(claims: Sequence[Claim], tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -57,15 +71,21 @@ def judge_claims(claims: Sequence[Claim], tables: Mapping[str, pd.DataFrame]) ->
     `beside_least` and `beside_most`, the extremes for the method beside; `detectable`, the largest of the gains that
     would probably have been found; `sought`, a gain that is worth a claim; `excluded`, whether no interval of an
     undecided comparison holds it; `needed`, how many seeds would probably find it where one does (see `compare`);
-    `users` and `seeds`, the fewest of a comparison; `same`, how many compare the very same runs; `judged` and `lost`,
-    how many comparisons or means decided and how many lack runs; `weak`, the backbones with which a baseline, in a
-    metric that decides, is not above the most popular items.
+    `users` and `seeds`, the fewest of a comparison; `same`, how many compare the very same runs; `contrary`, how many
+    are significant the other way; `judged` and `lost`, how many comparisons or means decided and how many lack runs;
+    `weak`, the backbones with which a baseline, in a metric that decides, is not above the most popular items.
 
     Args:
         tables: comparisons, cold_comparisons, metrics, sides, quantities and keep.
+
+    Raises:
+        ConfigError: a claim is about a metric that there is not.
     """
     rows: list[dict[str, Any]] = []
     for claim in claims:
+        for metric in getattr(claim.judged, "metrics", []):
+            if metric not in METRICS:
+                raise ConfigError(f"claim '{claim.id}': unknown metric '{metric}'; {suggest(metric, METRICS)}")
         own = list(_judged(claim, tables))
         lost = {name: sum(row[name] for row in own) for name in ("judged", "lost")}
         verdict = _capped(whole_verdict(own, _needs_all(claim)), lost["lost"])
@@ -73,14 +93,12 @@ def judge_claims(claims: Sequence[Claim], tables: Mapping[str, pd.DataFrame]) ->
             {"claim": claim.id, c.DATASET: "", c.PROTOCOL: "", "verdict": verdict, "against": "", "weak": "", **lost},
             *own,
         ]
-    rows = [{"excluded": False, "same": 0, **row} for row in rows]
+    rows = [{"excluded": False, "same": 0, "contrary": 0, **row} for row in rows]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     kinds = {
         **dict.fromkeys(NUMBERS, "float64"),
+        **dict.fromkeys(("same", "contrary", "judged", "lost"), "int64"),
         "excluded": "bool",
-        "same": "int64",
-        "judged": "int64",
-        "lost": "int64",
     }
     return table.astype(kinds)
 
@@ -207,15 +225,17 @@ def _judge_comparisons(
     beyond = made["gain_high"] < SOUGHT if rule.expected == GAIN else made["gain_low"] > -SOUGHT
     undecided = np.array([verdict == TOO_FEW for verdict in verdicts if verdict != NOT_RUN], dtype=bool)
     possible = undecided & ~beyond.to_numpy(bool)
+    enough = bool((counts["users"] >= rule.least_users).all())
     return {
         "verdict": _capped(combined(verdicts, rule.needs == "all"), lost, rule.expected == GAIN and weak),
         "against": ", ".join(dict.fromkeys(made["baseline_method"])),
         **_extremes(made["gain"], made["gain_low"], made["gain_high"]),
         "detectable": made["detectable"].max(),
         "sought": SOUGHT,
-        "needed": counts.loc[possible, "needed"].max(skipna=False),
-        "excluded": bool(undecided.any() and not possible.any()),
+        "needed": counts.loc[possible, "needed"].max(skipna=False) if enough else np.nan,
+        "excluded": bool(enough and undecided.any() and not possible.any()),
         "same": int((made["same_as"] == made["baseline_method"]).sum()),
+        "contrary": verdicts.count(OPPOSITE),
         "users": counts["users"].min(),
         "seeds": counts["seeds"].min(),
         "judged": len(made),

@@ -54,6 +54,8 @@ def test_claims_print_their_numbers_and_end_with_3_if_one_fails(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     numbers = {"against": "none", "least": 0.05, "most": 0.12, "low": -0.1, "high": 0.2, "detectable": 0.3}
+    numbers |= dict.fromkeys(("beside_least", "beside_most", "sought", "needed", "users", "seeds"), 0.0)
+    numbers |= {"excluded": False, "same": 0, "contrary": 1}
     nothing = dict.fromkeys(numbers, None) | {"against": "", "judged": 0, "lost": 0, "weak": ""}
     own = {"dataset": "toys", "protocol": "paper", "judged": 2, "lost": 1, "weak": "caser"}
     rows = [
@@ -75,7 +77,8 @@ def test_claims_print_their_numbers_and_end_with_3_if_one_fails(
         "partly reproduced       helps its backbone",
         f"{'':26}toys, paper: partly reproduced",
         f"{'':28}+5.0\u202f% to +12.0\u202f% [\u221210.0, +20.0]\u202f% vs none; alone finds gains from 30.0\u202f%; "
-        "baseline below the most popular items: caser; 1 comparison without all runs",
+        "1 of 2 significantly the other way; baseline below the most popular items: caser; "
+        "1 comparison without all runs",
         "not run                 \u03b8 = \u22120.9 is best",
         f"{'':26}needs experiment theta",
     ]

@@ -401,7 +401,12 @@ NARROW = "\u202f%"
         ({"needed": np.nan, "seeds": 1.0}, "needs a second seed"),
         ({"verdict": "not reproduced"}, "alone finds gains from 30.0 %"),
         ({"lost": 1}, "5 seeds find 24.6 %; 1 comparison without all runs"),
-        ({"least": np.nan}, "a baseline without any hit"),
+        (
+            {"contrary": 1, "verdict": "not reproduced"},
+            "alone finds gains from 30.0 %; 1 of 2 significantly the other way",
+        ),
+        ({"contrary": 2, "verdict": "opposite"}, "alone finds gains from 30.0 %"),
+        ({"least": np.nan}, "a baseline without any hit: more users are needed"),
         ({"least": np.nan, "judged": 0, "lost": 2}, "2 comparisons without all runs"),
     ],
 )
@@ -411,7 +416,7 @@ def test_what_decides_a_claim_is_said_beside_its_verdict(
     row: dict[str, object] = {
         "verdict": "underpowered", "against": "none", "least": 0.01, "most": 0.02, "low": -0.1, "high": 0.3,
         "beside_least": np.nan, "beside_most": np.nan, "detectable": 0.3, "sought": 0.246, "needed": 5.0,
-        "users": 943.0, "seeds": 3.0, "excluded": False, "same": 0, "judged": 2, "lost": 0, "weak": "",
+        "users": 943.0, "seeds": 3.0, "excluded": False, "same": 0, "contrary": 0, "judged": 2, "lost": 0, "weak": "",
     }  # fmt: skip
     words = make.words
     told = str(words.verdict({"rule": "compared", "group": "all"}, row | changes)).replace(NARROW, " %")

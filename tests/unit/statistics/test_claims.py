@@ -11,6 +11,7 @@ import pytest
 from iadsr.cli import CONFIG_FOLDER
 from iadsr.config.claims import Between, Claim, Compared, Spared, Title, load_claims
 from iadsr.core import columns as c
+from iadsr.core.errors import ConfigError
 from iadsr.statistics.claims import COLUMNS, LISTED, VERDICTS, choose_title, combined, judge_claims, list_by_verdict
 from iadsr.statistics.summaries import SIDE
 from tests.unit.statistics.frames import one_row
@@ -270,7 +271,9 @@ def test_a_claim_on_cold_targets_is_judged_by_their_users_alone() -> None:
     cold = pd.DataFrame([USUAL | {"status": "ok", "outcome": "loss", "gain_high": -0.1, "users": 100}])
     row = one_row(judge(claim(rule), {}, cold_comparisons=cold), protocol="paper")
     assert (row["verdict"], row["users"]) == ("opposite", 100)
-    assert verdict(claim(rule), {}, cold_comparisons=cold.assign(users=99)) == "underpowered"
+    few = one_row(judge(claim(rule), {}, cold_comparisons=cold.assign(users=99)), protocol="paper")
+    assert few["verdict"] == "underpowered"
+    assert np.isnan(few["needed"]) and not few["excluded"], "no seeds help"
     assert verdict(claim(rule), {}, cold_comparisons=cold.assign(users=99, same_as="none", outcome="none")) == (
         "not reproduced"
     ), "the very same runs need no more"
@@ -425,3 +428,14 @@ def test_the_very_same_runs_are_counted() -> None:
 def test_cold_targets_are_asked_for_in_the_own_grid() -> None:
     with pytest.raises(ValueError, match="own grid alone"):
         compared(group="cold", experiments=["texts"])
+
+
+def test_what_is_significant_the_other_way_is_counted() -> None:
+    rows = [{"outcome": "loss"}, {"outcome": "equal", c.METRIC: "MRR"}]
+    row = one_row(judge(claim(compared(metrics=["HR@5", "MRR"])), *rows), protocol="paper")
+    assert (row["verdict"], row["contrary"], row["judged"]) == ("not reproduced", 1, 2)
+
+
+def test_a_claim_on_an_unknown_metric_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"claim 'one': unknown metric 'HR@55'; did you mean 'HR@5'"):
+        judge(claim(compared(metrics=["HR@55"])), {})
