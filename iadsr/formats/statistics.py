@@ -39,6 +39,7 @@ STATISTICS: Mapping[str, tuple[str, ...]] = {
         c.DATASET,
         c.PROTOCOL,
         "verdict",
+        "against",
         "least",
         "most",
         "low",

@@ -34,6 +34,7 @@ from iadsr.config.claims import Between, Claim, Compared, Spared, Title, Verdict
 from iadsr.core import columns as c
 from iadsr.core.errors import ConfigError, suggest
 from iadsr.evaluation.metrics import COLD, METRICS
+from iadsr.formats.statistics import STATISTICS
 from iadsr.statistics.compare import BACKBONES, EQUAL, GAIN, LOSS, METHOD, NONE, OK, SOUGHT, UNDERPOWERED
 from iadsr.statistics.crossed import LEVEL, MARGIN
 from iadsr.statistics.summaries import KEEP_GAP, SIDE
@@ -43,24 +44,9 @@ REPRODUCED, PARTLY, NOT_REPRODUCED, OPPOSITE, DEPENDS, TOO_FEW, NOT_RUN = VERDIC
 LISTED = (REPRODUCED, PARTLY, DEPENDS, NOT_REPRODUCED, OPPOSITE, TOO_FEW, NOT_RUN)  # as a reader meets them
 REFUTED = (NOT_REPRODUCED, OPPOSITE, DEPENDS)
 OUTCOMES = (GAIN, LOSS, EQUAL, NONE, UNDERPOWERED)  # of what was run
-NUMBERS = (
-    "least", "most", "low", "high", "beside_least", "beside_most",
-    "detectable", "sought", "needed", "users", "seeds",
-)  # fmt: skip
-COLUMNS = (
-    "claim",
-    c.DATASET,
-    c.PROTOCOL,
-    "verdict",
-    "against",
-    *NUMBERS,
-    "excluded",
-    "same",
-    "contrary",
-    "judged",
-    "lost",
-    "weak",
-)
+COLUMNS = STATISTICS["verdicts"]
+_TEXTS = ("claim", c.DATASET, c.PROTOCOL, "verdict", "against", "weak")
+_COUNTS = ("same", "contrary", "judged", "lost")
 
 
 def judge_claims(claims: Sequence[Claim], tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -95,11 +81,8 @@ def judge_claims(claims: Sequence[Claim], tables: Mapping[str, pd.DataFrame]) ->
         ]
     rows = [{"excluded": False, "same": 0, "contrary": 0, **row} for row in rows]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
-    kinds = {
-        **dict.fromkeys(NUMBERS, "float64"),
-        **dict.fromkeys(("same", "contrary", "judged", "lost"), "int64"),
-        "excluded": "bool",
-    }
+    numbers = (name for name in COLUMNS if name not in (*_TEXTS, *_COUNTS))
+    kinds = {**dict.fromkeys(numbers, "float64"), **dict.fromkeys(_COUNTS, "int64"), "excluded": "bool"}
     return table.astype(kinds)
 
 

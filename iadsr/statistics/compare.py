@@ -213,7 +213,7 @@ def comparison_tables(grids: Sequence[Grid], scores: Mapping[Address, Scores]) -
     Args:
         scores: see `compare_all`.
     """
-    cold = {address: only_cold(run) for address, run in scores.items()}
+    cold = {cell: only_cold(scores[cell]) for cell in grids[0].cells if cell in scores}
     return {
         "comparisons": compare_all(grids, scores),
         "cold_comparisons": compare_all(grids[:1], cold).assign(**{c.GROUP: COLD}),
@@ -414,7 +414,7 @@ def _compare(pair: Pair) -> list[dict[str, Any]]:
         "p": found.p,
         "p_equal": found.p_equal,
         "detectable": found.detectable,
-        "needed": crossed.seeds_needed(method, baseline, SOUGHT, spreads)[0],
+        "needed": crossed.seeds_needed(method, baseline, SOUGHT, spreads),
         "effect": found.effect,
         "seed_sd": found.seed_sd,
         "p_even": np.minimum(*(one.p_even for one in spreads)) if spreads else np.full_like(found.p, np.nan),

@@ -193,25 +193,22 @@ def forecast_crossed(
 
 
 def seeds_needed(
-    method: ArrayLike, baseline: ArrayLike, gain: float, spreads: Spreads | None = None
-) -> tuple[Floats, Floats]:
-    """Find how many seeds show a relative `gain`, usually and at worst (see `Forecast`), from two to `MOST`.
+    method: ArrayLike, baseline: ArrayLike, gain: float, spreads: Spreads | None = None, *, at_worst: bool = False
+) -> Floats:
+    """Find how many seeds show a relative `gain`, usually or at worst (see `Forecast`), from two to `MOST`.
 
-    Each is (metrics,); NaN where no such number does, or from a single seed.
+    Shape (metrics,); NaN where no such number does, or from a single seed.
     """
     method, baseline = _checked(method, baseline)
     model = _Crossed(method - baseline, baseline, spreads)
-
-    def fewest(factor: float) -> Floats:
-        too_few, enough = np.ones_like(model.means[1]), np.full_like(model.means[1], MOST)
-        found = model.detectable(enough, factor) <= gain
-        while (enough - too_few > 1).any():  # more seeds always find more
-            middle = np.floor((too_few + enough) / 2)
-            finds = (middle > too_few) & (model.detectable(middle, factor) <= gain)
-            too_few, enough = np.where(finds, too_few, middle), np.where(finds, middle, enough)
-        return np.where(found, enough, np.nan)
-
-    return fewest(1.0), fewest(model.caution)
+    factor = model.caution if at_worst else 1.0
+    too_few, enough = np.ones_like(model.means[1]), np.full_like(model.means[1], MOST)
+    found = model.detectable(enough, factor) <= gain
+    while (enough - too_few > 1).any():  # more seeds always find more
+        middle = np.floor((too_few + enough) / 2)
+        finds = (middle > too_few) & (model.detectable(middle, factor) <= gain)
+        too_few, enough = np.where(finds, too_few, middle), np.where(finds, middle, enough)
+    return np.where(found, enough, np.nan)
 
 
 def _checked(method: ArrayLike, baseline: ArrayLike) -> tuple[Floats, Floats]:

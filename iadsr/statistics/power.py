@@ -94,7 +94,9 @@ def _forecast(pair: Pair, at: int, seeds: Sequence[int]) -> list[dict[str, Any]]
     spreads = pair.spreads and (pair.spreads[0].at(at), pair.spreads[1].at(at))
     now = crossed.compare_crossed(method, baseline, spreads)
     some = crossed.forecast_crossed(method, baseline, seeds, spreads)
-    needed, at_worst = (_whole(number[0]) for number in crossed.seeds_needed(method, baseline, SOUGHT, spreads))
+    needed, at_worst = (
+        _whole(crossed.seeds_needed(method, baseline, SOUGHT, spreads, at_worst=worst)[0]) for worst in (False, True)
+    )
     same = {
         "gain": now.gain[0],
         "now": now.detectable[0],

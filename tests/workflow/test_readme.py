@@ -74,9 +74,8 @@ def test_verdicts_are_those_of_the_archive(recomputed: Path) -> None:
     assert (recomputed / "README.md").read_text() == README
 
 
+@pytest.mark.parametrize("recomputed", ["evidence"], indirect=True)
 def test_what_texts_give_is_what_the_archive_says(recomputed: Path) -> None:
-    if recomputed.name != "evidence":
-        return
     table = read_parquet(recomputed / "statistics" / "comparisons.parquet", [])
     table = table[(table["kind"] == "backbones") & (table["protocol"] == "paper") & table["headline"]]
     told = " ".join(README.split())  # spaces of any width alike
