@@ -320,7 +320,7 @@ def power(
         typer.echo(f"{len(others)} runs have other settings than the run file's, such as {others[0].address}", err=True)
     if not runs:
         raise DataError(f"{folder} has no run of {config}")
-    table = forecast(grid, map(read_scores, runs), numbers, metric, each)
+    table = forecast(grid, map(read_scores, runs), numbers, metric, load_claims(CONFIG_FOLDER).paper.sought, each)
     if as_json:
         typer.echo(table.to_json(orient="records", indent=2))
     else:

@@ -99,8 +99,8 @@ def _tuned(cell: Cell, folder: Path) -> dict[str, object]:
 def describe_methods(run: RunConfig, grids: Mapping[str, Sequence[Cell]], folder: Path) -> dict[str, dict[str, str]]:
     """Describe each method that a run trains, sweeps, compares or takes tuned values from: its title and its role.
 
-    A control chooses nothing, a form of IADSR is its own, every other method a rival: a competing denoiser. Nothing of
-    it reaches a training run.
+    A control chooses nothing, a form of the paper's method is its own, every other one a rival: a competing denoiser.
+    Nothing of it reaches a training run.
 
     Raises:
         ConfigError: see `load_method`; two methods have one title, so that no reader could tell them apart.
@@ -110,6 +110,7 @@ def describe_methods(run: RunConfig, grids: Mapping[str, Sequence[Cell]], folder
     named += [cell.tuned for grid in grids.values() for cell in grid if cell.tuned]
     compared = [name for grid in grids for pair in run.compared(grid) for name in pair]
     named += [name for name in compared if name != EVERY_METHOD and "=" not in name]  # points are named by their method
+    own = load_method(folder, load_claims(folder).paper.method).kind
     described: dict[str, dict[str, str]] = {}
     titles: dict[str, str] = {}
     for name in dict.fromkeys(named):
@@ -119,7 +120,7 @@ def describe_methods(run: RunConfig, grids: Mapping[str, Sequence[Cell]], folder
                 f"{run.where}: methods '{titles[method.title]}' and '{name}' have one title, "
                 f"'{method.title}': change one of them"
             )
-        role = CONTROL if method.control else OWN if method.kind == "iadsr" else RIVAL
+        role = CONTROL if method.control else OWN if method.kind == own else RIVAL
         described[name] = {"title": method.title, "role": role}
     return described
 

@@ -14,7 +14,7 @@ from iadsr.core.columns import BACKBONE, DATASET, METHOD, METRIC, PROTOCOL
 from iadsr.costs import Cost, Model
 from iadsr.reporting.format import NOTHING, percent, share
 from iadsr.reporting.page import make_environment
-from iadsr.statistics.compare import OK, SOUGHT
+from iadsr.statistics.compare import OK
 from iadsr.statistics.crossed import CAUTION, LEVEL, MOST, POWER
 
 _CELL = [DATASET, PROTOCOL, BACKBONE, METHOD]
@@ -66,6 +66,7 @@ def print_agreement(table: pd.DataFrame) -> None:
 def print_forecast(table: pd.DataFrame) -> None:
     """Print what `forecast` found, one row per pair and metric."""
     first = table.drop_duplicates([*_CELL, "baseline", METRIC])
+    sought = table["sought"].max()  # those that could not be made have none
     place = first[[DATASET, PROTOCOL, BACKBONE]].agg("/".join, axis=1)
     shown = pd.DataFrame(
         {
@@ -82,8 +83,8 @@ def print_forecast(table: pd.DataFrame) -> None:
             f"{share(usual)} ({share(worst)})" for usual, worst in zip(own["detectable"], own["at_worst"], strict=True)
         ]
     shown["any number"] = first["floor"].map(share)
-    shown[f"needed for {share(SOUGHT)}"] = [
-        NOTHING if pd.isna(floor) else f"{_needed(usual, floor)} ({_needed(worst, floor)})"
+    shown[f"needed for {share(sought)}"] = [
+        NOTHING if pd.isna(floor) else f"{_needed(usual, floor > sought)} ({_needed(worst, floor > sought)})"
         for usual, worst, floor in zip(first["needed"], first["needed_at_worst"], first["floor"], strict=True)
     ]
     shown["status"] = first["status"].where(first["status"] != OK, "")
@@ -97,10 +98,10 @@ def print_forecast(table: pd.DataFrame) -> None:
         typer.echo("Of users alone: how much seeds vary, one seed cannot tell. Train a second one.")
 
 
-def _needed(seeds: Any, floor: float) -> str:
-    """Say how many seeds find a gain of `SOUGHT`."""
+def _needed(seeds: Any, never: bool) -> str:
+    """Say how many seeds find a gain, or that no number does."""
     if pd.isna(seeds):
-        return "no number" if floor > SOUGHT else f"over {MOST}"
+        return "no number" if never else f"over {MOST}"
     return str(seeds)
 
 

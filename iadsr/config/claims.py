@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -14,6 +16,7 @@ from iadsr.core.columns import MAIN
 from iadsr.core.errors import ConfigError, suggest
 
 Pattern = Annotated[str, Field(min_length=1)]
+Range = Annotated[list[float], Field(min_length=2, max_length=2)]
 Verdict = Literal[
     "reproduced",
     "partly reproduced",
@@ -91,7 +94,7 @@ class Claim(Strict):
     title: str = Field(description="a few words for a table")
     sentence: str = Field(description="what is claimed")
     source: str = Field(description="where")
-    published: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
+    published: Range | None = None
     """the least and the largest published gain, as fractions; none: no figure that can be cited"""
     judged: Annotated[Compared | Between | Spared, Field(discriminator="rule")]
     """the rule, and what it needs; see below"""
@@ -119,29 +122,66 @@ class Title(Strict):
     when: dict[str, list[Verdict]] = Field({}, description="verdicts by claim, or by claim/protocol; all must hold")
 
 
+class Paper(Strict):
+    """The paper that is replicated: the page's sentences and warnings are about its method."""
+
+    method: Name = Field(description="its method")
+    gain: Range = Field(description="the least and the largest published gain, as fractions")
+    metrics: list[str] = Field(min_length=1, description="those in which it is claimed")
+    source: str = Field(description="where")
+    copies: list[Name] = Field(
+        min_length=1,
+        description="controls that should drop as much as the method, at random; the page sets it against the first",
+    )
+
+    @model_validator(mode="after")
+    def _least_is_published_first(self) -> Self:
+        if not 0 < self.gain[0] <= self.gain[1]:
+            raise ValueError(f"gain must be the least published one, above 0, then the largest, not {self.gain}")
+        return self
+
+    @property
+    def sought(self) -> float:
+        """The least gain that a comparison should be able to find."""
+        return self.gain[0]
+
+
 class Claims(Strict):
     """The claims of a paper, and the titles that their verdicts give the page."""
 
+    paper: Paper | None = None
+    """the paper that is replicated; one file of the folder has it"""
     claims: list[Claim] = Field(min_length=1, description="each with its rule")
     titles: list[Title] = Field([], description="in order: the first one whose conditions hold is the page's")
 
 
-def load_claims(folder: Path) -> Claims:
+@dataclass(frozen=True)
+class Published:
+    """What all files of the folder say together."""
+
+    paper: Paper
+    claims: Sequence[Claim]
+    titles: Sequence[Title]
+
+
+def load_claims(folder: Path) -> Published:
     """Read every file in `claims/` below `folder`, `workflow/config`.
 
     Raises:
-        ConfigError: see `parse`; or two claims have one id, or a title names an unknown one.
+        ConfigError: see `parse`; or not one file has `paper`, two claims have one id, or a title names an unknown one.
     """
     where = folder / "claims"
     files = [parse(Claims, load_yaml(path), str(path)) for path in sorted(where.glob("*.yaml"))]
     claims, titles = [one for file in files for one in file.claims], [one for file in files for one in file.titles]
+    papers = [file.paper for file in files if file.paper]
+    if len(papers) != 1:
+        raise ConfigError(
+            f"{where}: {len(papers)} files have the key `paper`; one must, for the paper that is replicated"
+        )
     ids = [claim.id for claim in claims]
     if twice := [name for name in ids if ids.count(name) > 1]:
         raise ConfigError(f"{where}: two claims have the id '{twice[0]}'")
     named = [name.partition("/")[0] for one in titles for name in one.when]
     if unknown := [name for name in named if name not in ids]:
         raise ConfigError(f"{where}: a title names the unknown claim '{unknown[0]}'; {suggest(unknown[0], ids)}")
-    return Claims.model_construct(claims=claims, titles=titles)  # a folder may hold none, a file may not
-
-
-NO_CLAIMS = Claims.model_construct(claims=[], titles=[])
+    return Published(papers[0], claims, titles)

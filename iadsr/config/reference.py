@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from iadsr.config.claims import Between, Claim, Claims, Compared, Spared, Title
+from iadsr.config.claims import Between, Claim, Claims, Compared, Paper, Spared, Title
 from iadsr.config.datasets import DATASET_PARTS, DatasetSpec
 from iadsr.config.encoders import ENCODERS
 from iadsr.config.grid import Sweep
@@ -30,6 +30,7 @@ def all_models() -> dict[str, type[BaseModel]]:
         "experiment": Experiment,
         "sweep": Sweep,
         "claim": Claim,
+        "claims-paper": Paper,
         "claims-title": Title,
         **{f"claim-{rule.model_fields['rule'].default}": rule for rule in (Compared, Between, Spared)},
         "protocol": Protocol,

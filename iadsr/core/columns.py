@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-USER = "user"
-ITEM = "item"
-TIMESTAMP = "timestamp"
+USER, ITEM, TIMESTAMP = "user", "item", "timestamp"
 NOISE = "noise"
 TEXT = "text"
 HAS_TITLE = "has_title"
@@ -48,10 +46,13 @@ EXPERIMENT, MAIN = "experiment", "main"
 ALL_BACKBONES = "all"
 
 # metrics.parquet
-RANKING = "ranking"
-GROUP = "group"
-METRIC = "metric"
-VALUE = "value"
-USERS = "users"
+RANKING, GROUP, METRIC, VALUE, USERS = "ranking", "group", "metric", "value", "users"
 CUTOFFS = (5, 10, 20)
-COLD_LIMIT = 5  # a target with at most this many training interactions is cold
+
+# groups: of users by their target's training interactions, of inputs by their item's
+ALL_USERS, COLD = "all", "cold"
+COLD_LIMIT = 5  # a target or input with at most this many training interactions is cold
+TENTHS = tuple(f"decile_{number}" for number in range(1, 11))  # the least popular one first
+BY_POPULARITY = (COLD, *TENTHS)
+COLD_GAP = f"{COLD} minus {TENTHS[-1]}"  # a difference of shares kept
+MOST_POPULAR = "most_popular"  # the same list for everybody: a baseline beside the methods

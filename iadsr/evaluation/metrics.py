@@ -20,9 +20,8 @@ from iadsr.core.errors import ConfigError, DataError
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-ALL, COLD = "all", "cold"
-DECILES = 10
-GROUPS = (ALL, COLD, *(f"decile_{number}" for number in range(1, DECILES + 1)))
+GROUPS = (c.ALL_USERS, *c.BY_POPULARITY)
+_TENTHS = len(c.TENTHS)
 COVERAGE_DEPTH = 10
 COVERAGE = f"coverage@{COVERAGE_DEPTH}"
 TIED_SHARE = "tied_share"
@@ -83,13 +82,13 @@ def popularity_decile(counts: ArrayLike) -> NDArray[np.int64]:
     counts = np.asarray(counts)
     # doubled so that the arithmetic is exact: a mean position is a multiple of 1/2
     doubled = np.rint(2 * pd.Series(counts).rank().to_numpy()).astype(np.int64)
-    return np.asarray(DECILES * (doubled - 1) // (2 * max(counts.size, 1)) + 1, np.int64)
+    return np.asarray(_TENTHS * (doubled - 1) // (2 * max(counts.size, 1)) + 1, np.int64)
 
 
 def group_members(ranks: pd.DataFrame) -> Bools:
     """Mark which users (columns) are in which of `GROUPS` (rows). Shape (12, users)."""
     counts = ranks[c.TARGET_TRAIN_COUNT].to_numpy()
-    deciles = popularity_decile(counts) == np.arange(1, DECILES + 1)[:, None]
+    deciles = popularity_decile(counts) == np.arange(1, _TENTHS + 1)[:, None]
     return np.vstack([np.ones(len(ranks), np.bool_), counts <= c.COLD_LIMIT, deciles])
 
 
@@ -131,7 +130,7 @@ def average_groups(ranks: pd.DataFrame, ranking: str, coverage: float) -> pd.Dat
     )
     whole = pd.DataFrame(
         {
-            c.GROUP: ALL,
+            c.GROUP: c.ALL_USERS,
             c.METRIC: [COVERAGE, TIED_SHARE],
             c.VALUE: [coverage, tied_share(ranks, ranking)],
             c.USERS: len(ranks),

@@ -34,7 +34,6 @@ GAIN_METRICS = ("HR@5", "NDCG@5", "NDCG@10")
 PAPER_METRICS = ("HR@5", "NDCG@5", "HR@10", "NDCG@10")
 VALUE_METRICS = ("HR@5", "NDCG@5", "HR@20", "NDCG@20")
 TEST_METRICS = ("HR@5", "NDCG@10")
-GROUPS = ("cold", *(f"decile_{number}" for number in range(1, 11)))
 MASKS = {
     "train_keep_rate": "Kept in training",
     "test_keep_rate": "Kept at test",
@@ -60,7 +59,6 @@ NUMBERS = (
     *("status", "outcome", "alone", "tests"),
 )
 DIGITS = 12  # of a digest
-GAP = "cold minus decile_10"
 DATASET, PROTOCOL = named("Dataset", c.DATASET), named("Protocol", c.PROTOCOL)
 RUNS = number("Runs", "runs", f.integer)
 # settings that are shown elsewhere
@@ -134,7 +132,7 @@ class Catalogue(Maker):
 
     def answer(self) -> Table:
         """Tabulate IADSR against its backbone and its controls, in the two metrics of the claim."""
-        metrics, (rows, _) = self.results.findings["claim"]["metrics"], self.results.answered()
+        metrics, (rows, _) = self.results.findings["paper"]["metrics"], self.results.answered()
         pairs = rows[c.METRIC] + " vs " + rows["baseline_method"]
         rows = rows.assign(pair=pairs).sort_values([c.DATASET, c.PROTOCOL], kind="stable", key=_by_first_seen)
         frame = wide(rows, [c.DATASET, c.PROTOCOL, c.BACKBONE, c.RANKING], "pair", NUMBERS)
@@ -174,14 +172,14 @@ class Catalogue(Maker):
     def accuracy(self, where: Where) -> Table:
         """Tabulate what every backbone and method reaches, as papers do: one row each, the protocols side by side."""
         side, places, base = [c.BACKBONE, c.METHOD], [c.PROTOCOL, c.METRIC], self.results.settings["baseline"]
-        values = self.results.select("metrics", **where, headline=True, group="all", metric=list(PAPER_METRICS))
+        values = self.results.select("metrics", **where, headline=True, group=c.ALL_USERS, metric=list(PAPER_METRICS))
         tests = self.results.select("comparisons", **where, headline=True, kind="method", baseline_method=base)
         values = values.merge(tests[[*side, *places, "outcome"]], on=[*side, *places], how="left")
         values = values.assign(what=values[places].agg(" ".join, axis=1))
         values = wide(values, side, "what", ["mean", "best", "outcome"])
         sides = self.results.select("sides", **where)
         states = wide(sides, side, c.PROTOCOL, ["status"]).merge(sides.drop_duplicates(side)[[*side, "note"]], on=side)
-        popular = values.loc[values[c.METHOD] == "most_popular", side]
+        popular = values.loc[values[c.METHOD] == c.MOST_POPULAR, side]
         frame = pd.concat([popular, states]).merge(values, on=side, how="left")
         frame["status"] = np.where(frame.filter(like=" mean").notna().any(axis=1), c.DONE, "missing")
 
@@ -195,10 +193,10 @@ class Catalogue(Maker):
 
     def overall(self, where: Where, ranking: str) -> Table:
         """Tabulate every backbone and method: mean and standard deviation over seeds, gains over the baseline."""
-        values = self.results.select("metrics", **where, ranking=ranking, group="all")
+        values = self.results.select("metrics", **where, ranking=ranking, group=c.ALL_USERS)
         metrics = [name for name in values[c.METRIC].unique() if name not in ON_LISTS]
         values = wide(values[values[c.METRIC].isin(metrics)], SIDE, c.METRIC, ["mean", "sd", "gain", "best"])
-        popular = values[values[c.METHOD] == "most_popular"]
+        popular = values[values[c.METHOD] == c.MOST_POPULAR]
         popular = popular.assign(experiment=c.MAIN, status=c.DONE, note="", seeds_done=0, seeds_expected=0)
         sides = self.results.beside(where, values)
         frame = pd.concat([popular[list(sides)], sides]).assign(ranking=ranking)
@@ -210,7 +208,7 @@ class Catalogue(Maker):
 
     def coverage(self, where: Where) -> Table:
         """Tabulate coverage and tied targets of every method under both ranking rules."""
-        values = self.results.select("metrics", **where, group="all", metric=list(ON_LISTS))
+        values = self.results.select("metrics", **where, group=c.ALL_USERS, metric=list(ON_LISTS))
         values = wide(values.assign(what=values[c.METRIC] + " " + values[c.RANKING]), SIDE, "what", ["mean", "sd"])
         frame = self.results.beside(where, values)
         shown = [(metric, rule) for metric in ON_LISTS for rule in c.RANKINGS if f"{metric} {rule} mean" in frame]
@@ -252,16 +250,16 @@ class Catalogue(Maker):
 
     def groups(self, where: Where) -> Table:
         """Tabulate NDCG@10 for cold targets and by popularity of the target; HR@10 too for cold targets."""
-        values = self.results.select("metrics", **where, headline=True, metric=["NDCG@10", "HR@10"], group=list(GROUPS))
+        values = self.results.select("metrics", **where, headline=True, group=list(c.BY_POPULARITY))
         values = values.assign(what=values[c.METRIC] + " " + values[c.GROUP])
         users = values.groupby("what")[c.USERS].max()
-        wanted = ["HR@10 cold", *(f"NDCG@10 {group}" for group in GROUPS)]
-        values = values[values["what"].isin(wanted)]
+        shown = [f"HR@10 {c.COLD}", *(f"NDCG@10 {group}" for group in c.BY_POPULARITY)]
+        values = values[values["what"].isin(shown)]
         frame = self.results.beside(where, wide(values, SIDE, "what", ["mean"]))
         ranking = self.results.headline(where)
         columns = [
             number(title, f"{what} mean", note=f"n={f.integer(users.get(what))}")
-            for title, what in zip([wanted[0], *map(f.label, GROUPS)], wanted, strict=True)
+            for title, what in zip([shown[0], *map(f.label, c.BY_POPULARITY)], shown, strict=True)
         ]
         heads, frame = self._sides[2:], frame.assign(ranking=ranking)
         return self._table("popularity", where, frame, heads, columns, [c.BACKBONE], last=[], ranking=ranking)
@@ -312,16 +310,17 @@ class Catalogue(Maker):
         if rows.empty:
             return None
         values = wide(rows, [*SIDE, "stage"], c.GROUP, ["mean", "sd", "seeds", "below", "inputs"])
-        values = values.reindex(columns=list(dict.fromkeys([*values, f"{GAP} mean", f"{GAP} sd"])))
+        gap, groups = c.COLD_GAP, (c.COLD, c.TENTHS[0], c.TENTHS[-1])
+        values = values.reindex(columns=list(dict.fromkeys([*values, f"{gap} mean", f"{gap} sd"])))
         frame = self.results.beside(where, values)
         frame = frame[frame["stage"].notna() | ((frame["status"] != c.DONE) & (frame[c.METHOD] != "none"))]
 
         columns = [
             Column("Stage", lambda row: self.label(str(row["stage"])), numeric=False),
-            *(number(f"Kept of {f.label(name)}", f"{name} mean", f.share) for name in (*GROUPS[:2], GROUPS[-1])),
-            Column("Cold minus D10", lambda r: f.points(r[f"{GAP} mean"]), lambda r: f.plus_points(r[f"{GAP} sd"])),
-            Column("Drops cold more often", partial(self.words.drops_cold, gap=GAP)),
-            number("Cold inputs", "cold inputs", f.integer),
+            *(number(f"Kept of {f.label(name)}", f"{name} mean", f.share) for name in groups),
+            Column("Cold minus D10", lambda r: f.points(r[f"{gap} mean"]), lambda r: f.plus_points(r[f"{gap} sd"])),
+            Column("Drops cold more often", partial(self.words.drops_cold, gap=gap)),
+            number("Cold inputs", f"{c.COLD} inputs", f.integer),
         ]
         return self._table("kept", where, frame, self._sides[1:], columns, SIDE, last=[])
 
@@ -454,7 +453,7 @@ class Catalogue(Maker):
 
     def _with_tests(self, where: Where, metrics: Sequence[str], *further: pd.DataFrame) -> pd.DataFrame:
         """Join methods with their metrics, as `<metric> vs baseline ...` their tests, and further tables."""
-        values = self.results.select("metrics", **where, headline=True, group="all", metric=list(metrics))
+        values = self.results.select("metrics", **where, headline=True, group=c.ALL_USERS, metric=list(metrics))
         rows = self.results.against_baseline(where, metric=list(TEST_METRICS))
         tests = wide(rows.assign(what=rows[c.METRIC] + " vs baseline"), SIDE, "what", NUMBERS)
         tests["same_as"] = tests.get(f"{TEST_METRICS[0]} vs baseline same_as")

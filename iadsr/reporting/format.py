@@ -7,17 +7,17 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from iadsr.core.columns import ALL_BACKBONES
+from iadsr.core import columns as c
 
 NOTHING = "\u2013"
 MINUS = "\u2212"
 LABELS = {  # of everything but methods and backbones, which bring titles of their own
-    "most_popular": "most popular",
+    c.MOST_POPULAR: "most popular",
     "excluded": "history excluded",
     "kept": "history kept",
     "train": "training",
-    **{f"decile_{number}": f"D{number}" for number in range(1, 11)},
-    ALL_BACKBONES: "all backbones",
+    **{name: f"D{number}" for number, name in enumerate(c.TENTHS, start=1)},
+    c.ALL_BACKBONES: "all backbones",
     "": NOTHING,
 }
 _SWITCHES = {"True": "on", "False": "off"}

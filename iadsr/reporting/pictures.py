@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from iadsr.core import columns as c
-from iadsr.reporting.catalogue import GROUPS, TEST_METRICS
+from iadsr.reporting.catalogue import TEST_METRICS
 from iadsr.reporting.charts import MOST_LINES, Axis, Band, Figure, Panel, extent_of, forest, lines, shared
 from iadsr.reporting.format import label, listed, short_labels
 from iadsr.reporting.results import SIDE, Maker, Where
@@ -24,7 +24,7 @@ TRACES = {
     "keep_rate": ("Kept", "share"),
     "mask_gradient": ("Gradient\ninto mask", "log"),
 }
-TICKS = [label(group) for group in GROUPS]
+TICKS = [label(group) for group in c.BY_POPULARITY]
 SWEPT_SHARES = {"train_keep_rate": ": kept in training", "gate_share": ": past the gate"}  # of a sweep, by quantity
 GAINS = ("gain", "gain_low", "gain_high", "outcome")  # of comparisons
 _LOG_FROM = 20  # a positive setting that varies by this factor is drawn on a log scale
@@ -58,13 +58,13 @@ class Pictures(Maker):
 
     def answer(self, where: Where) -> Figure:
         """Draw IADSR's gains in the claim's metrics, averaged over several backbones; the published range as a band."""
-        claim, (rows, lost) = self.results.findings["claim"], self.results.answered(dataset=where[c.DATASET])
+        rows, lost = self.results.answered(dataset=where[c.DATASET])
         left_out = f"Not drawn, for nothing of them is known: {listed(lost)}." if lost else ""
-        rows = rows[rows["kind"] == rows.groupby(c.PROTOCOL)["kind"].transform("min")]  # "backbones" before "method"
+        rows = rows[rows["whole"]]
         rows = _bars(rows, rows[c.BACKBONE].map(self.label), "vs " + rows["baseline_method"].map(self.label))
-        panels, band = [], Band(claim["low"], claim["high"], "claimed")
+        panels, (low, high) = [], self.results.findings["paper"]["gain"]
         for _, own in rows.groupby(c.PROTOCOL, sort=False):  # own scales: weak baselines spread wide
-            panels += self._forests(own, [c.PROTOCOL, c.METRIC], "Relative gain of IADSR", band)
+            panels += self._forests(own, [c.PROTOCOL, c.METRIC], "Relative gain of IADSR", Band(low, high, "claimed"))
         return self._figure("answer", where, panels, left_out)
 
     def effects(self, where: Where) -> Figure:
@@ -145,7 +145,7 @@ class Pictures(Maker):
 
     def popularity(self, where: Where) -> Figure:
         """Draw NDCG@10 for cold targets and by popularity of the target, one panel per protocol and backbone."""
-        rows = self.results.select("metrics", **where, headline=True, metric="NDCG@10", group=list(GROUPS))
+        rows = self.results.select("metrics", **where, headline=True, metric="NDCG@10", group=list(c.BY_POPULARITY))
         rows = self._by_method(rows[rows["mean"].notna() & (rows[c.BACKBONE] != "")])
         names, panels = self._names(where, rows), []
         for protocol, backbone, title in self._places(where):
@@ -158,7 +158,7 @@ class Pictures(Maker):
         """Draw the share kept by popularity of the input item, training above test; None without a mask."""
         if self.results.select("keep", **where).empty:
             return None
-        rows = self.results.select("keep", **where, group=list(GROUPS))
+        rows = self.results.select("keep", **where, group=list(c.BY_POPULARITY))
         short = short_labels(list(dict.fromkeys(rows[c.METHOD])), self.results.titles)
         rows = rows.assign(series=rows[c.METHOD].map(short))
         panels = []
@@ -179,7 +179,8 @@ class Pictures(Maker):
     def losses(self, where: Where) -> Figure:
         """Draw IADSR's loss parts by epoch on a log scale, with the recommendation loss of `none` beside them."""
         rows = self._epochs(**where, quantity=list(LOSSES))
-        rows = rows[(rows[c.METHOD] == "iadsr") | ((rows[c.METHOD] == "none") & (rows["quantity"] == LOSSES[0]))]
+        none = (rows[c.METHOD] == "none") & (rows["quantity"] == LOSSES[0])
+        rows = rows[none | (rows[c.METHOD] == self.results.findings["paper"]["method"])]
         rows = rows[rows["low"] > 0]
         rows = rows.assign(series=rows[c.METHOD].map(self.label) + ": " + rows["quantity"].str.removeprefix("loss_"))
         return self._figure("losses", where, self._curves(where, [("Loss (log scale)", rows, "log")]))
@@ -220,10 +221,10 @@ class Pictures(Maker):
         panels = []
         for protocol in self.results.values(c.PROTOCOL, **where):
             here = {**where, c.PROTOCOL: protocol}
-            means = self.results.select("metrics", **here, headline=True, group="all", metric="HR@5")
+            means = self.results.select("metrics", **here, headline=True, group=c.ALL_USERS, metric="HR@5")
             tests = self.results.against_baseline(here, metric="HR@5")
-            rows = means.merge(tests[[*SIDE, "difference", "ci_low", "ci_high"]], on=SIDE, how="left")
-            swept = _swept(rows, x)
+            rows = means.merge(tests[[*SIDE, "mean_low", "mean_high"]], on=SIDE, how="left")
+            swept = _swept(rows.rename(columns={"mean_low": "low", "mean_high": "high"}), x)
             masks = _swept(self.results.select("quantities", **here, quantity=list(SWEPT_SHARES)), x)
             masks = masks.assign(series=masks["series"] + masks["quantity"].map(SWEPT_SHARES))
             none = rows[rows[c.METHOD] == "none"]
@@ -244,7 +245,7 @@ class Pictures(Maker):
         panels = []
         for backbone in self.results.values(c.BACKBONE, **where):
             for metric in reversed(TEST_METRICS):
-                means = self.results.select("metrics", **where, headline=True, group="all", metric=metric)
+                means = self.results.select("metrics", **where, headline=True, group=c.ALL_USERS, metric=metric)
                 means = means[means[c.BACKBONE].isin([backbone, ""])]
                 means = self._by_method(means).assign(x=means[c.PROTOCOL].map(place), y=means["mean"])
                 means = means.assign(low=means["mean"] - means["sd"], high=means["mean"] + means["sd"])
@@ -265,12 +266,9 @@ def _bars(rows: pd.DataFrame, heading: pd.Series, name: pd.Series, columns: Sequ
 
 
 def _swept(rows: pd.DataFrame, x: Mapping[str, float]) -> pd.DataFrame:
-    """Sort the rows of swept methods by value, and lay the intervals of their differences around their means."""
+    """Sort the rows of swept methods by value."""
     rows = rows[rows[c.METHOD].isin(list(x))]
     rows = rows.assign(x=rows[c.METHOD].map(x), y=rows["mean"], series=rows[c.BACKBONE].map(label))
-    if "ci_low" in rows:
-        low, high = (rows["mean"] + (rows[end] - rows["difference"]) for end in ("ci_low", "ci_high"))
-        rows = rows.assign(low=low, high=high)
     return rows.sort_values("x", kind="stable")
 
 
@@ -280,7 +278,7 @@ def _at(rows: pd.DataFrame, protocol: str, backbone: str) -> pd.DataFrame:
 
 def _by_group(rows: pd.DataFrame) -> pd.DataFrame:
     """Lay the means of groups along x, cold items first."""
-    return rows.assign(x=rows[c.GROUP].map(GROUPS.index), y=rows["mean"]).sort_values("x")
+    return rows.assign(x=rows[c.GROUP].map(c.BY_POPULARITY.index), y=rows["mean"]).sort_values("x")
 
 
 def _sevens(names: Sequence[str]) -> Iterator[list[str]]:

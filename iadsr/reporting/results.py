@@ -45,7 +45,7 @@ class Results:
     @cached_property
     def numbers(self) -> dict[str, str]:
         """The numbers by which statistics decides, as texts have them."""
-        claim = {end: share(self.findings["claim"][end]) for end in ("low", "high")}
+        claim = {end: share(gain) for end, gain in zip(("low", "high"), self.findings["paper"]["gain"], strict=True)}
         shares = {name: share(self.findings[name], 0) for name in ("level", "power", "tolerance", "margin")}
         return {"cold": str(c.COLD_LIMIT), "significance": str(self.findings["significance"]), **claim, **shares}
 
@@ -66,8 +66,9 @@ class Results:
 
     def answered(self, **where: object) -> tuple[pd.DataFrame, list[str]]:
         """Return IADSR's comparisons in the claim's metrics, and the baselines left out, none of whose has a value."""
-        metrics = list(self.findings["claim"]["metrics"])
-        rows = self.select("comparisons", experiment=c.MAIN, headline=True, method="iadsr", metric=metrics, **where)
+        paper = self.findings["paper"]
+        where = {c.EXPERIMENT: c.MAIN, c.METHOD: paper["method"], c.METRIC: list(paper["metrics"]), **where}
+        rows = self.select("comparisons", headline=True, **where)
         rows = rows[rows["kind"] != "protocol"]
         known = rows["gain"].notna().groupby(rows["baseline_method"], sort=False).any()
         lost = [self.label(name) for name in known.index[~known]] if known.any() else []
@@ -152,7 +153,7 @@ def load(root: Path, settings: Mapping[str, Any], experiments: Sequence[Mapping[
     """
     folder = root / "statistics"
     tables = {name: read_parquet(folder / f"{name}.parquet", columns) for name, columns in STATISTICS.items()}
-    findings = read_json(folder / FINDINGS, {"warnings": list, "tallies": list, "level": float, "claim": dict})
+    findings = read_json(folder / FINDINGS, {"warnings": list, "tallies": list, "level": float, "paper": dict})
     datasets = list(dict.fromkeys(tables["cells"][c.DATASET]))
     return Results(tables, findings, {name: _summary(root, name, settings) for name in datasets}, settings, experiments)
 

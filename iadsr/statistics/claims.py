@@ -33,11 +33,11 @@ from scipy import stats
 from iadsr.config.claims import Between, Claim, Compared, Spared, Title, Verdict
 from iadsr.core import columns as c
 from iadsr.core.errors import ConfigError, suggest
-from iadsr.evaluation.metrics import COLD, METRICS
+from iadsr.evaluation.metrics import METRICS
 from iadsr.formats.statistics import STATISTICS
-from iadsr.statistics.compare import BACKBONES, EQUAL, GAIN, LOSS, METHOD, NONE, OK, SOUGHT, UNDERPOWERED
+from iadsr.statistics.compare import EQUAL, GAIN, LOSS, METHOD, NONE, OK, UNDERPOWERED
 from iadsr.statistics.crossed import LEVEL, MARGIN
-from iadsr.statistics.summaries import KEEP_GAP, SIDE
+from iadsr.statistics.summaries import SIDE
 
 VERDICTS: tuple[str, ...] = get_args(Verdict)
 REPRODUCED, PARTLY, NOT_REPRODUCED, OPPOSITE, DEPENDS, TOO_FEW, NOT_RUN = VERDICTS
@@ -49,7 +49,7 @@ _TEXTS = ("claim", c.DATASET, c.PROTOCOL, "verdict", "against", "weak")
 _COUNTS = ("same", "contrary", "judged", "lost")
 
 
-def judge_claims(claims: Sequence[Claim], tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def judge_claims(claims: Sequence[Claim], tables: Mapping[str, pd.DataFrame], sought: float) -> pd.DataFrame:
     """Judge every claim: one row per dataset and protocol, and one, with neither, for the whole.
 
     Columns: `against`, the baselines, the quantity or the method beside; `least` and `most`, the extremes of the
@@ -63,6 +63,7 @@ def judge_claims(claims: Sequence[Claim], tables: Mapping[str, pd.DataFrame]) ->
 
     Args:
         tables: comparisons, cold_comparisons, metrics, sides, quantities and keep.
+        sought: the relative gain of the column.
 
     Raises:
         ConfigError: a claim is about a metric that there is not.
@@ -72,7 +73,7 @@ def judge_claims(claims: Sequence[Claim], tables: Mapping[str, pd.DataFrame]) ->
         for metric in getattr(claim.judged, "metrics", []):
             if metric not in METRICS:
                 raise ConfigError(f"claim '{claim.id}': unknown metric '{metric}'; {suggest(metric, METRICS)}")
-        own = list(_judged(claim, tables))
+        own = list(_judged(claim, tables, sought))
         lost = {name: sum(row[name] for row in own) for name in ("judged", "lost")}
         verdict = _capped(whole_verdict(own, _needs_all(claim)), lost["lost"])
         rows += [
@@ -144,20 +145,20 @@ def _needs_all(claim: Claim) -> bool:
     return isinstance(claim.judged, Spared) or (isinstance(claim.judged, Compared) and claim.judged.needs == "all")
 
 
-def _judged(claim: Claim, tables: Mapping[str, pd.DataFrame]) -> Iterator[dict[str, Any]]:
+def _judged(claim: Claim, tables: Mapping[str, pd.DataFrame], sought: float) -> Iterator[dict[str, Any]]:
     """Judge a claim in each dataset and protocol."""
     rule = claim.judged
     judge: Callable[[pd.DataFrame], dict[str, Any]]
     if isinstance(rule, Compared):
-        chosen = _compared(rule, tables["cold_comparisons" if rule.group == COLD else "comparisons"])
-        judge = partial(_judge_comparisons, rule, claim.published, tables["metrics"])
+        chosen = _compared(rule, tables["cold_comparisons" if rule.group == c.COLD else "comparisons"])
+        judge = partial(_judge_comparisons, rule, claim.published, sought, tables["metrics"])
     elif isinstance(rule, Between):
         means = tables["quantities"]
         chosen = _of_runs(rule.method, tables["sides"], means[means["quantity"] == rule.quantity])
         judge = partial(_judge_means, rule)
     else:
         gaps = tables["keep"]
-        gaps = gaps[gaps["stage"].isin(rule.stages) & (gaps[c.GROUP] == KEEP_GAP)]
+        gaps = gaps[gaps["stage"].isin(rule.stages) & (gaps[c.GROUP] == c.COLD_GAP)]
         chosen = _of_runs(rule.method, tables["sides"], gaps)
         judge = partial(_judge_gaps, rule, gaps[gaps[c.METHOD] == rule.beside])
     chosen = chosen[chosen[c.EXPERIMENT].isin(rule.experiments)]
@@ -172,13 +173,7 @@ def _named(values: pd.Series, pattern: str) -> NDArray[np.bool_]:
 def _compared(rule: Compared, table: pd.DataFrame) -> pd.DataFrame:
     """Select the comparisons that decide: under the headline rule, each set of runs once."""
     table = table[table["headline"] & table[c.METRIC].isin(rule.metrics) & table[c.EXPERIMENT].isin(rule.experiments)]
-    if rule.unit == "mean":
-        key = [c.EXPERIMENT, c.DATASET, c.PROTOCOL, c.METHOD, "baseline_method"]
-        pooled = pd.MultiIndex.from_frame(table.loc[table["kind"] == BACKBONES, key])
-        alone = (table["kind"] == METHOD) & ~pd.MultiIndex.from_frame(table[key]).isin(pooled)
-        table = table[(table["kind"] == BACKBONES) | alone]
-    else:
-        table = table[table["kind"] == METHOD]
+    table = table[table["whole"] if rule.unit == "mean" else table["kind"] == METHOD]
     pairs = [_named(table[c.METHOD], one) & _named(table["baseline_method"], other) for one, other in rule.pairs]
     table = table[np.logical_or.reduce(pairs)]
     place = [c.DATASET, c.PROTOCOL, c.BACKBONE, c.METRIC, "baseline_method"]
@@ -198,14 +193,14 @@ def _compared(rule: Compared, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _judge_comparisons(
-    rule: Compared, published: Sequence[float] | None, metrics: pd.DataFrame, rows: pd.DataFrame
+    rule: Compared, published: Sequence[float] | None, sought: float, metrics: pd.DataFrame, rows: pd.DataFrame
 ) -> dict[str, Any]:
     columns = ["outcome", "gain_low", "gain_high", "same_as", "baseline_method", "seeds", "users"]
     verdicts = [_verdict(rule, published, *row) for row in rows[columns].itertuples(index=False, name=None)]
     made = rows[[verdict != NOT_RUN for verdict in verdicts]]
     lost, counts = int((rows["status"] != OK).sum()), made[["needed", "users", "seeds"]].astype("float64")
     weak = ", ".join(_weak_backbones(made, metrics[metrics[c.GROUP] == rule.group]))
-    beyond = made["gain_high"] < SOUGHT if rule.expected == GAIN else made["gain_low"] > -SOUGHT
+    beyond = made["gain_high"] < sought if rule.expected == GAIN else made["gain_low"] > -sought
     undecided = np.array([verdict == TOO_FEW for verdict in verdicts if verdict != NOT_RUN], dtype=bool)
     possible = undecided & ~beyond.to_numpy(bool)
     enough = bool((counts["users"] >= rule.least_users).all())
@@ -214,7 +209,7 @@ def _judge_comparisons(
         "against": ", ".join(dict.fromkeys(made["baseline_method"])),
         **_extremes(made["gain"], made["gain_low"], made["gain_high"]),
         "detectable": made["detectable"].max(),
-        "sought": SOUGHT,
+        "sought": sought,
         "needed": counts.loc[possible, "needed"].max(skipna=False) if enough else np.nan,
         "excluded": bool(enough and undecided.any() and not possible.any()),
         "same": int((made["same_as"] == made["baseline_method"]).sum()),

@@ -10,13 +10,15 @@ with the very same runs (points of a sweep between which nothing changes) count 
 the first of them, in the order given, for every other one, which takes over its adjusted p value.
 
 `outcome` is a gain or a loss if the Holm-adjusted p is below 0.05. Else it is `equal` if the gain is shown to lie
-within +-`crossed.MARGIN`; `underpowered` if even a gain of `SOUGHT` would probably not have been found (`needed` says
-with how many seeds it would, missing if `crossed.MOST` do not suffice or one seed cannot tell); or `none`. A
+within +-`crossed.MARGIN`; `underpowered` if even the gain that is sought would probably not have been found (`needed`
+says with how many seeds it would, missing if `crossed.MOST` do not suffice or one seed cannot tell); or `none`. A
 comparison that could not be made has the status of the run that it lacks: untrained, diverged, failed or missing.
 How much runs vary with their seed is pooled over the methods of a dataset, protocol and backbone (`pool_spreads`), in
 the first experiment that has several seeds there.
 
-`alone` marks a difference that would be significant by itself, but is not among the `tests` of its family.
+`alone` marks a difference that would be significant by itself, but is not among the `tests` of its family; `whole` the
+row of a pair that speaks for all backbones: the mean over them, or the only one's; `ruled_out` that the gain's interval
+lies below the gain that is sought.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from numpy.typing import NDArray
 
 from iadsr.core import columns as c
 from iadsr.core.errors import DataError
-from iadsr.evaluation.metrics import COLD, METRICS, per_user
+from iadsr.evaluation.metrics import METRICS, per_user
 from iadsr.evaluation.runs import Address, Run
 from iadsr.statistics import crossed
 from iadsr.statistics.grids import Grid
@@ -44,15 +46,16 @@ OK = "ok"
 GAIN, LOSS, EQUAL, NONE, UNDERPOWERED, MISSING = "gain", "loss", "equal", "none", "underpowered", "missing"
 DECIDED = (GAIN, LOSS, EQUAL, NONE, UNDERPOWERED)
 SIGNIFICANCE = 0.05
-SOUGHT = 0.246  # the smallest gain that the paper claims on average (arXiv 2510.04239, as a summary quotes it)
 COLUMNS = (
     "experiment", "kind", "dataset", "backbone", "ranking", "metric",
     "protocol", "method", "baseline_protocol", "baseline_method",
-    "mean", "baseline_mean", "difference", "gain", "ci_low", "ci_high", "gain_low", "gain_high",
-    "p", "p_holm", "p_equal", "detectable", "needed", "family", "tests", "same_as", "effect", "wins", "ties", "losses",
-    "seed_sd", "p_even", "users", "seeds", "status", "outcome", "alone", "headline",
+    "mean", "mean_low", "mean_high", "baseline_mean", "difference", "ci_low", "ci_high",
+    "gain", "gain_low", "gain_high", "p", "p_holm", "p_equal", "detectable", "needed", "family", "tests", "same_as",
+    "effect", "wins", "ties", "losses", "seed_sd", "p_even", "users", "seeds", "status", "outcome",
+    "alone", "headline", "whole", "ruled_out",
 )  # fmt: skip
-_TEXTS = (*COLUMNS[:10], "family", "same_as", "status", "outcome", "alone", "headline")
+_MARKS = ("alone", "headline", "whole", "ruled_out")
+_TEXTS = (*COLUMNS[:10], "family", "same_as", "status", "outcome", *_MARKS)
 _WHOLE_NUMBERS = ("needed", "tests", "wins", "ties", "losses", "users", "seeds")
 
 
@@ -171,10 +174,7 @@ def plan_comparisons(grid: Grid) -> list[Comparison]:
     return comparisons
 
 
-def compare_all(
-    grids: Sequence[Grid],
-    scores: Mapping[Address, Scores],
-) -> pd.DataFrame:
+def compare_all(grids: Sequence[Grid], scores: Mapping[Address, Scores], sought: float) -> pd.DataFrame:
     """Make every planned comparison under every ranking rule and metric, one row each, columns `COLUMNS`.
 
     Experiments follow in the order given. Seeds are matched by number. A comparison without a seed that finished on
@@ -183,6 +183,7 @@ def compare_all(
 
     Args:
         scores: every run of the grids that has a record; an expected run without one counts as missing.
+        sought: a relative gain that a comparison should be able to find.
     """
     # experiments share runs: the same runs on both sides have the same numbers in all of them
     known: dict[tuple[Comparison, frozenset[Address]], list[dict[str, Any]]] = {}
@@ -197,26 +198,30 @@ def compare_all(
         for comparison in comparisons:
             key = (comparison, _members(comparison, by_side))
             if key not in known:
-                known[key] = _compare(pair_up(comparison, by_side, spreads))
+                known[key] = _compare(pair_up(comparison, by_side, spreads), sought)
             said = {"same_as": same.get(comparison, "")}
             heads = [{**_head(grid.name, comparison, ranking, metric), **said} for ranking, metric in tested()]
             rows.extend({**head, **numbers} for head, numbers in zip(heads, known[key], strict=True))
         table = _typed(pd.DataFrame(rows, columns=list(COLUMNS)))
-        table = _decided(_adjusted(table)) if len(table) else table
-        tables.append(table.assign(headline=grid.mark_headline(table)).astype({"headline": bool, "alone": bool}))
+        table = _decided(_adjusted(table), sought) if len(table) else table
+        table["headline"], table["whole"] = grid.mark_headline(table), mark_whole(table)
+        table["ruled_out"] = table["gain_high"] < sought
+        tables.append(table.astype(dict.fromkeys(_MARKS, bool)))
     return pd.concat(tables, ignore_index=True)
 
 
-def comparison_tables(grids: Sequence[Grid], scores: Mapping[Address, Scores]) -> dict[str, pd.DataFrame]:
+def comparison_tables(
+    grids: Sequence[Grid], scores: Mapping[Address, Scores], sought: float
+) -> dict[str, pd.DataFrame]:
     """Make every comparison, and, in `cold_comparisons`, the first experiment's over users whose target is cold alone.
 
     Args:
-        scores: see `compare_all`.
+        scores, sought: see `compare_all`.
     """
     cold = {cell: only_cold(scores[cell]) for cell in grids[0].cells if cell in scores}
     return {
-        "comparisons": compare_all(grids, scores),
-        "cold_comparisons": compare_all(grids[:1], cold).assign(**{c.GROUP: COLD}),
+        "comparisons": compare_all(grids, scores, sought),
+        "cold_comparisons": compare_all(grids[:1], cold, sought).assign(**{c.GROUP: c.COLD}),
     }
 
 
@@ -225,8 +230,8 @@ def _typed(table: pd.DataFrame) -> pd.DataFrame:
     return table.astype({**dict.fromkeys(_WHOLE_NUMBERS, "Int64"), **numbers})
 
 
-def _decided(table: pd.DataFrame) -> pd.DataFrame:
-    """Fill in `outcome` and `alone`."""
+def _decided(table: pd.DataFrame, sought: float) -> pd.DataFrame:
+    """Fill in `outcome` and `alone`; `sought` is the gain that a comparison should be able to find."""
     made = table["status"].str.startswith(OK) & table["difference"].notna()
     significant = made & (table["p_holm"] < SIGNIFICANCE)
     outcome = np.select(
@@ -234,13 +239,22 @@ def _decided(table: pd.DataFrame) -> pd.DataFrame:
             significant & (table["difference"] > 0),
             significant & (table["difference"] < 0),
             made & (table["p_equal"] < (1 - crossed.LEVEL) / 2),  # so that the interval shown lies within the margin
-            made & ~(table["detectable"] <= SOUGHT),
+            made & ~(table["detectable"] <= sought),
             made,
         ],
         [GAIN, LOSS, EQUAL, UNDERPOWERED, NONE],
         [_lost_word(status) for status in table["status"]],
     )
     return table.assign(outcome=outcome, alone=made & ~significant & (table["p"] < SIGNIFICANCE))
+
+
+def mark_whole(table: pd.DataFrame) -> NDArray[np.bool_]:
+    """Mark an experiment's rows that speak for all backbones: averages over them, and pairs that one alone has."""
+    key = [c.DATASET, c.PROTOCOL, c.METHOD, "baseline_method"]
+    averaged = table["kind"] == BACKBONES
+    pooled = pd.MultiIndex.from_frame(table[key]).isin(pd.MultiIndex.from_frame(table.loc[averaged, key]))
+    whole: NDArray[np.bool_] = (averaged | ((table["kind"] == METHOD) & ~pooled)).to_numpy(bool)
+    return whole
 
 
 def _lost_word(status: str) -> str:
@@ -394,7 +408,7 @@ def pair_up(
     return Pair(method, baseline, f"{OK}, without {lost}" if lost else OK, varying)
 
 
-def _compare(pair: Pair) -> list[dict[str, Any]]:
+def _compare(pair: Pair, sought: float) -> list[dict[str, Any]]:
     """Compare two sides: numbers and status, one row for each of `tested()`."""
     method, baseline, status, spreads = pair
     same = {"users": method.shape[2], "seeds": method.shape[1], "status": status}
@@ -409,12 +423,14 @@ def _compare(pair: Pair) -> list[dict[str, Any]]:
         "gain": found.gain,
         "ci_low": found.low,
         "ci_high": found.high,
+        "mean_low": method.mean(axis=(1, 2)) + (found.low - found.difference),
+        "mean_high": method.mean(axis=(1, 2)) + (found.high - found.difference),
         "gain_low": found.gain_low,
         "gain_high": found.gain_high,
         "p": found.p,
         "p_equal": found.p_equal,
         "detectable": found.detectable,
-        "needed": crossed.seeds_needed(method, baseline, SOUGHT, spreads),
+        "needed": crossed.seeds_needed(method, baseline, sought, spreads),
         "effect": found.effect,
         "seed_sd": found.seed_sd,
         "p_even": np.minimum(*(one.p_even for one in spreads)) if spreads else np.full_like(found.p, np.nan),

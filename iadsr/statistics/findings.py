@@ -11,24 +11,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from iadsr.config.claims import Paper
 from iadsr.core import columns as c
-from iadsr.statistics.compare import BACKBONES, DECIDED, METHOD, MISSING, PROTOCOL, SIGNIFICANCE, SOUGHT
+from iadsr.statistics.compare import BACKBONES, DECIDED, METHOD, MISSING, PROTOCOL, SIGNIFICANCE
 from iadsr.statistics.grids import Grid
-from iadsr.statistics.summaries import BLOCK, MOST_POPULAR, SIDE
+from iadsr.statistics.summaries import BLOCK, SIDE
 
-CLAIM_LOW, CLAIM_HIGH = (
-    SOUGHT,
-    0.363,
-)  # arXiv 2510.04239, as a summary quotes it: average gain in HR@5 and NDCG@5 over denoisers
-CLAIM_METRICS = ("HR@5", "NDCG@5")
 REFERENCE_METRIC = "NDCG@10"
-TESTED = "iadsr"
 FEW_SEEDS = 3
 MANY_TIES = 0.1  # share of interactions whose place among others at the same time is the file's choice
 IDLE = 0.99  # a mask that keeps this much at test time denoises no test history worth speaking of
 BARE = 0.1  # one that keeps no more than this leaves hardly anything to recommend from
 KEEP_RATE_SLACK = 0.05
-COPYING = ("random_mask", "random_mask_matched", "random_drop")  # controls that should drop as much as TESTED
 Rows = list[dict[str, Any]]
 
 
@@ -43,12 +37,12 @@ def _plain(value: Any) -> Any:
     return None if value is pd.NA or (isinstance(value, float) and not np.isfinite(value)) else value
 
 
-def tallies(comparisons: pd.DataFrame, floors: Rows) -> Rows:
+def tallies(comparisons: pd.DataFrame, floors: Rows, sought: float) -> Rows:
     """Count the outcomes of comparisons under the headline rule, per experiment, place, metric and baseline.
 
     Those of a backbone that, by `release_floors`, has learned too little for an answer are not among them.
     `again` counts those with the very same runs as another one, which are in no other count; `reaching` intervals whose
-    upper end is at least the claim's lower end, `above` those wholly beyond it, `undecided` those that hold zero too.
+    upper end is at least the gain `sought`, `above` those wholly beyond it, `undecided` those that hold zero too.
     """
     place = [c.EXPERIMENT, c.DATASET, c.PROTOCOL, c.BACKBONE]
     unanswered = pd.MultiIndex.from_tuples(
@@ -62,20 +56,20 @@ def tallies(comparisons: pd.DataFrame, floors: Rows) -> Rows:
         for key, block in own.groupby([*keys, *([c.METHOD] if by_method else [])], sort=False):
             first = block[block["same_as"] == ""]
             counts = first["outcome"].value_counts()
-            reaching = first[first["gain_high"] >= CLAIM_LOW]
+            reaching = first[first["gain_high"] >= sought]
             rows.append(
                 {c.METHOD: "*"}
                 | dict(zip([*keys, c.METHOD], key, strict=False))
                 | {name: int(counts.get(name, 0)) for name in (*DECIDED, *c.LOST, MISSING)}
                 | {"compared": int(first["outcome"].isin(DECIDED).sum()), "again": len(block) - len(first)}
-                | {"reaching": len(reaching), "above": int((reaching["gain_low"] >= CLAIM_LOW).sum())}
+                | {"reaching": len(reaching), "above": int((reaching["gain_low"] >= sought).sum())}
                 | {"undecided": int((reaching["gain_low"] <= 0).sum())}
             )
     return rows
 
 
-def protocol_effects(comparisons: pd.DataFrame) -> Rows:
-    """Measure what another protocol does without a denoiser, beside the mean size of IADSR's own difference (NDCG@10).
+def protocol_effects(comparisons: pd.DataFrame, method: str) -> Rows:
+    """Measure what another protocol does without a denoiser, beside the mean size of a method's difference (NDCG@10).
 
     Both under one ranking rule. One row per dataset and pair of protocols: least and largest ratio over backbones.
     """
@@ -84,7 +78,7 @@ def protocol_effects(comparisons: pd.DataFrame) -> Rows:
     rows = []
     effects = own[(own["kind"] == PROTOCOL) & (own[c.METHOD] == "none")]
     for (dataset, protocol, base), block in effects.groupby([c.DATASET, c.PROTOCOL, "baseline_protocol"], sort=False):
-        tested = own[(own["kind"] == METHOD) & (own[c.DATASET] == dataset) & (own[c.METHOD] == TESTED)]
+        tested = own[(own["kind"] == METHOD) & (own[c.DATASET] == dataset) & (own[c.METHOD] == method)]
         size = float(tested.loc[tested["baseline_method"] == "none", "difference"].abs().mean())
         mean = float(block["difference"].mean())
         row = {c.DATASET: dataset, c.PROTOCOL: protocol, "baseline_protocol": base, c.RANKING: c.RANKINGS[0]}
@@ -95,8 +89,8 @@ def protocol_effects(comparisons: pd.DataFrame) -> Rows:
 
 def above_popular(metrics: pd.DataFrame) -> Rows:
     """Count the backbones above the most-popular baseline in NDCG@10, per dataset, protocol and method."""
-    own = metrics[metrics["headline"] & (metrics[c.METRIC] == REFERENCE_METRIC) & (metrics[c.GROUP] == "all")]
-    own = own[own["mean"].notna() & own["popular"].notna() & (own[c.METHOD] != MOST_POPULAR)]
+    own = metrics[metrics["headline"] & (metrics[c.METRIC] == REFERENCE_METRIC) & (metrics[c.GROUP] == c.ALL_USERS)]
+    own = own[own["mean"].notna() & own["popular"].notna() & (own[c.METHOD] != c.MOST_POPULAR)]
     own = own.assign(above=own["mean"] > own["popular"])
     grouped = own.groupby([c.EXPERIMENT, c.DATASET, c.PROTOCOL, c.METHOD], sort=False)
     table = grouped.agg(above=("above", "sum"), backbones=("above", "size"), popular=("popular", "first"))
@@ -110,7 +104,7 @@ def release_floors(grids: Sequence[Grid], metrics: pd.DataFrame) -> Rows:
     """
     rows = []
     for grid in grids:
-        own = metrics[(metrics[c.EXPERIMENT] == grid.name) & metrics["headline"] & (metrics[c.GROUP] == "all")]
+        own = metrics[(metrics[c.EXPERIMENT] == grid.name) & metrics["headline"] & (metrics[c.GROUP] == c.ALL_USERS)]
         own = own[own[c.PROTOCOL].isin(grid.released) & (own[c.METRIC] == REFERENCE_METRIC)]
         sides = dict.fromkeys(cell[:4] for cell in grid.cells if cell.protocol in grid.released)
         for dataset, protocol, backbone in dict.fromkeys(side[:3] for side in sides):
@@ -118,7 +112,7 @@ def release_floors(grids: Sequence[Grid], metrics: pd.DataFrame) -> Rows:
             method = "none" if "none" in methods else grid.baseline
             place = (own[c.DATASET] == dataset) & (own[c.PROTOCOL] == protocol)
             found = own[place & (own[c.BACKBONE] == backbone) & (own[c.METHOD] == method)]["mean"]
-            popular = own[place & (own[c.METHOD] == MOST_POPULAR)]["mean"]
+            popular = own[place & (own[c.METHOD] == c.MOST_POPULAR)]["mean"]
             value, mark = (float(one.iloc[0]) if len(one) else np.nan for one in (found, popular))
             rows.append(
                 {c.EXPERIMENT: grid.name, c.DATASET: dataset, c.PROTOCOL: protocol, c.BACKBONE: backbone}
@@ -127,9 +121,9 @@ def release_floors(grids: Sequence[Grid], metrics: pd.DataFrame) -> Rows:
     return rows_of(pd.DataFrame(rows))
 
 
-def mask_learning(cells: pd.DataFrame) -> Rows:
-    """Average the AUC of IADSR's mask over seeds, where noise is known, before training and at the kept epoch."""
-    own = cells[(cells["status"] == c.DONE) & (cells[c.METHOD] == TESTED)].dropna(subset=["noise_auc", "untrained_auc"])
+def mask_learning(cells: pd.DataFrame, method: str) -> Rows:
+    """Average the AUC of a method's mask over seeds, where noise is known, before training and at the kept epoch."""
+    own = cells[(cells["status"] == c.DONE) & (cells[c.METHOD] == method)].dropna(subset=["noise_auc", "untrained_auc"])
     own = own.astype({"noise_auc": "float64", "untrained_auc": "float64"})
     own = own.assign(raised=own["noise_auc"] > own["untrained_auc"])
     grouped = own.groupby([c.EXPERIMENT, c.DATASET, c.PROTOCOL, c.BACKBONE], sort=False)
@@ -158,8 +152,8 @@ def noise_finders(detections: pd.DataFrame) -> Rows:
 
 def ladder_ends(grid: Grid, metrics: pd.DataFrame) -> Rows:
     """Measure how far the baseline goes up a ladder, and each method's largest and last difference to it on a rung."""
-    own = metrics[(metrics[c.EXPERIMENT] == grid.name) & metrics["headline"] & (metrics[c.GROUP] == "all")]
-    own = own[own[c.METRIC].isin([REFERENCE_METRIC, "HR@5"]) & own["mean"].notna() & (own[c.METHOD] != MOST_POPULAR)]
+    own = metrics[(metrics[c.EXPERIMENT] == grid.name) & metrics["headline"] & (metrics[c.GROUP] == c.ALL_USERS)]
+    own = own[own[c.METRIC].isin([REFERENCE_METRIC, "HR@5"]) & own["mean"].notna() & (own[c.METHOD] != c.MOST_POPULAR)]
     own = own.assign(rung=own[c.PROTOCOL].map({name: rung for rung, name in enumerate(grid.protocols, start=1)}))
     rows = []
     for (dataset, backbone, metric), block in own.groupby([c.DATASET, c.BACKBONE, c.METRIC], sort=False):
@@ -183,17 +177,21 @@ def ladder_ends(grid: Grid, metrics: pd.DataFrame) -> Rows:
     return rows
 
 
-def main_gains(comparisons: pd.DataFrame, metrics: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Select IADSR minus none in the main experiment under the headline rule, and the deviations over seeds of both."""
+def main_gains(comparisons: pd.DataFrame, metrics: pd.DataFrame, method: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Select a method minus none in the main experiment under the headline rule, and both deviations over seeds."""
     own = comparisons[(comparisons[c.EXPERIMENT] == c.MAIN) & comparisons["headline"]]
-    own = own[(own["kind"] == METHOD) & (own[c.METHOD] == TESTED) & (own["baseline_method"] == "none")]
+    own = own[(own["kind"] == METHOD) & (own[c.METHOD] == method) & (own["baseline_method"] == "none")]
     names = [*BLOCK, c.METRIC, "difference"]
-    sides = metrics[(metrics[c.EXPERIMENT] == c.MAIN) & metrics["headline"] & (metrics[c.GROUP] == "all")]
-    return own.loc[own["difference"].notna(), names], sides[sides[c.METHOD].isin(["none", TESTED])]
+    sides = metrics[(metrics[c.EXPERIMENT] == c.MAIN) & metrics["headline"] & (metrics[c.GROUP] == c.ALL_USERS)]
+    return own.loc[own["difference"].notna(), names], sides[sides[c.METHOD].isin(["none", method])]
 
 
 def warnings(
-    cells: pd.DataFrame, metrics: pd.DataFrame, budgets: pd.DataFrame, facts: Mapping[str, Mapping[str, Any]]
+    cells: pd.DataFrame,
+    metrics: pd.DataFrame,
+    budgets: pd.DataFrame,
+    facts: Mapping[str, Mapping[str, Any]],
+    paper: Paper,
 ) -> Rows:
     """Collect what a reader should know before believing a number, by `code`, in the order of the harm it does.
 
@@ -201,9 +199,10 @@ def warnings(
         cells: expected runs of every experiment.
         metrics: means over seeds, which tell the backbones that learned too little.
         facts: each dataset's summary.
+        paper: whose method's mask and controls are looked at.
     """
     main = cells[cells[c.EXPERIMENT] == c.MAIN]
-    found = _weak_backbones(metrics)
+    found = _weak_baselines(metrics, paper.metrics)
     every = cells.drop_duplicates(list(c.ADDRESS))
     if len(lost := every[every["status"] == c.UNTRAINED]):
         places = [
@@ -228,7 +227,7 @@ def warnings(
         {"code": "random_encoder", c.DATASET: dataset}
         for dataset in dict.fromkeys(ran.loc[ran["encoder_kind"] == "random", c.DATASET])
     ]
-    found += _keep_rates(main) + _extreme_masks(main)
+    found += _keep_rates(main, paper) + _extreme_masks(main, paper.method)
     seeds = int((main if ran.empty else ran).groupby(SIDE)[c.SEED].nunique().min())
     if seeds < FEW_SEEDS:
         found.append({"code": "few_seeds", "seeds": seeds})
@@ -248,46 +247,46 @@ def warnings(
     return found
 
 
-def uneven_runs(comparisons: pd.DataFrame) -> Rows:
+def uneven_runs(comparisons: pd.DataFrame, metrics: Sequence[str]) -> Rows:
     """List places of the main experiment where one method's runs vary more with the seed than the others'.
 
     They are compared with the same pooled spread. One row per dataset, protocol and backbone, with the least `p_even`
-    of the claim's metrics, where that times the number of all such tests is below 5 %.
+    of these metrics, where that times the number of all such tests is below 5 %.
     """
     own = comparisons[(comparisons[c.EXPERIMENT] == c.MAIN) & comparisons["headline"] & comparisons["p_even"].notna()]
-    own = own[own["kind"].isin([METHOD, BACKBONES]) & own[c.METRIC].isin(CLAIM_METRICS)]
+    own = own[own["kind"].isin([METHOD, BACKBONES]) & own[c.METRIC].isin(metrics)]
     tests = own.groupby([c.DATASET, c.PROTOCOL, c.BACKBONE, c.METRIC], sort=False)["p_even"].min()
     found = tests[tests * len(tests) < SIGNIFICANCE].groupby(level=[0, 1, 2], sort=False).min().reset_index()
     return rows_of(found.assign(code="uneven"))
 
 
-def _weak_backbones(metrics: pd.DataFrame) -> Rows:
-    """Find the backbones that, without a denoiser, are not above the most popular items in a metric of the claim."""
-    own = metrics[(metrics[c.EXPERIMENT] == c.MAIN) & metrics["headline"] & (metrics[c.GROUP] == "all")]
-    own = own[(own[c.METHOD] == "none") & own[c.METRIC].isin(CLAIM_METRICS) & (own["mean"] <= own["popular"])]
+def _weak_baselines(metrics: pd.DataFrame, names: Sequence[str]) -> Rows:
+    """Find the backbones that, without a denoiser, are not above the most popular items in one of the metrics."""
+    own = metrics[(metrics[c.EXPERIMENT] == c.MAIN) & metrics["headline"] & (metrics[c.GROUP] == c.ALL_USERS)]
+    own = own[(own[c.METHOD] == "none") & own[c.METRIC].isin(names) & (own["mean"] <= own["popular"])]
     return [
         {"code": "weak", c.DATASET: dataset, c.PROTOCOL: protocol, "backbones": weak[c.BACKBONE].unique().tolist()}
         for (dataset, protocol), weak in own.groupby([c.DATASET, c.PROTOCOL], sort=False)
     ]
 
 
-def _keep_rates(cells: pd.DataFrame) -> Rows:
-    """Find the controls that should drop as much as IADSR and do not."""
+def _keep_rates(cells: pd.DataFrame, paper: Paper) -> Rows:
+    """Find the controls that should drop as much as the paper's method and do not."""
     done = cells[cells["status"] == c.DONE]
     rates = done.groupby(SIDE, sort=False)["train_keep_rate"].mean().dropna().reset_index(name="rate")
-    other = rates.loc[rates[c.METHOD] == TESTED, [*BLOCK, "rate"]]
-    both = rates[rates[c.METHOD].isin(COPYING)].merge(other, on=BLOCK, suffixes=("", "_iadsr"))
-    both = both[(both["rate"] - both["rate_iadsr"]).abs() > KEEP_RATE_SLACK]
-    keys, names = [c.DATASET, c.PROTOCOL, c.METHOD], [c.BACKBONE, "rate", "rate_iadsr"]
+    other = rates.loc[rates[c.METHOD] == paper.method, [*BLOCK, "rate"]]
+    both = rates[rates[c.METHOD].isin(paper.copies)].merge(other, on=BLOCK, suffixes=("", "_tested"))
+    both = both[(both["rate"] - both["rate_tested"]).abs() > KEEP_RATE_SLACK]
+    keys, names = [c.DATASET, c.PROTOCOL, c.METHOD], [c.BACKBONE, "rate", "rate_tested"]
     return [
         {"code": "keep_rate", **dict(zip(keys, key, strict=True)), "backbones": rows_of(own[names])}
         for key, own in both.groupby(keys, sort=False)
     ]
 
 
-def _extreme_masks(cells: pd.DataFrame) -> Rows:
-    """Find where IADSR's mask keeps nearly every interaction at test time (`idle`), or hardly any (`bare`)."""
-    done = cells[(cells["status"] == c.DONE) & (cells[c.METHOD] == TESTED)]
+def _extreme_masks(cells: pd.DataFrame, method: str) -> Rows:
+    """Find where a method's mask keeps nearly every interaction at test time (`idle`), or hardly any (`bare`)."""
+    done = cells[(cells["status"] == c.DONE) & (cells[c.METHOD] == method)]
     rates = done.groupby(BLOCK, sort=False)[["train_keep_rate", "test_keep_rate"]].mean().astype(float)
     extremes = (("idle", IDLE, rates["test_keep_rate"] >= IDLE), ("bare", BARE, rates["test_keep_rate"] <= BARE))
     return [

@@ -18,7 +18,6 @@ from iadsr.statistics import crossed
 from iadsr.statistics.compare import (
     BACKBONES,
     METHOD,
-    SOUGHT,
     Comparison,
     Pair,
     Scores,
@@ -35,23 +34,29 @@ Floats = NDArray[np.float64]
 
 COLUMNS = (
     c.DATASET, c.PROTOCOL, c.BACKBONE, c.METHOD, "baseline", c.RANKING, c.METRIC, "users", "pilot_seeds", "status",
-    "gain", "now", "floor", "needed", "needed_at_worst", "seeds", "detectable", "at_worst",
+    "gain", "now", "floor", "sought", "needed", "needed_at_worst", "seeds", "detectable", "at_worst",
 )  # fmt: skip
 
 
 def forecast(
-    grid: Grid, scores: Iterable[Scores], seeds: Sequence[int], metrics: Sequence[str], each: bool = False
+    grid: Grid,
+    scores: Iterable[Scores],
+    seeds: Sequence[int],
+    metrics: Sequence[str],
+    sought: float,
+    each: bool = False,
 ) -> pd.DataFrame:
     """Forecast what gains an experiment's pairs would show with other numbers of seeds, under the headline ranking.
 
     Pairs are averaged over backbones where there are several. One row per pair, metric and number of `seeds`. Columns:
     `gain` and `now`, the gain that the pilot's `pilot_seeds` would probably have found; `detectable`, what `seeds`
     would, and `at_worst`, if seeds vary as much as the pilot allows; `floor`, with any number of seeds; `needed` and
-    `needed_at_worst`, how many show a gain of `SOUGHT`, missing if `crossed.MOST` do not. From one seed follows `now`
+    `needed_at_worst`, how many show the gain `sought`, missing if `crossed.MOST` do not. From one seed follows `now`
     alone.
 
     Args:
         scores: of the pilot's runs; runs outside of the grid do not count.
+        sought: a relative gain that a comparison should be able to find.
         each: every backbone by itself, too.
 
     Raises:
@@ -76,11 +81,11 @@ def forecast(
             found: list[dict[str, Any]] = [{"seeds": number} for number in seeds]
             if pair.method.size and not twin:
                 at = tested().index((ranking, metric))
-                found = _forecast(pair, at, seeds)
+                found = _forecast(pair, at, seeds, sought)
             rows.extend({**dict(zip(COLUMNS, head, strict=False)), **numbers} for numbers in found)
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     whole = dict.fromkeys(("needed", "needed_at_worst"), "Int64")
-    return table.astype(dict.fromkeys(("gain", "now", "floor", "detectable", "at_worst"), "float64") | whole)
+    return table.astype(dict.fromkeys(("gain", "now", "floor", "sought", "detectable", "at_worst"), "float64") | whole)
 
 
 def _place(comparison: Comparison) -> tuple[str, ...]:
@@ -88,19 +93,20 @@ def _place(comparison: Comparison) -> tuple[str, ...]:
     return (side.dataset, side.protocol, side.method, baseline.method)
 
 
-def _forecast(pair: Pair, at: int, seeds: Sequence[int]) -> list[dict[str, Any]]:
+def _forecast(pair: Pair, at: int, seeds: Sequence[int], sought: float) -> list[dict[str, Any]]:
     """Forecast from the metric that stands at `at`: one row per number of `seeds`."""
     method, baseline = pair.method[[at]], pair.baseline[[at]]
     spreads = pair.spreads and (pair.spreads[0].at(at), pair.spreads[1].at(at))
     now = crossed.compare_crossed(method, baseline, spreads)
     some = crossed.forecast_crossed(method, baseline, seeds, spreads)
     needed, at_worst = (
-        _whole(crossed.seeds_needed(method, baseline, SOUGHT, spreads, at_worst=worst)[0]) for worst in (False, True)
+        _whole(crossed.seeds_needed(method, baseline, sought, spreads, at_worst=worst)[0]) for worst in (False, True)
     )
     same = {
         "gain": now.gain[0],
         "now": now.detectable[0],
         "floor": some.floor[0],
+        "sought": sought,
         "needed": needed,
         "needed_at_worst": at_worst,
     }

@@ -19,12 +19,10 @@ from iadsr.statistics.grids import Grid
 SIDE = [c.DATASET, c.PROTOCOL, c.BACKBONE, c.METHOD]
 BLOCK = SIDE[:-1]
 ADDRESS = list(c.ADDRESS)
-MOST_POPULAR = "most_popular"
 NO_RECORD = "no run record in the results tree"
 COSTS = ("epochs", "best_epoch", "seconds_epoch", "seconds_total")
 NOT_LOGGED = (*c.ADDRESS, "epoch", "validation", "seconds")
 TAILS = ("HR@5", "HR@20")
-KEEP_GAP = "cold minus decile_10"
 RELEASED_RANKING = "kept"  # of the release's evaluation on denoised targets
 
 
@@ -53,7 +51,7 @@ def finite_rows(values: pd.DataFrame) -> pd.DataFrame:
 
 def headline_values(grid: Grid, cells: pd.DataFrame, metrics: pd.DataFrame) -> pd.DataFrame:
     """Select the metrics over all users under each protocol's headline rule, by seed."""
-    own = done_rows(metrics[metrics[c.GROUP] == "all"], cells)
+    own = done_rows(metrics[metrics[c.GROUP] == c.ALL_USERS], cells)
     return finite_rows(own[grid.mark_headline(own)])
 
 
@@ -126,13 +124,13 @@ def metric_summaries(grid: Grid, cells: pd.DataFrame, metrics: pd.DataFrame, pop
     table = summarise(own, keys).merge(gains_over(own, grid.baseline, keys), on=keys, how="left")
     users = own.groupby(keys, sort=False)[c.USERS].max().reset_index()
     table = users.merge(table, on=keys, how="left")
-    popular = popularity.rename(columns={c.VALUE: "popular"}).assign(**{c.GROUP: "all"})
+    popular = popularity.rename(columns={c.VALUE: "popular"}).assign(**{c.GROUP: c.ALL_USERS})
     shared = [c.DATASET, c.RANKING, c.GROUP, c.METRIC]
     table = table.merge(popular[[*shared, "popular"]], on=shared, how="left")
     table["best"] = table["mean"] == table.groupby([*BLOCK, *keys[-3:]])["mean"].transform("max")
     places = cells[[c.DATASET, c.PROTOCOL]].drop_duplicates()
     reference = popular.merge(places, on=c.DATASET).rename(columns={"popular": "mean"})
-    reference = reference.assign(backbone="", method=MOST_POPULAR, best=False)
+    reference = reference.assign(backbone="", method=c.MOST_POPULAR, best=False)
     table = pd.concat([reference, table], ignore_index=True)[
         [*keys, c.USERS, "mean", "sd", "seeds", "gain", "popular", "best"]
     ]
@@ -175,14 +173,14 @@ def _pulls(names: pd.Series) -> pd.DataFrame:
 def keep_summaries(cells: pd.DataFrame, keep: pd.DataFrame) -> pd.DataFrame:
     """Summarise how much the masks kept by popularity of the input item: one row per side, stage and group.
 
-    Group `KEEP_GAP` is the share kept of cold inputs minus that of the most popular tenth, seed by seed;
+    Group `c.COLD_GAP` is the share kept of cold inputs minus that of the most popular tenth, seed by seed;
     `below` counts the seeds in which it is below zero.
     """
     own = done_rows(keep, cells)
     shares = own.pivot_table(index=[*SIDE, c.SEED, "stage"], columns=c.GROUP, values="keep")
-    cold, popular = (shares.reindex(columns=[name])[name] for name in ("cold", "decile_10"))
+    cold, popular = (shares.reindex(columns=[name])[name] for name in (c.COLD, c.TENTHS[-1]))
     gaps = (cold - popular).dropna().rename("keep").reset_index()
-    gaps = gaps.assign(below=(gaps["keep"] < 0).astype("float64"), **{c.GROUP: KEEP_GAP})
+    gaps = gaps.assign(below=(gaps["keep"] < 0).astype("float64"), **{c.GROUP: c.COLD_GAP})
     rows = pd.concat([own.assign(below=np.nan), gaps], ignore_index=True)
     grouped = rows.groupby([*SIDE, "stage", c.GROUP], sort=False)
     table = grouped.agg(inputs=("inputs", "max"), mean=("keep", "mean"), sd=("keep", "std"), seeds=("keep", "count"))
@@ -209,7 +207,7 @@ def denoised_targets(cells: pd.DataFrame, metrics: pd.DataFrame, columns: dict[s
     given = [name for name in columns if done[name].notna().any()]
     judged = done.melt(ADDRESS, given, c.METRIC, "denoised").dropna(subset=["denoised"])
     judged[c.METRIC] = judged[c.METRIC].map(columns)
-    honest = metrics[(metrics[c.RANKING] == RELEASED_RANKING) & (metrics[c.GROUP] == "all")]
+    honest = metrics[(metrics[c.RANKING] == RELEASED_RANKING) & (metrics[c.GROUP] == c.ALL_USERS)]
     both = judged.merge(honest[[*ADDRESS, c.METRIC, c.VALUE]], on=[*ADDRESS, c.METRIC]).rename(
         columns={c.VALUE: "honest"}
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from iadsr.config.claims import NO_CLAIMS, Claims
+from iadsr.config.claims import Published
 from iadsr.core import columns as c
 from iadsr.core.files import write_json
 from iadsr.evaluation.collect import DENOISED_COLUMNS, ENCODER_COLUMNS, MASK_COLUMNS
@@ -27,14 +27,12 @@ ENCODER = ["encoder", *ENCODER_COLUMNS, "encoder_options"]
 DENOISED_METRICS = {name: metric for name, metric in DENOISED_COLUMNS.items() if name != "denoised_changed"}
 
 
-def write_statistics(
-    root: Path, grids: Sequence[Grid], find: Callable[[Address], Run], published: Claims = NO_CLAIMS
-) -> None:
+def write_statistics(root: Path, grids: Sequence[Grid], find: Callable[[Address], Run], published: Published) -> None:
     """Write `formats.statistics.STATISTICS` and `FINDINGS` to `statistics/` below the results folder `root`.
 
     Args:
         find: reads a run that evaluation has scored.
-        published: the claims to judge, and titles.
+        published: the paper, the claims to judge, and titles.
 
     Raises:
         DataError: a file of an earlier stage is missing or damaged, or compared runs rank different users.
@@ -55,7 +53,8 @@ def write_statistics(
     expected = dict.fromkeys(cell for grid in grids for cell in grid.cells)
     scores = {cell: read_scores(find(cell)) for cell in expected if cell in known}
     facts = {name: read_summary(root, name) for name in dict.fromkeys(cell.dataset for cell in expected)}
-    tables, found = derive_tables(grids, evaluated, comparison_tables(grids, scores), facts, published)
+    compared = comparison_tables(grids, scores, published.paper.sought)
+    tables, found = derive_tables(grids, evaluated, compared, facts, published)
     for name in STATISTICS:
         write_parquet(root / "statistics" / f"{name}.parquet", tables[name])
     write_json(root / "statistics" / FINDINGS, found | {"unexpected_runs": len(known - set(expected))})
@@ -66,7 +65,7 @@ def derive_tables(
     evaluated: Mapping[str, pd.DataFrame],
     compared: Mapping[str, pd.DataFrame],
     facts: Mapping[str, Mapping[str, Any]],
-    published: Claims = NO_CLAIMS,
+    published: Published,
 ) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
     """Make the other tables from the comparisons: by the names of `formats.statistics.STATISTICS`, and the findings.
 
@@ -74,8 +73,9 @@ def derive_tables(
         evaluated: evaluation's tables by name.
         compared: tables of comparisons by name.
         facts: each dataset's summary.
-        published: the claims to judge, and titles.
+        published: the paper, the claims to judge, and titles.
     """
+    paper = published.paper
     parts: dict[str, list[pd.DataFrame]] = {name: [] for name in STATISTICS}
     comparisons, metrics, curves = compared["comparisons"], evaluated["metrics"], evaluated["curves"]
     for grid in grids:
@@ -99,37 +99,37 @@ def derive_tables(
         if grid.view == "budget":
             parts["budgets"].append(views.budget_changes(grid, cells))
     tables = {name: _stacked(name, own) for name, own in parts.items()} | {**compared}
-    gains, sds = findings.main_gains(comparisons, tables["metrics"])
+    gains, sds = findings.main_gains(comparisons, tables["metrics"], paper.method)
     clear = [
         views.clear_gains(spread, gains, sds).assign(**{c.EXPERIMENT: name})
         for name, spread in tables["spreads"].groupby(c.EXPERIMENT, sort=False)
     ]
     tables["clear_gains"] = _stacked("clear_gains", clear)
-    tables["verdicts"] = judge_claims(published.claims, tables)
+    tables["verdicts"] = judge_claims(published.claims, tables, paper.sought)
     tables |= provenance(tables["cells"], evaluated["inputs"])
     floors = findings.release_floors(grids, tables["metrics"])
     return tables, {
         "title": choose_title(published.titles, tables["verdicts"]),
         "by_verdict": list_by_verdict(published.claims, tables["verdicts"]),
-        "tallies": findings.tallies(comparisons, floors),
-        "protocol_effects": findings.protocol_effects(comparisons),
+        "tallies": findings.tallies(comparisons, floors, paper.sought),
+        "protocol_effects": findings.protocol_effects(comparisons, paper.method),
         "above_popular": findings.above_popular(tables["metrics"]),
         "floors": floors,
-        "mask_learning": findings.mask_learning(tables["cells"]),
+        "mask_learning": findings.mask_learning(tables["cells"], paper.method),
         "noise_finders": findings.noise_finders(tables["detections"]),
         "ladders": [
             row for grid in grids if grid.view == "ladder" for row in findings.ladder_ends(grid, tables["metrics"])
         ],
         "warnings": [
-            *findings.warnings(tables["cells"], tables["metrics"], tables["budgets"], facts),
-            *findings.uneven_runs(comparisons),
+            *findings.warnings(tables["cells"], tables["metrics"], tables["budgets"], facts, paper),
+            *findings.uneven_runs(comparisons, paper.metrics),
         ],
         "level": crossed.LEVEL,
         "power": crossed.POWER,
         "margin": crossed.MARGIN,
         "significance": SIGNIFICANCE,
         "tolerance": views.TOLERANCE,
-        "claim": {"low": findings.CLAIM_LOW, "high": findings.CLAIM_HIGH, "metrics": findings.CLAIM_METRICS},
+        "paper": paper.model_dump(),
     }
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from iadsr.core import columns as c
 
-_DECILES = 10
+_TENTHS = len(c.TENTHS)
 
 
 class MaskStatistics:
@@ -67,8 +67,8 @@ class MaskStatistics:
         """
         kept, seen = self.kept.cpu().numpy(), self.seen.cpu().numpy()
         decile = input_deciles(train_counts, seen)
-        members = {"cold": train_counts <= c.COLD_LIMIT}
-        members |= {f"decile_{number}": decile == number for number in range(1, _DECILES + 1)}
+        members = {c.COLD: train_counts <= c.COLD_LIMIT}
+        members |= {name: decile == number for number, name in enumerate(c.TENTHS, start=1)}
         groups: dict[str, dict[str, float | int | None]] = {}
         for name, chosen in members.items():
             inputs = float(seen[chosen].sum())
@@ -84,8 +84,8 @@ def input_deciles(train_counts: npt.NDArray[np.int64], inputs: npt.NDArray[np.fl
     counts, place = np.unique(train_counts, return_inverse=True)
     mass = np.bincount(place, weights=inputs, minlength=len(counts))
     middle = np.cumsum(mass) - mass / 2  # mean position less a half
-    decile = np.floor(_DECILES * middle / max(mass.sum(), 1.0)).astype(np.int64) + 1
-    return np.where(inputs > 0, np.minimum(decile, _DECILES)[place], 0)
+    decile = np.floor(_TENTHS * middle / max(mass.sum(), 1.0)).astype(np.int64) + 1
+    return np.where(inputs > 0, np.minimum(decile, _TENTHS)[place], 0)
 
 
 def mask_names() -> list[str]:

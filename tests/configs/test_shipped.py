@@ -232,10 +232,15 @@ def test_every_title_can_be_the_page_s() -> None:
             assert not protocol or (FOLDER / "protocols" / f"{protocol}.yaml").is_file()
 
 
+PAPER = "paper: {method: iadsr, gain: [0.1, 0.2], metrics: [HR@5], source: x, copies: [random_mask]}"
+CLAIM = "{id: gate, title: t, sentence: s, source: x, judged: {rule: spared, experiments: [main], method: iadsr}}"
+
+
 def test_a_title_of_an_unknown_claim_is_refused(tmp_path: Path) -> None:
     (tmp_path / "claims").mkdir()
-    claim = "{id: gate, title: t, sentence: s, source: x, judged: {rule: spared, experiments: [main], method: iadsr}}"
-    (tmp_path / "claims" / "a.yaml").write_text(f"claims: [{claim}]\ntitles: [{{title: t, when: {{gates/paper: []}}}}]")
+    (tmp_path / "claims" / "a.yaml").write_text(
+        f"{PAPER}\nclaims: [{CLAIM}]\ntitles: [{{title: t, when: {{gates/paper: []}}}}]"
+    )
     with pytest.raises(ConfigError, match="unknown claim 'gates'; did you mean 'gate'"):
         load_claims(tmp_path)
 
@@ -264,16 +269,33 @@ def test_the_claim_that_contributing_shows_is_one(tmp_path: Path) -> None:
     (shown,) = re.findall(r"```yaml\n(claims:.*?)```", text, re.DOTALL)
     (tmp_path / "claims").mkdir()
     (tmp_path / "claims" / "mine.yaml").write_text(shown)
-    (one,) = load_claims(tmp_path).claims
+    (tmp_path / "claims" / "paper.yaml").write_text(f"{PAPER}\nclaims: [{CLAIM}]")
+    one, _ = load_claims(tmp_path).claims
     assert isinstance(one.judged, Compared)
     assert {name for pair in one.judged.pairs for name in pair} <= {
         path.stem for path in (FOLDER / "methods").glob("*.yaml")
     }
 
 
-def test_a_file_of_claims_holds_one_and_a_folder_may_hold_none(tmp_path: Path) -> None:
-    assert load_claims(tmp_path).claims == []
+def test_a_file_of_claims_holds_one(tmp_path: Path) -> None:
     (tmp_path / "claims").mkdir()
     (tmp_path / "claims" / "a.yaml").write_text("claims: []")
     with pytest.raises(ConfigError, match=r"claims: .*at least 1"):
+        load_claims(tmp_path)
+
+
+def test_one_file_of_claims_says_which_paper_is_replicated(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="0 files have the key `paper`; one must"):
+        load_claims(tmp_path)
+    (tmp_path / "claims").mkdir()
+    for name in ("a", "b"):
+        claim = CLAIM.replace("id: gate", f"id: {name}")
+        (tmp_path / "claims" / f"{name}.yaml").write_text(f"{PAPER}\nclaims: [{claim}]")
+    with pytest.raises(ConfigError, match="2 files have the key `paper`; one must"):
+        load_claims(tmp_path)
+    (tmp_path / "claims" / "b.yaml").unlink()
+    assert load_claims(tmp_path).paper.sought == 0.1
+    backwards = PAPER.replace("[0.1, 0.2]", "[0.2, 0.1]")
+    (tmp_path / "claims" / "a.yaml").write_text(f"{backwards}\nclaims: [{CLAIM}]")
+    with pytest.raises(ConfigError, match="gain must be the least published one"):
         load_claims(tmp_path)

@@ -25,10 +25,10 @@ def test_texts_are_flush_left_and_numbers_flush_right(capsys: pytest.CaptureFixt
 
 def forecast_of(**changes: object) -> pd.DataFrame:
     row = dict.fromkeys(COLUMNS[:5], "x") | {"metric": "HR@5", "users": 900, "pilot_seeds": 3, "status": "ok"}
-    row |= {"ranking": "kept", "baseline": "none", "gain": 0.1, "now": 0.3, "floor": 0.02}
+    row |= {"ranking": "kept", "baseline": "none", "gain": 0.1, "now": 0.3, "floor": 0.02, "sought": 0.246}
     row |= {"needed": 5, "needed_at_worst": None, "seeds": 7, "detectable": 0.15, "at_worst": 0.4, **changes}
     whole = {"needed": "Int64", "needed_at_worst": "Int64"}
-    numbers = dict.fromkeys(("gain", "now", "floor", "detectable", "at_worst"), "float64")
+    numbers = dict.fromkeys(("gain", "now", "floor", "sought", "detectable", "at_worst"), "float64")
     return pd.DataFrame([row], columns=list(COLUMNS)).astype(whole | numbers)
 
 

@@ -96,7 +96,9 @@ def make_tree(root: Path, grids: Sequence[Grid], lost: Mapping[Address, str | No
         ),
     }
     facts = {cell.dataset: _summary(cell.dataset) for cell in cells}
-    tables, findings = derive_tables(grids, evaluated, comparison_tables(grids, scores), facts, CLAIMS)
+    tables, findings = derive_tables(
+        grids, evaluated, comparison_tables(grids, scores, CLAIMS.paper.sought), facts, CLAIMS
+    )
     _write(root / "evaluation/curves.parquet", evaluated["curves"])
     for name, table in tables.items():
         _write(root / "statistics" / f"{name}.parquet", table)

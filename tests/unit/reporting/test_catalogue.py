@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from iadsr.config.claims import Verdict
-from iadsr.core.columns import COLD_LIMIT, MAIN
+from iadsr.core.columns import BY_POPULARITY, COLD_LIMIT, MAIN
 from iadsr.evaluation.metrics import METRICS
-from iadsr.reporting.catalogue import GROUPS, Catalogue
+from iadsr.reporting.catalogue import Catalogue
 from iadsr.reporting.format import percent, percent_interval, share
 from iadsr.reporting.page import make_environment
 from iadsr.reporting.results import SIDE, Results
@@ -114,7 +114,7 @@ def test_coverage_groups_and_masks(make: Catalogue) -> None:
     groups = make.groups(at("strong"))
     assert [column.title for column in groups.columns[2:]] == ["HR@10 cold", "cold", *(f"D{n}" for n in range(1, 11))]
     assert [column.note for column in groups.columns[2:4]] == ["n=10", "n=10"]
-    assert all(f"NDCG@10 {group} mean" in groups.frame for group in GROUPS)
+    assert all(f"NDCG@10 {group} mean" in groups.frame for group in BY_POPULARITY)
     masks = make.masks().frame
     assert "none" not in set(masks["method"])
     assert masks.query("method == 'iadsr' and protocol == 'strong'")["train_keep_rate mean"].tolist() == pytest.approx(
@@ -299,8 +299,8 @@ def test_a_caption_has_at_most_25_words_and_no_number_that_code_decides(kind: st
 
 
 def test_captions_take_the_numbers_by_which_statistics_decides(results: Results) -> None:
-    claim = {"low": 0.11, "high": 0.22, "metrics": ["HR@5"]}
-    findings = {**results.findings, "level": 0.8, "tolerance": 0.07, "claim": claim}
+    paper = {**results.findings["paper"], "gain": [0.11, 0.22]}
+    findings = {**results.findings, "level": 0.8, "tolerance": 0.07, "paper": paper}
     make = Catalogue(replace(results, findings=findings), {"x": "{level} {tolerance} {low} {high} {cold}"}, None)
     percents = "80\u202f% 7\u202f% 11.0\u202f% 22.0\u202f%"
     assert make.caption("x") == f"{percents} {COLD_LIMIT}"

@@ -12,11 +12,10 @@ from iadsr.formats.statistics import STATISTICS
 from iadsr.reporting.format import share
 from iadsr.reporting.page import build_report
 from iadsr.statistics.compare import SIGNIFICANCE
-from iadsr.statistics.findings import CLAIM_HIGH, CLAIM_LOW
 from iadsr.statistics.grids import Grid
 from iadsr.statistics.views import TOLERANCE
 from tests.unit.reporting.reading import read, section_of
-from tests.unit.reporting.synthetic import SETTINGS, TEMPLATES, experiment_of, grid_of, make_tree
+from tests.unit.reporting.synthetic import CLAIMS, SETTINGS, TEMPLATES, experiment_of, grid_of, make_tree
 
 
 @pytest.fixture(scope="module")
@@ -151,9 +150,10 @@ def test_rivals_are_the_methods_that_are_neither_controls_nor_iadsr(tmp_path: Pa
 
 
 def test_rules_of_wording_name_the_numbers_that_decide(text: str) -> None:
+    low, high = CLAIMS.paper.gain
     rules = re.sub(r"<[^>]+>", "", section_of(text, "definitions")).replace("\n", " ")
     assert f"p is below {SIGNIFICANCE}." in rules
-    assert f"average gains of {share(CLAIM_LOW)} to {share(CLAIM_HIGH)} in HR@5 and NDCG@5" in rules
+    assert f"average gains of {share(low)} to {share(high)} in HR@5 and NDCG@5" in rules
     assert f"by more than {share(TOLERANCE, 0)} with the larger budget" in section_of(text, "experiments")
 
 

@@ -10,11 +10,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from iadsr.config.claims import load_claims
 from iadsr.core import columns as c
 from iadsr.evaluation.collect import DENOISED_COLUMNS, ENCODER_COLUMNS, MASK_COLUMNS
 from iadsr.evaluation.runs import Address
 from iadsr.statistics.grids import Grid
 
+PUBLISHED = load_claims(Path(__file__).parents[3] / "workflow" / "config")
+PAPER = PUBLISHED.paper
+SOUGHT = PAPER.sought
 RANKINGS = {"paper": "kept"}  # every other protocol: excluded
 EXCLUDED = 10  # times the value under the rule "kept", so that a wrong rule is seen
 

@@ -13,8 +13,9 @@ from iadsr.config.claims import Between, Claim, Compared, Spared, Title, load_cl
 from iadsr.core import columns as c
 from iadsr.core.errors import ConfigError
 from iadsr.statistics.claims import COLUMNS, LISTED, VERDICTS, choose_title, combined, judge_claims, list_by_verdict
+from iadsr.statistics.compare import mark_whole
 from iadsr.statistics.summaries import SIDE
-from tests.unit.statistics.frames import one_row
+from tests.unit.statistics.frames import SOUGHT, one_row
 
 USUAL: dict[str, Any] = {
     c.EXPERIMENT: "main", "kind": "method", c.DATASET: "toys", c.PROTOCOL: "paper", c.BACKBONE: "gru4rec",
@@ -54,7 +55,8 @@ def judge(one: Claim, *rows: dict[str, Any], **tables: pd.DataFrame) -> pd.DataF
     lost = ("untrained", "missing")
     said = [USUAL | {"status": row["outcome"] if row.get("outcome") in lost else "ok"} | row for row in rows]
     comparisons = pd.DataFrame(said, columns=[*USUAL, "status"])
-    return judge_claims([one], NOTHING | {"comparisons": comparisons} | tables)
+    comparisons = comparisons.assign(whole=mark_whole(comparisons))
+    return judge_claims([one], NOTHING | {"comparisons": comparisons} | tables, SOUGHT)
 
 
 def verdict(one: Claim, *rows: dict[str, Any], **tables: pd.DataFrame) -> str:

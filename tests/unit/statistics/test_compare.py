@@ -28,7 +28,7 @@ from iadsr.statistics.compare import (
 )
 from iadsr.statistics.crossed import Contrast, Spreads, compare_crossed, holm, pool_runs
 from iadsr.statistics.grids import Grid
-from tests.unit.statistics.frames import cell, ranks, write_run
+from tests.unit.statistics.frames import SOUGHT, cell, ranks, write_run
 
 USERS = 40
 AGAINST_NONE = (("*", "none"),)
@@ -48,7 +48,7 @@ def compare_in(grids: dict[str, tuple[list[Scores], tuple[tuple[str, str], ...]]
     """Comparisons of several grids, each with its runs and pairs."""
     made = [grid([run.address for run in runs], *pairs, name=name) for name, (runs, pairs) in grids.items()]
     scores = {run.address: run for runs, _ in grids.values() for run in runs}
-    return compare_all(made, scores)
+    return compare_all(made, scores, SOUGHT)
 
 
 def compare_runs(runs: list[Scores], *pairs: tuple[str, str], name: str = "main") -> pd.DataFrame:
@@ -196,10 +196,10 @@ def test_a_gain_of_one_seed_alone_is_none() -> None:
 )
 def test_outcome_of_a_row(changes: dict[str, object], outcome: str) -> None:
     made = {"status": "ok", "difference": 0.01, "p": 0.01, "p_holm": 0.01, "p_equal": 0.5, "detectable": 0.1, **changes}
-    decided = compare._decided(pd.DataFrame([made])).iloc[0]
+    decided = compare._decided(pd.DataFrame([made]), SOUGHT).iloc[0]
     assert decided["outcome"] == outcome
     assert decided["alone"] == (outcome in ("none", "equal", "underpowered")), "its own p is below the level"
-    assert not compare._decided(pd.DataFrame([made | {"p": 0.05}])).iloc[0]["alone"]
+    assert not compare._decided(pd.DataFrame([made | {"p": 0.05}]), SOUGHT).iloc[0]["alone"]
 
 
 def test_headline_is_the_protocol_s_own_ranking_rule() -> None:
@@ -232,10 +232,10 @@ def test_a_comparison_without_seeds_says_why() -> None:
 def test_expected_runs_without_a_record_are_missing() -> None:
     cells = [Address("toys", "paper", "gru4rec", method, seed) for method in ("none", "iadsr") for seed in (0, 1)]
     scores = {one.address: one for one in (run("none", 0), run("none", 1), run("iadsr", 0, 9.0))}
-    table = compare_all([grid(cells)], scores)
+    table = compare_all([grid(cells)], scores, SOUGHT)
     assert (table["seeds"] == 1).all() and (table["outcome"] != "missing").all()
     for gone in ({run("none").address: run("none")}, {}):
-        table = compare_all([grid(cells)], gone)
+        table = compare_all([grid(cells)], gone, SOUGHT)
         assert (table["seeds"] == 0).all() and (table["outcome"] == "missing").all()
 
 
@@ -678,7 +678,7 @@ def test_cold_targets_are_compared_by_themselves() -> None:
     """Users 0 to 5 have a target with at most five interactions in training; only there are the methods apart."""
     ranked = {"none": [5.0, 30.0] * 3 + [1.0] * 34, "iadsr": [1.0] * 6 + [1.0] * 34}
     runs = [run(method, seed, values) for method, values in ranked.items() for seed in (0, 1)]
-    tables = comparison_tables([grid([one.address for one in runs])], {one.address: one for one in runs})
+    tables = comparison_tables([grid([one.address for one in runs])], {one.address: one for one in runs}, SOUGHT)
     cold, whole = (row(tables[name]) for name in ("cold_comparisons", "comparisons"))
     assert (cold["users"], cold["mean"], cold["baseline_mean"], cold["group"]) == (6, 1.0, 0.5, "cold")
     assert (whole["users"], whole["mean"], whole["baseline_mean"]) == (USERS, 1.0, 37 / 40)
@@ -688,7 +688,23 @@ def test_without_a_cold_target_nothing_is_compared() -> None:
     runs = [
         scores_of(one.address, ranks([1.0, 2.0]).assign(target_train_count=6)) for one in (run("none"), run("iadsr"))
     ]
-    tables = comparison_tables([grid([one.address for one in runs])], {one.address: one for one in runs})
+    tables = comparison_tables([grid([one.address for one in runs])], {one.address: one for one in runs}, SOUGHT)
     cold = tables["cold_comparisons"]
     assert (cold["outcome"] == "missing").all() and cold["status"].str.contains("no target is cold").all()
     assert (tables["comparisons"]["status"] == "ok").all()
+
+
+def test_the_row_that_speaks_for_all_backbones_is_marked() -> None:
+    """The mean where a pair is averaged; else the only backbone's. A gain is ruled out where its interval is below."""
+    runs = [
+        run(method, seed, backbone=name)
+        for name in ("gru4rec", "caser")
+        for method in ("none", "iadsr")
+        for seed in (0, 1)
+    ]
+    table = compare_in({"main": (runs, AGAINST_NONE)})
+    table = table[table["kind"] != "protocol"]
+    assert set(table.loc[table["whole"], "kind"]) == {"backbones"} and set(table["kind"]) == {"backbones", "method"}
+    alone = compare_in({"main": ([one for one in runs if one.address.backbone == "caser"], AGAINST_NONE)})
+    assert alone.loc[alone["kind"] == "method", "whole"].all() and "backbones" not in set(alone["kind"])
+    assert (table["ruled_out"] == (table["gain_high"] < SOUGHT)).all()

@@ -10,7 +10,7 @@ import pytest
 
 from iadsr.evaluation.runs import Address
 from iadsr.statistics import findings, summaries
-from tests.unit.statistics.frames import cell, grid_of, one_row, runs_of
+from tests.unit.statistics.frames import PAPER, SOUGHT, cell, grid_of, one_row, runs_of
 
 PLACE = {"experiment": "main", "dataset": "toys", "protocol": "paper", "backbone": "gru4rec"}
 
@@ -39,7 +39,7 @@ def test_tallies_count_outcomes_under_the_headline_rule() -> None:
         {"outcome": "loss", "kind": "backbones", "backbone": "all"},
         {"outcome": "loss", "kind": "protocol"},
     )
-    rows = by_method(findings.tallies(table, []))
+    rows = by_method(findings.tallies(table, [], SOUGHT))
     names = ("gain", "loss", "none", "untrained", "diverged", "failed", "missing", "compared")
     assert [rows["*"][name] for name in names] == [1, 1, 1, 1, 0, 0, 0, 3]
     assert [rows["iadsr"][name] for name in names] == [1, 1, 0, 1, 0, 0, 0, 2]
@@ -49,7 +49,7 @@ def test_tallies_count_outcomes_under_the_headline_rule() -> None:
 def test_tallies_are_of_one_experiment_place_metric_and_baseline() -> None:
     changes = {"experiment": "x", "dataset": "d", "protocol": "strong", "metric": "MRR", "baseline_method": "aux_only"}
     table = compared({}, *({name: value} for name, value in changes.items()))
-    rows = [row for row in findings.tallies(table, []) if row["method"] == "*"]
+    rows = [row for row in findings.tallies(table, [], SOUGHT) if row["method"] == "*"]
     assert len(rows) == 6 and all(row["gain"] == 1 for row in rows)
 
 
@@ -69,7 +69,7 @@ def test_methods_are_listed_by_how_well_they_find_noise() -> None:
 
 def test_methods_with_the_very_same_runs_count_once() -> None:
     table = compared({"method": "x=1"}, {"method": "x=2", "same_as": "x=1"}, {"method": "x=3", "outcome": "none"})
-    row = by_method(findings.tallies(table, []))["*"]
+    row = by_method(findings.tallies(table, [], SOUGHT))["*"]
     assert (row["gain"], row["none"], row["compared"], row["again"]) == (1, 1, 2, 1)
 
 
@@ -85,16 +85,16 @@ def test_methods_with_the_very_same_runs_count_once() -> None:
     ],
 )
 def test_intervals_are_set_against_the_published_gain(low: float, high: float, counts: tuple[int, ...]) -> None:
-    row = by_method(findings.tallies(compared({"gain_low": low, "gain_high": high}), []))["*"]
+    row = by_method(findings.tallies(compared({"gain_low": low, "gain_high": high}), [], SOUGHT))["*"]
     assert (row["reaching"], row["above"], row["undecided"]) == counts
 
 
 def test_a_backbone_that_cannot_answer_is_not_counted() -> None:
     table = compared({}, {"backbone": "caser"}, {"experiment": "other"})
     floors = [{**PLACE, "answers": False}, {**PLACE, "backbone": "caser", "answers": True}]
-    rows = [row for row in findings.tallies(table, floors) if row["method"] == "*"]
+    rows = [row for row in findings.tallies(table, floors, SOUGHT) if row["method"] == "*"]
     assert [(row["experiment"], row["gain"]) for row in rows] == [("main", 1), ("other", 1)]
-    assert findings.tallies(compared({}), floors) == []
+    assert findings.tallies(compared({}), floors, SOUGHT) == []
 
 
 def test_protocol_and_method_effects_are_under_one_ranking_rule() -> None:
@@ -112,7 +112,7 @@ def test_protocol_and_method_effects_are_under_one_ranking_rule() -> None:
         {**ndcg, "difference": 9.0, "dataset": "beauty"},
         {**ndcg, "difference": 9.0, "metric": "HR@5"},
     )
-    (row,) = findings.protocol_effects(table)
+    (row,) = findings.protocol_effects(table, "iadsr")
     assert (row["dataset"], row["protocol"], row["baseline_protocol"], row["ranking"]) == (
         "toys", "strong", "paper", "excluded"
     )  # fmt: skip
@@ -123,10 +123,10 @@ def test_protocol_and_method_effects_are_under_one_ranking_rule() -> None:
 
 def test_protocol_effects_without_anything_beside_them() -> None:
     alone = compared({"metric": "NDCG@10", "ranking": "excluded", "kind": "protocol", "method": "none"})
-    (row,) = findings.protocol_effects(alone)
+    (row,) = findings.protocol_effects(alone, "iadsr")
     assert row["own_size"] is None and row["times"] is None
-    assert findings.protocol_effects(alone.assign(gain=math.nan)) == []
-    assert findings.protocol_effects(alone.iloc[:0]) == []
+    assert findings.protocol_effects(alone.assign(gain=math.nan), "iadsr") == []
+    assert findings.protocol_effects(alone.iloc[:0], "iadsr") == []
 
 
 def reached(*rows: dict[str, Any]) -> pd.DataFrame:
@@ -194,10 +194,10 @@ def test_mask_learning_is_over_runs_whose_noise_is_known() -> None:
             cell("random_mask"): auc, cell("iadsr", backbone="caser"): auc,
         }
     )  # fmt: skip
-    rows = findings.mask_learning(cells)
+    rows = findings.mask_learning(cells, "iadsr")
     assert [row["backbone"] for row in rows] == ["gru4rec", "caser"]
     assert rows[0] == {**PLACE, "before": 0.5, "after": pytest.approx(0.55), "raised": 1, "runs": 2}
-    assert findings.mask_learning(cells_of({cell("iadsr"): {}})) == []
+    assert findings.mask_learning(cells_of({cell("iadsr"): {}}), "iadsr") == []
 
 
 RUNGS = grid_of([cell("none", protocol=name) for name in ("first", "second", "third")], view="ladder")
@@ -231,7 +231,7 @@ def test_main_gains_are_those_of_the_headline() -> None:
         {"baseline_method": "aux_only"}, {"backbone": "caser", "difference": math.nan},
     )  # fmt: skip
     gains, deviations = findings.main_gains(
-        table, reached({}, {"method": "iadsr"}, {"method": "aux_only"}, {"experiment": "x"}, {"group": "cold"})
+        table, reached({}, {"method": "iadsr"}, {"method": "aux_only"}, {"experiment": "x"}, {"group": "cold"}), "iadsr"
     )
     assert len(gains) == 1 and one_row(gains)["difference"] == 0.01
     assert deviations["method"].tolist() == ["none", "iadsr"]
@@ -252,7 +252,7 @@ def warned(
 ) -> dict[str, dict[str, Any]]:
     """Warnings by code, each of which occurs once."""
     table = reached({}) if metrics is None else metrics
-    rows = findings.warnings(cells_of(runs, missing), table, budgets, facts)
+    rows = findings.warnings(cells_of(runs, missing), table, budgets, facts, PAPER)
     assert len({row["code"] for row in rows}) == len(rows)
     return {row.pop("code"): row for row in rows}
 
@@ -284,7 +284,9 @@ def test_untrained_runs_of_all_experiments_are_warned_of_once() -> None:
     cells = cells_of(runs)
     beside = cells_of({cell("iadsr", 1): {"status": "untrained"}, cell("soft"): {"status": "untrained"}})
     cells = pd.concat([cells, beside.assign(experiment="other")], ignore_index=True)
-    (row,) = (one for one in findings.warnings(cells, reached({}), NO_BUDGETS, FACTS) if one["code"] == "untrained")
+    (row,) = (
+        one for one in findings.warnings(cells, reached({}), NO_BUDGETS, FACTS, PAPER) if one["code"] == "untrained"
+    )
     assert (row["runs"], row["expected"]) == (3, 7)
     place = {name: PLACE[name] for name in ("dataset", "protocol", "backbone")}
     assert row["places"] == [{**place, "method": "iadsr", "seeds": [1, 2]}, {**place, "method": "soft", "seeds": [0]}]
@@ -325,7 +327,7 @@ def test_a_control_that_drops_less_is_warned_of(control: str) -> None:
     assert found == {} and warned(runs | {cell("other", seed): {"train_keep_rate": 0.9} for seed in SEEDS}) == {}
     row = warned(runs | {cell(control, seed): {"train_keep_rate": 0.9} for seed in SEEDS})["keep_rate"]
     (one,) = row["backbones"]
-    assert (row["method"], one["rate"], one["rate_iadsr"]) == (control, pytest.approx(0.9), pytest.approx(0.7))
+    assert (row["method"], one["rate"], one["rate_tested"]) == (control, pytest.approx(0.9), pytest.approx(0.7))
 
 
 @pytest.mark.parametrize(("rate", "idle"), [(0.995, True), (0.8, False)])
@@ -381,9 +383,9 @@ def test_nothing_worked() -> None:
     }
     table = compared(nothing)
     assert warned(runs) == {"lost": {"status": "diverged", "runs": 6, "expected": 6}}
-    row = by_method(findings.tallies(table, []))["*"]
+    row = by_method(findings.tallies(table, [], SOUGHT))["*"]
     assert (row["diverged"], row["compared"], row["reaching"]) == (1, 0, 0)
-    assert findings.protocol_effects(table) == findings.mask_learning(cells_of(runs)) == []
+    assert findings.protocol_effects(table, "iadsr") == findings.mask_learning(cells_of(runs), "iadsr") == []
 
 
 def test_rows_are_plain_values() -> None:
@@ -403,10 +405,10 @@ def test_runs_that_vary_unevenly_are_warned_of_among_all_that_were_tested() -> N
 
     rows = [("gru4rec", "method", "HR@5", 0.02), ("gru4rec", "method", "NDCG@5", 0.5)]
     rows.append(("all", "backbones", "HR@5", 0.9))
-    assert findings.uneven_runs(table(*rows)) == [], "of three tests one is likely to be as small"
+    assert findings.uneven_runs(table(*rows), PAPER.metrics) == [], "of three tests one is likely to be as small"
     twice = [*rows[:1], *rows]  # several pairs of a place are one test
     twice[0] = twice[1] = ("gru4rec", "method", "HR@5", 0.01)
-    found = findings.uneven_runs(table(*twice))
+    found = findings.uneven_runs(table(*twice), PAPER.metrics)
     place = {"dataset": "toys", "protocol": "strong", "backbone": "gru4rec"}
     assert found == [{**place, "p_even": 0.01, "code": "uneven"}]
     for passed_over in (
@@ -416,4 +418,4 @@ def test_runs_that_vary_unevenly_are_warned_of_among_all_that_were_tested() -> N
         table(*twice).assign(experiment="other"),
         table(*twice).assign(headline=False),
     ):
-        assert findings.uneven_runs(passed_over) == []
+        assert findings.uneven_runs(passed_over, PAPER.metrics) == []

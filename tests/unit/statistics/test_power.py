@@ -12,10 +12,10 @@ from scipy import stats
 
 from iadsr.evaluation.runs import Address
 from iadsr.statistics import power
-from iadsr.statistics.compare import SOUGHT, Scores, compare_all, scores_of
+from iadsr.statistics.compare import Scores, compare_all, scores_of
 from iadsr.statistics.crossed import compare_crossed, forecast_crossed, pool_runs
 from iadsr.statistics.power import COLUMNS, forecast
-from tests.unit.statistics.frames import grid_of, one_row, ranks
+from tests.unit.statistics.frames import SOUGHT, grid_of, one_row, ranks
 
 Floats = NDArray[np.float64]
 USERS = 60
@@ -155,7 +155,7 @@ def run(
     return scores_of(address, table, digest=digest or str(address))
 
 
-def told_of(runs: list[Scores], *, each: bool = False) -> pd.DataFrame:
+def told_of(runs: list[Scores], *, each: bool = False, sought: float = SOUGHT) -> pd.DataFrame:
     """The forecast of a grid of two backbones and three seeds, of which there are these runs."""
     cells = [
         Address("toys", "strong", backbone, method, seed)
@@ -163,7 +163,7 @@ def told_of(runs: list[Scores], *, each: bool = False) -> pd.DataFrame:
         for method in METHODS
         for seed in range(3)
     ]
-    return forecast(grid_of(cells), runs, [3, 12], ["HR@5", "NDCG@10"], each)
+    return forecast(grid_of(cells), runs, [3, 12], ["HR@5", "NDCG@10"], sought, each)
 
 
 def all_runs(seeds: int = 3) -> list[Scores]:
@@ -209,7 +209,7 @@ def test_pairs_are_averaged_over_backbones() -> None:
 
 def test_a_comparison_says_how_many_seeds_it_needs() -> None:
     runs = all_runs()
-    tested_all = compare_all([grid_of([one.address for one in runs])], {one.address: one for one in runs})
+    tested_all = compare_all([grid_of([one.address for one in runs])], {one.address: one for one in runs}, SOUGHT)
     told = told_of(runs).query("seeds == 12")
     assert told["needed"].nunique() > 1 and told["needed"].notna().all()
     for row in told.to_dict("records"):
@@ -222,9 +222,8 @@ def test_each_backbone_by_itself() -> None:
     assert list(dict.fromkeys(table["backbone"])) == ["gru4rec", "caser", "all"]
 
 
-def test_no_number_is_needed_where_none_suffices(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(power, "SOUGHT", 1e-6)
-    table = told_of(all_runs())
+def test_no_number_is_needed_where_none_suffices() -> None:
+    table = told_of(all_runs(), sought=1e-6)
     assert (table["floor"] > 1e-6).all() and table["needed"].isna().all() and table["needed_at_worst"].isna().all()
 
 

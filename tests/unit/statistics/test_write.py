@@ -20,6 +20,8 @@ from iadsr.statistics.compare import Scores, comparison_tables
 from iadsr.statistics.grids import Grid
 from iadsr.statistics.write import derive_tables, provenance, write_statistics
 from tests.unit.statistics.frames import (
+    PUBLISHED,
+    SOUGHT,
     SUMMARY,
     cell,
     curves_of,
@@ -89,7 +91,7 @@ def test_stage_writes_every_table_and_reads_each_run_once(root: Path, monkeypatc
 
     original = write.read_scores
     monkeypatch.setattr(write, "read_scores", counting)
-    write_statistics(root, GRIDS, runs_below(root))
+    write_statistics(root, GRIDS, runs_below(root), PUBLISHED)
     assert sorted(read) == sorted(CELLS)
     assert sorted(path.name for path in (root / "statistics").iterdir()) == sorted(
         [FINDINGS, *(f"{name}.parquet" for name in STATISTICS)]
@@ -115,7 +117,7 @@ def test_stage_writes_every_table_and_reads_each_run_once(root: Path, monkeypatc
     compared = {name: tables[name] for name in ("comparisons", "cold_comparisons")}
     pd.testing.assert_frame_equal(
         tables["metrics"].query("experiment == 'main'"),
-        derive_tables(GRIDS[:1], evaluated(CELLS), compared, facts())[0]["metrics"],
+        derive_tables(GRIDS[:1], evaluated(CELLS), compared, facts(), PUBLISHED)[0]["metrics"],
         check_exact=True,
         check_dtype=False,
     )
@@ -128,14 +130,14 @@ def facts() -> dict[str, dict[str, Any]]:
 def test_statistics_of_the_same_runs_have_the_same_bytes(root: Path) -> None:
     written = []
     for _ in range(2):
-        write_statistics(root, GRIDS, runs_below(root))
+        write_statistics(root, GRIDS, runs_below(root), PUBLISHED)
         written.append({path.name: path.read_bytes() for path in (root / "statistics").iterdir()})
     assert written[0] == written[1]
 
 
 def test_an_expected_run_that_evaluation_has_not_seen_is_missing(root: Path) -> None:
     more = [*MAIN, cell("soft", 0, "strong")]
-    write_statistics(root, [grid_of(more)], runs_below(root))
+    write_statistics(root, [grid_of(more)], runs_below(root), PUBLISHED)
     sides = pd.read_parquet(root / "statistics" / "sides.parquet")
     row = one_row(sides, method="soft")
     assert (row["status"], row["note"]) == ("missing", "seed 0 missing: no run record in the results tree")
@@ -146,17 +148,17 @@ def test_an_expected_run_that_evaluation_has_not_seen_is_missing(root: Path) -> 
 def test_missing_and_damaged_files_are_named(root: Path) -> None:
     (root / "data/toys/summary.json").write_text(json.dumps(SUMMARY | {"tied_share": "many"}))
     with pytest.raises(DataError, match=r"summary\.json is damaged"):
-        write_statistics(root, GRIDS, runs_below(root))
+        write_statistics(root, GRIDS, runs_below(root), PUBLISHED)
     (root / "runs" / str(CELLS[0]) / "ranks.parquet").unlink()
     with pytest.raises(DataError, match=r"has no ranks\.parquet"):
-        write_statistics(root, GRIDS, runs_below(root))
+        write_statistics(root, GRIDS, runs_below(root), PUBLISHED)
     table = pd.read_parquet(root / "evaluation/keep.parquet").drop(columns="inputs")
     table.to_parquet(root / "evaluation/keep.parquet")
     with pytest.raises(DataError, match=r"keep\.parquet.*inputs"):
-        write_statistics(root, GRIDS, runs_below(root))
+        write_statistics(root, GRIDS, runs_below(root), PUBLISHED)
     (root / "evaluation/runs.parquet").unlink()
     with pytest.raises(DataError, match=r"runs\.parquet is missing"):
-        write_statistics(root, GRIDS, runs_below(root))
+        write_statistics(root, GRIDS, runs_below(root), PUBLISHED)
 
 
 @pytest.mark.parametrize("grids", [GRIDS, [grid_of([cell("none")])], [grid_of([cell("iadsr")])]])
@@ -166,7 +168,7 @@ def test_tables_stand_whatever_was_run(grids: list[Grid], status: str, tmp_path:
     cells = [one for grid in grids for one in grid.cells]
     lost = {"best_epoch": None, "reason": "NaN"} if status == "diverged" else {}
     inputs = evaluated(list(dict.fromkeys(cells)), status=status, **lost)
-    tables, found = derive_tables(grids, inputs, comparison_tables(grids, {}), facts())
+    tables, found = derive_tables(grids, inputs, comparison_tables(grids, {}, SOUGHT), facts(), PUBLISHED)
     assert set(tables) == set(STATISTICS)
     assert len(tables["cells"]) == len(cells)
     assert (tables["sides"]["status"] == status).all()
@@ -177,7 +179,9 @@ def test_tables_stand_whatever_was_run(grids: list[Grid], status: str, tmp_path:
 
 def test_provenance_counts_each_run_once_and_parts_main_from_others() -> None:
     runs = runs_of({one: {"commit": "f00" if one in SOFT else "c0ffee", "dirty": None} for one in CELLS})
-    tables, _ = derive_tables(GRIDS, {**evaluated(CELLS), "runs": runs}, comparison_tables(GRIDS, {}), facts())
+    tables, _ = derive_tables(
+        GRIDS, {**evaluated(CELLS), "runs": runs}, comparison_tables(GRIDS, {}, SOUGHT), facts(), PUBLISHED
+    )
     found = {(row.part, row.commit): row.runs for row in tables["environments"].itertuples()}
     assert found == {("main", "c0ffee"): 8, ("others", "f00"): 2, ("others", "c0ffee"): 10}
     digests = {row.digest: row.runs for row in tables["digests"].itertuples()}
