@@ -14,7 +14,8 @@ import typer
 from iadsr.config.cell import Cell
 from iadsr.config.claims import load_claims
 from iadsr.config.datasets import Size, dataset_file, load_spec
-from iadsr.config.encoders import EncoderSpec, embeddings_name, parse_encoder
+from iadsr.config.encoder_spec import EncoderSpec
+from iadsr.config.encoders import embeddings_name, parse_encoder
 from iadsr.config.fields import Texts
 from iadsr.config.reuse import earlier_than
 from iadsr.config.run import TUNING_SEED, RunConfig, distinct, load_run, pick

@@ -31,13 +31,14 @@ import yaml
 
 from iadsr.config.cell import Cell
 from iadsr.config.datasets import DatasetSpec
-from iadsr.config.encoders import RandomSpec, embeddings_name
+from iadsr.config.encoders import embeddings_name
 from iadsr.config.parse import parse
 from iadsr.config.run import RunConfig
 from iadsr.core import columns as c
 from iadsr.core.files import file_digest, value_digest
 from iadsr.datasets.prepare import build
 from iadsr.embeddings.encoder import make_encoder
+from iadsr.embeddings.random_options import RandomSpec
 from iadsr.embeddings.store import embed, embed_with
 from iadsr.formats.embeddings import describe_source
 from iadsr.formats.tables import write_parquet

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
-from iadsr.config.encoders import EncoderSpec
+from iadsr.config.encoder_spec import EncoderSpec
 from iadsr.config.fields import Label, Scalar, Strict, check_distinct
 from iadsr.config.methods import MethodFile, load_method
 from iadsr.config.options import CELL_OPTIONS

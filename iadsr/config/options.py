@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import functools
 import importlib
-import pkgutil
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
 from pydantic import Field
 
-import iadsr
 from iadsr.config.encoders import AnyEncoderSpec
 from iadsr.config.fields import Networks, Objective, Strict, Texts, Width, dotted
 from iadsr.config.parse import check_known
+from iadsr.config.scan import options_in
 from iadsr.config.search import Search
 from iadsr.config.settings import Settings
 from iadsr.core.errors import ConfigError, one_line
@@ -227,7 +226,7 @@ def scope_under(objective: Objective) -> Literal["causal", "sequence"]:
 @functools.cache
 def known_methods() -> dict[str, type[MethodOptions]]:
     """Find the option class of each kind of method."""
-    return {model.name: model for model in _scan("methods", MethodOptions)}
+    return {model.name: model for model in options_in("methods", MethodOptions)}
 
 
 def known_backbones(networks: Networks = "ours") -> dict[str, type[BackboneOptions]]:
@@ -237,7 +236,7 @@ def known_backbones(networks: Networks = "ours") -> dict[str, type[BackboneOptio
 
 @functools.cache
 def _all_backbones() -> dict[Networks, dict[str, type[BackboneOptions]]]:
-    models = _scan("models", BackboneOptions)
+    models = options_in("models", BackboneOptions)
     return {
         networks: {model.name: model for model in models if model.networks == networks}
         for networks in get_args(Networks)
@@ -288,16 +287,3 @@ def _outside(path: str, base: type[OptionsT]) -> type[OptionsT]:
         raise TypeError(f"it lacks a class `Options` that is a subclass of iadsr.config.options.{base.__name__}")
     bound = {"name": path, "implementation": f"{module}:{name}", "__module__": module}
     return type(options.__name__, (options,), bound)
-
-
-def _scan(room: str, base: type[OptionsT]) -> list[type[OptionsT]]:
-    """List the subclasses of `base` in the modules `iadsr/<room>/*_options.py`."""
-    folders = [f"{folder}/{room}" for folder in iadsr.__path__]
-    names = sorted(module.name for module in pkgutil.iter_modules(folders) if module.name.endswith("_options"))
-    modules = [importlib.import_module(f"iadsr.{room}.{name}") for name in names]
-    return [
-        value
-        for module in modules
-        for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, base) and value.__module__ == module.__name__
-    ]

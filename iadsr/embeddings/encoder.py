@@ -6,16 +6,8 @@ import importlib
 from collections.abc import Hashable, Sequence
 from typing import Protocol
 
-from iadsr.config.encoders import EncoderSpec
+from iadsr.config.encoder_spec import EncoderSpec
 from iadsr.formats.embeddings import Vectors
-
-# imported when asked for: torch and scikit-learn are slow to load and not always there
-_CLASSES: dict[str, str] = {
-    "minilm": "minilm:MiniLM",
-    "tfidf": "tfidf:TfidfSvd",
-    "random": "random:RandomDirections",
-    "llm2vec": "llm2vec_encoder:Llm2Vec",
-}
 
 
 class Encoder(Protocol):
@@ -48,6 +40,6 @@ def make_encoder(spec: EncoderSpec, device: str = "auto") -> Encoder:
     Raises:
         IadsrError: a package or a device that the encoder needs is missing.
     """
-    module, name = _CLASSES[spec.kind].split(":")
-    encoder: Encoder = getattr(importlib.import_module(f"iadsr.embeddings.{module}"), name)(spec, device)
+    module, name = spec.implementation.split(":")  # imported here: torch and scikit-learn are not always there
+    encoder: Encoder = getattr(importlib.import_module(module), name)(spec, device)
     return encoder

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from iadsr.config.encoders import Llm2vecSpec
 from iadsr.core.errors import ConfigError, DataError, IadsrError
 from iadsr.core.files import file_digest, read_json, value_digest
+from iadsr.embeddings.llm2vec_options import Llm2vecSpec
 from iadsr.embeddings.vectors import batches_by_length, one_thread, unit_rows
 from iadsr.formats.embeddings import Vectors
 from iadsr.machine.devices import resolve_device

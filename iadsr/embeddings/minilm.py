@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from iadsr.config.encoders import MinilmSpec
 from iadsr.core.errors import IadsrError
 from iadsr.core.files import file_digest
+from iadsr.embeddings.minilm_options import MinilmSpec
 from iadsr.embeddings.vectors import batches_by_length, one_thread, unit_rows
 from iadsr.formats.embeddings import Vectors
 from iadsr.machine.devices import resolve_device

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from iadsr.config.encoders import RandomSpec
 from iadsr.embeddings.encoder import Encoder
+from iadsr.embeddings.random_options import RandomSpec
 from iadsr.embeddings.vectors import unit_rows
 from iadsr.formats.embeddings import Vectors
 

@@ -11,7 +11,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from tqdm import tqdm
 
-from iadsr.config.encoders import EncoderSpec
+from iadsr.config.encoder_spec import EncoderSpec
 from iadsr.config.fields import Texts
 from iadsr.core.errors import DataError, IadsrError
 from iadsr.core.files import atomic_path, value_digest

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from iadsr.config.encoders import TfidfSpec
 from iadsr.core.errors import DataError
 from iadsr.embeddings.encoder import Encoder
+from iadsr.embeddings.tfidf_options import TfidfSpec
 from iadsr.embeddings.vectors import one_thread, unit_rows
 from iadsr.formats.embeddings import Vectors
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from iadsr.config.encoders import NAMED_BY_IDENTITY, changed_options, embeddings_name
+from iadsr.config.encoder_spec import NAMED_BY_IDENTITY
+from iadsr.config.encoders import changed_options, embeddings_name
 from iadsr.core import columns as c
 from iadsr.core.errors import DataError
 from iadsr.core.files import check_types
@@ -30,17 +31,6 @@ ENCODER_COLUMNS = {
     "encoder_dimension": "dimension",
     "encoder_text_digest": "text_digest",
 }
-# what the report draws; NaN where a run has no such figure. A curve's other columns are carried along.
-DRAWN_CURVE_COLUMNS = (
-    "loss_recommendation",
-    "loss_alignment",
-    "loss_reconstruction",
-    "keep_rate",
-    "gate_share",
-    "cosine_matched",
-    "cosine_unmatched",
-    "mask_gradient",
-)
 MASK_COLUMNS = (
     "train_keep_rate",
     "test_keep_rate",
@@ -121,9 +111,9 @@ def metric_rows(run: Run, items: int) -> pd.DataFrame:
 
 
 def curve_rows(run: Run) -> pd.DataFrame:
-    """Return a run's learning curve with every column that the report draws, `epoch` whole."""
+    """Return a run's learning curve with all that was logged, `epoch` whole."""
     curve = run.curve()
-    names = dict.fromkeys((*CURVE_COLUMNS, *DRAWN_CURVE_COLUMNS, *curve.columns))
+    names = dict.fromkeys((*CURVE_COLUMNS, *curve.columns))
     return curve.reindex(columns=list(names), fill_value=np.nan).astype({"epoch": np.int64})
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import safe_open
 
-from iadsr.config.encoders import EncoderSpec
+from iadsr.config.encoder_spec import EncoderSpec
 from iadsr.core.errors import DataError
 from iadsr.core.files import reading, remake, value_digest
 

@@ -12,11 +12,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iadsr.config.encoders import TfidfSpec
 from iadsr.config.fields import check_folder
 from iadsr.config.run import distinct, load_run
 from iadsr.config.yaml_files import load_yaml, merge, read_overrides, read_scalar
 from iadsr.core.errors import ConfigError
+from iadsr.embeddings.tfidf_options import TfidfSpec
 from iadsr.plan import plan
 
 pytestmark = pytest.mark.usefixtures("untuned")

@@ -13,11 +13,11 @@ import pandas as pd
 import pytest
 import torch
 
-from iadsr.config.encoders import RandomSpec
 from iadsr.config.identity import PACKAGE
 from iadsr.core.errors import DataError
 from iadsr.core.files import atomic_path, file_digest, read_json, reading, value_digest, write_json, write_text
 from iadsr.embeddings.encoder import make_encoder
+from iadsr.embeddings.random_options import RandomSpec
 from iadsr.embeddings.store import embed_with
 from iadsr.formats.embeddings import texts_digest
 from iadsr.formats.tables import write_csv, write_parquet

@@ -6,9 +6,10 @@ import importlib.util
 
 import pytest
 
-from iadsr.config.encoders import Llm2vecSpec, parse_encoder
+from iadsr.config.encoders import parse_encoder
 from iadsr.core.errors import IadsrError
 from iadsr.embeddings.encoder import make_encoder
+from iadsr.embeddings.llm2vec_options import Llm2vecSpec
 from iadsr.embeddings.vectors import one_thread
 
 

@@ -18,10 +18,11 @@ pytest.importorskip("llm2vec")
 import torch
 from transformers import LlamaModel
 
-from iadsr.config.encoders import Llm2vecSpec, embeddings_name
+from iadsr.config.encoders import embeddings_name
 from iadsr.core.errors import ConfigError, DataError, IadsrError
 from iadsr.embeddings import store
 from iadsr.embeddings.llm2vec_encoder import Llm2Vec
+from iadsr.embeddings.llm2vec_options import Llm2vecSpec
 from iadsr.formats.embeddings import Vectors, describe_source, load_vectors, read_metadata
 from tests.tiny_llama import HIDDEN, TEXTS, make_tiny_llama
 

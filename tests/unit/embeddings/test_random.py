@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from iadsr.config.encoders import RandomSpec
 from iadsr.embeddings.random import RandomDirections
+from iadsr.embeddings.random_options import RandomSpec
 
 
 def _encode(texts: list[str], dimension: int = 16, seed: int = 0) -> np.ndarray:

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from iadsr.config.encoders import RandomSpec, parse_encoder
+from iadsr.config.encoders import parse_encoder
 from iadsr.core.errors import DataError, IadsrError
 from iadsr.embeddings import store
+from iadsr.embeddings.random_options import RandomSpec
 from iadsr.formats.embeddings import Vectors, describe_source, load_vectors, read_metadata
 
 TEXTS = [f"item {number}" for number in range(25)]

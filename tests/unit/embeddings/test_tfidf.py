@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from iadsr.config.encoders import TfidfSpec
 from iadsr.core.errors import DataError
 from iadsr.embeddings.tfidf import TfidfSvd
+from iadsr.embeddings.tfidf_options import TfidfSpec
 
 WORDS = ["soap", "shampoo", "brush", "cream", "oil", "lotion", "mirror", "comb", "powder", "balm", "gel"]
 TEXTS = [f"{a} {b} {a} set" for a in WORDS for b in WORDS if a != b]
@@ -63,7 +63,7 @@ def test_the_seed_is_part_of_the_identity() -> None:
 _ENCODE = """
 import sys
 import numpy as np
-from iadsr.config.encoders import TfidfSpec
+from iadsr.embeddings.tfidf_options import TfidfSpec
 from iadsr.embeddings.tfidf import TfidfSvd
 rng = np.random.default_rng(0)
 texts = [" ".join(f"word{number}" for number in rng.integers(900, size=12)) for _ in range(1500)]

@@ -270,7 +270,7 @@ def test_cold_items_are_spared_by_an_interval_over_seeds(mean: float, sd: float,
 def test_a_claim_on_cold_targets_is_judged_by_their_users_alone() -> None:
     """Fewer users than it asks for are too few data, whatever their comparison says."""
     rule = compared(group="cold", least_users=100)
-    cold = pd.DataFrame([USUAL | {"status": "ok", "outcome": "loss", "gain_high": -0.1, "users": 100}])
+    cold = pd.DataFrame([USUAL | {"status": "ok", "outcome": "loss", "gain_high": -0.1, "users": 100, "whole": True}])
     row = one_row(judge(claim(rule), {}, cold_comparisons=cold), protocol="paper")
     assert (row["verdict"], row["users"]) == ("opposite", 100)
     few = one_row(judge(claim(rule), {}, cold_comparisons=cold.assign(users=99)), protocol="paper")
