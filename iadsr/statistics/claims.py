@@ -66,13 +66,14 @@ def judge_claims(claims: Sequence[Claim], tables: Mapping[str, pd.DataFrame], so
         sought: the relative gain of the column.
 
     Raises:
-        ConfigError: a claim is about a metric that there is not.
+        ConfigError: a claim is about a metric or a quantity that there is not.
     """
     rows: list[dict[str, Any]] = []
     for claim in claims:
         for metric in getattr(claim.judged, "metrics", []):
             if metric not in METRICS:
                 raise ConfigError(f"claim '{claim.id}': unknown metric '{metric}'; {suggest(metric, METRICS)}")
+        _check_quantity(claim, tables)
         own = list(_judged(claim, tables, sought))
         lost = {name: sum(row[name] for row in own) for name in ("judged", "lost")}
         verdict = _capped(whole_verdict(own, _needs_all(claim)), lost["lost"])
@@ -85,6 +86,21 @@ def judge_claims(claims: Sequence[Claim], tables: Mapping[str, pd.DataFrame], so
     numbers = (name for name in COLUMNS if name not in (*_TEXTS, *_COUNTS))
     kinds = {**dict.fromkeys(numbers, "float64"), **dict.fromkeys(_COUNTS, "int64"), "excluded": "bool"}
     return table.astype(kinds)
+
+
+def _check_quantity(claim: Claim, tables: Mapping[str, pd.DataFrame]) -> None:
+    """Check that what a claim is about is a quantity of some run, unless its method has none at all.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if isinstance(rule := claim.judged, Between):
+        quantities = tables["quantities"]
+        known = set(quantities.loc[_named(quantities[c.METHOD], rule.method), "quantity"])
+        if known and rule.quantity not in {*quantities["quantity"]}:
+            raise ConfigError(
+                f"claim '{claim.id}': unknown quantity '{rule.quantity}'; {suggest(rule.quantity, known)}"
+            )
 
 
 def list_by_verdict(claims: Sequence[Claim], verdicts: pd.DataFrame) -> list[dict[str, Any]]:

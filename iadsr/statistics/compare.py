@@ -10,9 +10,10 @@ with the very same runs (points of a sweep between which nothing changes) count 
 the first of them, in the order given, for every other one, which takes over its adjusted p value.
 
 `outcome` is a gain or a loss if the Holm-adjusted p is below 0.05. Else it is `equal` if the gain is shown to lie
-within +-`crossed.MARGIN`; `underpowered` if even the gain that is sought would probably not have been found (`needed`
-says with how many seeds it would, missing if `crossed.MOST` do not suffice or one seed cannot tell); or `none`. A
-comparison that could not be made has the status of the run that it lacks: untrained, diverged, failed or missing.
+within +-`crossed.MARGIN`; `underpowered` if there is no user, or even the gain that is sought would probably not have
+been found (`needed` says with how many seeds it would, missing if `crossed.MOST` do not suffice or one seed cannot
+tell); or `none`. A comparison that could not be made has the status of the run that it lacks: untrained, diverged,
+failed or missing.
 How much runs vary with their seed is pooled over the methods of a dataset, protocol and backbone (`pool_spreads`), in
 the first experiment that has several seeds there.
 
@@ -141,12 +142,11 @@ def scores_of(address: Address, ranks: pd.DataFrame, reason: str | None = None, 
 
 
 def only_cold(run: Scores) -> Scores:
-    """Keep the users whose target is cold; a run without any has that for its reason."""
+    """Keep the users whose target is cold, of whom there may be none."""
     if run.reason:
         return run
     kept = {name: getattr(run, name)[run.cold] for name in ("users", "targets", "cold")}
-    reason = None if run.cold.any() else "no target is cold"
-    return replace(run, **kept, values=run.values[:, run.cold], reason=reason)
+    return replace(run, **kept, values=run.values[:, run.cold])
 
 
 def plan_comparisons(grid: Grid) -> list[Comparison]:
@@ -233,13 +233,14 @@ def _typed(table: pd.DataFrame) -> pd.DataFrame:
 def _decided(table: pd.DataFrame, sought: float) -> pd.DataFrame:
     """Fill in `outcome` and `alone`; `sought` is the gain that a comparison should be able to find."""
     made = table["status"].str.startswith(OK) & table["difference"].notna()
+    nobody = table["status"].str.startswith(OK) & (table["users"] == 0)  # as where no target is cold
     significant = made & (table["p_holm"] < SIGNIFICANCE)
     outcome = np.select(
         [
             significant & (table["difference"] > 0),
             significant & (table["difference"] < 0),
             made & (table["p_equal"] < (1 - crossed.LEVEL) / 2),  # so that the interval shown lies within the margin
-            made & ~(table["detectable"] <= sought),
+            (made & ~(table["detectable"] <= sought)) | nobody,
             made,
         ],
         [GAIN, LOSS, EQUAL, UNDERPOWERED, NONE],
@@ -371,7 +372,7 @@ def _pooled(methods: Iterable[dict[int, Scores]]) -> crossed.RunSpread | None:
         seen |= {run.digest or run.address for run in own}
         for run in own[1:]:
             _check_joined(own[0], run)
-        if len(own) > 1:
+        if len(own) > 1 and len(own[0].users):
             several.append(np.stack([run.values for run in own], axis=1))
     return crossed.pool_runs(several) if several else None
 

@@ -438,6 +438,16 @@ def test_what_is_significant_the_other_way_is_counted() -> None:
     assert (row["verdict"], row["contrary"], row["judged"]) == ("not reproduced", 1, 2)
 
 
+def test_a_claim_on_an_unknown_quantity_is_refused_where_its_method_has_any() -> None:
+    rule = claim(Between(experiments=["main"], method="iadsr", quantity="gate_shares", low=0.01, high=0.99))
+    other = pd.DataFrame(
+        [PLACE | {c.METHOD: "random_mask", "quantity": "gate_share", "mean": 0.5, "sd": 0, "seeds": 2}]
+    )
+    assert verdict(rule, quantities=other) == "not run"
+    with pytest.raises(ConfigError, match=r"claim 'one': unknown quantity 'gate_shares'; did you mean 'gate_share'"):
+        judge(rule, quantities=other.assign(**{c.METHOD: "iadsr"}))
+
+
 def test_a_claim_on_an_unknown_metric_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"claim 'one': unknown metric 'HR@55'; did you mean 'HR@5'"):
         judge(claim(compared(metrics=["HR@55"])), {})

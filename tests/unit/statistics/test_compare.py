@@ -195,7 +195,16 @@ def test_a_gain_of_one_seed_alone_is_none() -> None:
     ],
 )
 def test_outcome_of_a_row(changes: dict[str, object], outcome: str) -> None:
-    made = {"status": "ok", "difference": 0.01, "p": 0.01, "p_holm": 0.01, "p_equal": 0.5, "detectable": 0.1, **changes}
+    made = {
+        "status": "ok",
+        "users": 9,
+        "difference": 0.01,
+        "p": 0.01,
+        "p_holm": 0.01,
+        "p_equal": 0.5,
+        "detectable": 0.1,
+        **changes,
+    }
     decided = compare._decided(pd.DataFrame([made]), SOUGHT).iloc[0]
     assert decided["outcome"] == outcome
     assert decided["alone"] == (outcome in ("none", "equal", "underpowered")), "its own p is below the level"
@@ -685,12 +694,12 @@ def test_cold_targets_are_compared_by_themselves() -> None:
 
 
 def test_without_a_cold_target_nothing_is_compared() -> None:
-    runs = [
-        scores_of(one.address, ranks([1.0, 2.0]).assign(target_train_count=6)) for one in (run("none"), run("iadsr"))
-    ]
+    made = [run(method, seed) for method in ("none", "iadsr") for seed in (0, 1)]
+    runs = [scores_of(one.address, ranks([1.0, 2.0]).assign(target_train_count=6)) for one in made]
     tables = comparison_tables([grid([one.address for one in runs])], {one.address: one for one in runs}, SOUGHT)
     cold = tables["cold_comparisons"]
-    assert (cold["outcome"] == "missing").all() and cold["status"].str.contains("no target is cold").all()
+    assert (cold["outcome"] == "underpowered").all() and cold["gain"].isna().all()
+    assert (cold["status"] == "ok").all() and (cold["users"] == 0).all() and (cold["seeds"] == 2).all()
     assert (tables["comparisons"]["status"] == "ok").all()
 
 
