@@ -60,6 +60,6 @@ STATISTICS: Mapping[str, tuple[str, ...]] = {
     ),
     "environments": ("part", "commit", "runs"),
     "digests": (c.DATASET, "name", "digest", "runs"),
-    "encoders": (c.EXPERIMENT, c.DATASET, "encoder", "description", "runs"),
+    "encoders": (c.EXPERIMENT, c.DATASET, "encoder", "details", "runs"),
 }
 FINDINGS = "findings.json"

@@ -100,8 +100,10 @@ class Results:
         return sides
 
     def encoders(self, **where: object) -> str:
-        """Name each encoder that runs used, as `minilm (model, max_length 8)`; revisions stand in their table."""
-        return listed([*dict.fromkeys(self.select("encoders", **where)["description"])]) or "none"
+        """Name each encoder that runs used, as `minilm and minilm-empty (model, max_length 8)`."""
+        kinds = self.select("encoders", **where).groupby("details", sort=False)["encoder"].unique()
+        named = [f"{listed(names)} ({details})" if details else listed(names) for details, names in kinds.items()]
+        return listed(named) or "none"
 
     def headline(self, where: Where) -> str:
         """Return the ranking rule under which an experiment's protocol is shown."""

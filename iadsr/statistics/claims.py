@@ -33,6 +33,7 @@ from scipy import stats
 from iadsr.config.claims import Between, Claim, Compared, Spared, Title, Verdict
 from iadsr.core import columns as c
 from iadsr.core.errors import ConfigError, suggest
+from iadsr.evaluation.collect import MASK_COLUMNS
 from iadsr.evaluation.metrics import METRICS
 from iadsr.formats.statistics import STATISTICS
 from iadsr.statistics.compare import EQUAL, GAIN, LOSS, METHOD, NONE, OK, UNDERPOWERED
@@ -97,7 +98,7 @@ def _check_quantity(claim: Claim, tables: Mapping[str, pd.DataFrame]) -> None:
     if isinstance(rule := claim.judged, Between):
         quantities = tables["quantities"]
         known = set(quantities.loc[_named(quantities[c.METHOD], rule.method), "quantity"])
-        if known and rule.quantity not in {*quantities["quantity"]}:
+        if known and rule.quantity not in {*quantities["quantity"], *MASK_COLUMNS}:
             raise ConfigError(
                 f"claim '{claim.id}': unknown quantity '{rule.quantity}'; {suggest(rule.quantity, known)}"
             )

@@ -160,22 +160,22 @@ def provenance(cells: pd.DataFrame, inputs: pd.DataFrame) -> dict[str, pd.DataFr
     return {
         "environments": counted(first, ["part", *ENVIRONMENT]),
         "digests": counted(digests, [c.DATASET, "name", "digest"]),
-        "encoders": encoders.assign(description=_described(encoders)),
+        "encoders": encoders.assign(details=_details(encoders)),
     }
 
 
-def _described(encoders: pd.DataFrame) -> list[str]:
-    """Name encoders by model and changed options, and by revision where two would else be called alike."""
+def _details(encoders: pd.DataFrame) -> list[str]:
+    """Tell encoders apart by model and changed options, and by revision where two would else be called alike."""
     parts = [["encoder"], ["encoder_model", "encoder_options"], ["encoder_revision"]]
     kinds = encoders[[name for part in parts for name in part]].drop_duplicates()
     alike = kinds.groupby(["encoder", *parts[1]], dropna=False)["encoder_revision"].nunique(dropna=False)
-    names = []
+    told = []
     for row in encoders.to_dict("records"):
         details = [str(row[name]) for name in parts[1] if row[name]]
         if alike[row["encoder"], row["encoder_model"], row["encoder_options"]] > 1 and row["encoder_revision"]:
             details.append(f"revision {row['encoder_revision']}")
-        names.append(f"{row['encoder']} ({', '.join(details)})" if details else str(row["encoder"]))
-    return names
+        told.append(", ".join(details))
+    return told
 
 
 def counted(table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
