@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import logging
 import multiprocessing
@@ -194,17 +193,27 @@ def run_whole(stage: Stage, folder: Path) -> float:
 
 
 def snapshot(folder: Path) -> dict[str, str]:
-    """Digest every file below a folder by its name, without logs, and what records say of time, memory and checkout."""
+    """Digest every file below a folder by its name, without logs, and what is said of time, memory and checkout.
+
+    Of a page, and of tables in LaTeX, all but the numbers.
+    """
     return {str(path.relative_to(folder)): _digest(path) for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+VARYING = ("seconds", "times_baseline", "peak_memory_mb", "files", "commit")
 
 
 def _digest(path: Path) -> str:
     if path.name == c.RECORD:
         record = json.loads(path.read_text())
-        varying = ("seconds", "peak_memory_mb", "files", "commit")
-        return value_digest({name: value for name, value in record.items() if name not in varying})
-    if path.name in (c.CURVE, "trials.csv"):
-        return value_digest(pd.read_csv(io.BytesIO(path.read_bytes()), dtype=str).drop(columns="seconds").to_csv())
+        return value_digest({name: value for name, value in record.items() if name not in VARYING})
+    if path.suffix in (".csv", ".parquet"):
+        table = pd.read_csv(path, dtype=str) if path.suffix == ".csv" else pd.read_parquet(path)
+        lasting = table[~table["quantity"].str.startswith(VARYING)] if "quantity" in table else table
+        lasting = lasting[[name for name in table if not str(name).startswith(VARYING)]]
+        return value_digest(lasting.to_csv()) if lasting.shape != table.shape else file_digest(path)
+    if path.suffix in (".html", ".tex"):
+        return value_digest(re.sub(r"[\d.,\u202f]+", "0", path.read_text(encoding="utf-8")))
     return "" if path.suffix == ".log" else file_digest(path)
 
 
