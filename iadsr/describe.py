@@ -110,7 +110,8 @@ def describe_methods(run: RunConfig, grids: Mapping[str, Sequence[Cell]], folder
     named += [cell.tuned for grid in grids.values() for cell in grid if cell.tuned]
     compared = [name for grid in grids for pair in run.compared(grid) for name in pair]
     named += [name for name in compared if name != EVERY_METHOD and "=" not in name]  # points are named by their method
-    own = load_method(folder, load_claims(folder).paper.method).kind
+    paper = load_claims(folder).paper
+    own, *_ = (load_method(folder, name).kind for name in (paper.method, *paper.copies))
     described: dict[str, dict[str, str]] = {}
     titles: dict[str, str] = {}
     for name in dict.fromkeys(named):

@@ -66,7 +66,7 @@ def print_agreement(table: pd.DataFrame) -> None:
 def print_forecast(table: pd.DataFrame) -> None:
     """Print what `forecast` found, one row per pair and metric."""
     first = table.drop_duplicates([*_CELL, "baseline", METRIC])
-    sought = table["sought"].max()  # those that could not be made have none
+    sought = table["sought"].iloc[0]
     place = first[[DATASET, PROTOCOL, BACKBONE]].agg("/".join, axis=1)
     shown = pd.DataFrame(
         {

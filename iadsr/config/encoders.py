@@ -19,7 +19,9 @@ from iadsr.config.scan import options_in
 from iadsr.core.files import value_digest
 
 ENCODERS: dict[str, type[EncoderSpec]] = {
-    model.model_fields["kind"].default: model for model in options_in("embeddings", EncoderSpec)
+    model.model_fields["kind"].default: model
+    for model in options_in("embeddings", EncoderSpec)
+    if hasattr(model, "implementation")  # a base class has none
 }
 
 if TYPE_CHECKING:

@@ -10,7 +10,10 @@ _SIDE = (c.EXPERIMENT, c.DATASET, c.PROTOCOL, c.BACKBONE, c.METHOD)
 STATISTICS: Mapping[str, tuple[str, ...]] = {
     "cells": (*_SIDE, c.SEED, "status", "reason"),
     "sides": (*_SIDE, "status", "note", "seeds_done", "seeds_expected"),
-    "comparisons": (*_SIDE, "kind", "baseline_method", c.RANKING, c.METRIC, "outcome", "status", "headline"),
+    "comparisons": (
+        *(*_SIDE, "kind", "baseline_method", c.RANKING, c.METRIC, "mean_low", "mean_high", "outcome", "status"),
+        *("headline", "whole", "ruled_out"),
+    ),
     "cold_comparisons": (*_SIDE, "kind", "baseline_method", c.RANKING, c.METRIC, "outcome", "status", "users"),
     "metrics": (*_SIDE, c.RANKING, c.GROUP, c.METRIC, "mean", "sd", "gain", "best", "headline"),
     "quantities": (*_SIDE, "quantity", "loss", "part", "mean", "sd"),

@@ -61,8 +61,7 @@ NUMBERS = (
 DIGITS = 12  # of a digest
 DATASET, PROTOCOL = named("Dataset", c.DATASET), named("Protocol", c.PROTOCOL)
 RUNS = number("Runs", "runs", f.integer)
-# settings that are shown elsewhere
-_ELSEWHERE = ("protocols", "backbones", "datasets", "tuned", "method_files", "claims")
+_ELSEWHERE = ("protocols", "backbones", "datasets", "tuned", "method_files", "claims")  # settings shown elsewhere
 
 
 class Catalogue(Maker):
@@ -558,7 +557,6 @@ class Catalogue(Maker):
         names = list(dict.fromkeys(name for row in tuned for name in row["values"]))
         rows = [{**{key: row[key] for key in (*SIDE, "like")}, **row["values"]} for row in tuned]
         frame = pd.DataFrame(rows, columns=[*SIDE, "like", *names], dtype=object)
-
         method = Column("Method", lambda row: self.label(row[c.METHOD]), self.words.tuned_as, numeric=False)
         columns = [text(name.replace("_", " "), name) for name in names]
         return self._table("tuned", {}, frame, [*self._sides[:3], method], columns, SIDE[:3])
@@ -581,7 +579,6 @@ class Catalogue(Maker):
     def runs(self) -> Table:
         """Tabulate one row per expected run, whatever became of it."""
         frame = self.results.select("cells", experiment=c.MAIN)
-
         numbers = {"epochs": f.integer, "best_epoch": f.integer, "best_validation": f.fixed, "seconds_total": f.integer}
         numbers |= {"seconds_epoch": f.significant, "peak_memory_mb": f.integer, "parameters": f.integer}
         columns = [

@@ -62,9 +62,13 @@ class Pictures(Maker):
         left_out = f"Not drawn, for nothing of them is known: {listed(lost)}." if lost else ""
         rows = rows[rows["whole"]]
         rows = _bars(rows, rows[c.BACKBONE].map(self.label), "vs " + rows["baseline_method"].map(self.label))
-        panels, (low, high) = [], self.results.findings["paper"]["gain"]
+        panels, paper = [], self.results.findings["paper"]
+        band, title = (
+            Band(paper["gain"][0], paper["gain"][1], "claimed"),
+            f"Relative gain of {self.label(paper['method'])}",
+        )
         for _, own in rows.groupby(c.PROTOCOL, sort=False):  # own scales: weak baselines spread wide
-            panels += self._forests(own, [c.PROTOCOL, c.METRIC], "Relative gain of IADSR", Band(low, high, "claimed"))
+            panels += self._forests(own, [c.PROTOCOL, c.METRIC], title, band)
         return self._figure("answer", where, panels, left_out)
 
     def effects(self, where: Where) -> Figure:

@@ -102,8 +102,7 @@ class Results:
     def encoders(self, **where: object) -> str:
         """Name each encoder that runs used, as `minilm and minilm-empty (model, max_length 8)`."""
         kinds = self.select("encoders", **where).groupby("details", sort=False)["encoder"].unique()
-        named = [f"{listed(names)} ({details})" if details else listed(names) for details, names in kinds.items()]
-        return listed(named) or "none"
+        return "; ".join(listed(own) + f" ({details})" * bool(details) for details, own in kinds.items()) or "none"
 
     def headline(self, where: Where) -> str:
         """Return the ranking rule under which an experiment's protocol is shown."""

@@ -33,7 +33,6 @@ from scipy import stats
 from iadsr.config.claims import Between, Claim, Compared, Spared, Title, Verdict
 from iadsr.core import columns as c
 from iadsr.core.errors import ConfigError, suggest
-from iadsr.evaluation.collect import MASK_COLUMNS
 from iadsr.evaluation.metrics import METRICS
 from iadsr.formats.statistics import STATISTICS
 from iadsr.statistics.compare import EQUAL, GAIN, LOSS, METHOD, NONE, OK, UNDERPOWERED
@@ -67,14 +66,11 @@ def judge_claims(claims: Sequence[Claim], tables: Mapping[str, pd.DataFrame], so
         sought: the relative gain of the column.
 
     Raises:
-        ConfigError: a claim is about a metric or a quantity that there is not.
+        ConfigError: a claim is about a metric that there is not.
     """
     rows: list[dict[str, Any]] = []
     for claim in claims:
-        for metric in getattr(claim.judged, "metrics", []):
-            if metric not in METRICS:
-                raise ConfigError(f"claim '{claim.id}': unknown metric '{metric}'; {suggest(metric, METRICS)}")
-        _check_quantity(claim, tables)
+        check_metrics(getattr(claim.judged, "metrics", []), f"claim '{claim.id}'")
         own = list(_judged(claim, tables, sought))
         lost = {name: sum(row[name] for row in own) for name in ("judged", "lost")}
         verdict = _capped(whole_verdict(own, _needs_all(claim)), lost["lost"])
@@ -89,19 +85,15 @@ def judge_claims(claims: Sequence[Claim], tables: Mapping[str, pd.DataFrame], so
     return table.astype(kinds)
 
 
-def _check_quantity(claim: Claim, tables: Mapping[str, pd.DataFrame]) -> None:
-    """Check that what a claim is about is a quantity of some run, unless its method has none at all.
+def check_metrics(names: Iterable[str], where: str) -> None:
+    """Check that there are such metrics.
 
     Raises:
-        ConfigError: it is not.
+        ConfigError: there is not one; it names `where`.
     """
-    if isinstance(rule := claim.judged, Between):
-        quantities = tables["quantities"]
-        known = set(quantities.loc[_named(quantities[c.METHOD], rule.method), "quantity"])
-        if known and rule.quantity not in {*quantities["quantity"], *MASK_COLUMNS}:
-            raise ConfigError(
-                f"claim '{claim.id}': unknown quantity '{rule.quantity}'; {suggest(rule.quantity, known)}"
-            )
+    for name in names:
+        if name not in METRICS:
+            raise ConfigError(f"{where}: unknown metric '{name}'; {suggest(name, METRICS)}")
 
 
 def list_by_verdict(claims: Sequence[Claim], verdicts: pd.DataFrame) -> list[dict[str, Any]]:
@@ -220,7 +212,7 @@ def _judge_comparisons(
     beyond = made["gain_high"] < sought if rule.expected == GAIN else made["gain_low"] > -sought
     undecided = np.array([verdict == TOO_FEW for verdict in verdicts if verdict != NOT_RUN], dtype=bool)
     possible = undecided & ~beyond.to_numpy(bool)
-    enough = bool((counts["users"] >= rule.least_users).all())
+    enough = bool((counts["users"] >= rule.least_users).all() and (counts["seeds"] > 1).all())
     return {
         "verdict": _capped(combined(verdicts, rule.needs == "all"), lost, rule.expected == GAIN and weak),
         "against": ", ".join(dict.fromkeys(made["baseline_method"])),

@@ -18,8 +18,8 @@ How much runs vary with their seed is pooled over the methods of a dataset, prot
 the first experiment that has several seeds there.
 
 `alone` marks a difference that would be significant by itself, but is not among the `tests` of its family; `whole` the
-row of a pair that speaks for all backbones: the mean over them, or the only one's; `ruled_out` that the gain's interval
-lies below the gain that is sought.
+row of a pair that speaks for all backbones: the mean over them, or the only one's; `ruled_out` that, of several
+seeds, the gain's interval lies below the gain that is sought.
 """
 
 from __future__ import annotations
@@ -205,7 +205,7 @@ def compare_all(grids: Sequence[Grid], scores: Mapping[Address, Scores], sought:
         table = _typed(pd.DataFrame(rows, columns=list(COLUMNS)))
         table = _decided(_adjusted(table), sought) if len(table) else table
         table["headline"], table["whole"] = grid.mark_headline(table), mark_whole(table)
-        table["ruled_out"] = table["gain_high"] < sought
+        table["ruled_out"] = (table["gain_high"] < sought) & (table["seeds"] > 1)
         tables.append(table.astype(dict.fromkeys(_MARKS, bool)))
     return pd.concat(tables, ignore_index=True)
 

@@ -78,7 +78,7 @@ def forecast(
         status = f"the same runs as {twin}" if twin else pair.status
         for metric in metrics:
             head = (*side, comparison.baseline.method, ranking, metric, *pair.method.shape[:0:-1], status)
-            found: list[dict[str, Any]] = [{"seeds": number} for number in seeds]
+            found: list[dict[str, Any]] = [{"seeds": number, "sought": sought} for number in seeds]
             if pair.method.size and not twin:
                 at = tested().index((ranking, metric))
                 found = _forecast(pair, at, seeds, sought)

@@ -18,7 +18,7 @@ from iadsr.formats.statistics import FINDINGS, STATISTICS
 from iadsr.formats.summary import read_summary
 from iadsr.formats.tables import read_parquet, write_parquet
 from iadsr.statistics import crossed, findings, summaries, views
-from iadsr.statistics.claims import choose_title, judge_claims, list_by_verdict
+from iadsr.statistics.claims import check_metrics, choose_title, judge_claims, list_by_verdict
 from iadsr.statistics.compare import MISSING, SIGNIFICANCE, comparison_tables, read_scores
 from iadsr.statistics.grids import Grid
 
@@ -76,6 +76,7 @@ def derive_tables(
         published: the paper, the claims to judge, and titles.
     """
     paper = published.paper
+    check_metrics(paper.metrics, "the paper of the claims")
     parts: dict[str, list[pd.DataFrame]] = {name: [] for name in STATISTICS}
     comparisons, metrics, curves = compared["comparisons"], evaluated["metrics"], evaluated["curves"]
     for grid in grids:
@@ -166,13 +167,12 @@ def provenance(cells: pd.DataFrame, inputs: pd.DataFrame) -> dict[str, pd.DataFr
 
 def _details(encoders: pd.DataFrame) -> list[str]:
     """Tell encoders apart by model and changed options, and by revision where two would else be called alike."""
-    parts = [["encoder"], ["encoder_model", "encoder_options"], ["encoder_revision"]]
-    kinds = encoders[[name for part in parts for name in part]].drop_duplicates()
-    alike = kinds.groupby(["encoder", *parts[1]], dropna=False)["encoder_revision"].nunique(dropna=False)
+    names = ["encoder_model", "encoder_options"]
+    revisions = encoders.groupby(names, dropna=False)["encoder_revision"].nunique(dropna=False)
     told = []
     for row in encoders.to_dict("records"):
-        details = [str(row[name]) for name in parts[1] if row[name]]
-        if alike[row["encoder"], row["encoder_model"], row["encoder_options"]] > 1 and row["encoder_revision"]:
+        details = [str(row[name]) for name in names if row[name]]
+        if revisions[row["encoder_model"], row["encoder_options"]] > 1 and row["encoder_revision"]:
             details.append(f"revision {row['encoder_revision']}")
         told.append(", ".join(details))
     return told

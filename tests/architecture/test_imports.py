@@ -24,7 +24,7 @@ def imported(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative imports hide where a name comes from"
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "import_module":
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == "import_module":
             named = node.args[0].values[0] if isinstance(node.args[0], ast.JoinedStr) else node.args[0]
             names |= {named.value} if isinstance(named, ast.Constant) else set()  # else a name that options give
     return names

@@ -306,6 +306,22 @@ def test_captions_take_the_numbers_by_which_statistics_decides(results: Results)
     assert make.caption("x") == f"{percents} {COLD_LIMIT}"
 
 
+def test_encoders_of_one_model_are_named_together(results: Results) -> None:
+    kinds = [("minilm", "m"), ("tfidf", ""), ("minilm-empty", "m"), ("minilm", "m")]
+    table = pd.DataFrame(kinds, columns=["encoder", "details"])
+    named = replace(results, tables={**results.tables, "encoders": table}).encoders()
+    assert named == "minilm and minilm-empty (m); tfidf"
+    assert replace(results, tables={**results.tables, "encoders": table[:0]}).encoders() == "none"
+
+
+def test_one_seed_needs_a_second_whatever_its_interval_says(results: Results) -> None:
+    words = make_environment(TEMPLATES, results.label, results=results, defects={}).get_template("wording.j2").module
+    row = {"seeds": 1, "excluded": True, "needed": None, "sought": 0.246}
+    assert words.decided_by(row) == "needs a second seed"
+    assert words.decided_by({**row, "seeds": 2}) == "24.6\u202f% ruled out, less open"
+    assert words.decided_by({**row, "seeds": 2, "excluded": False}) == "24.6\u202f% needs more users"
+
+
 def test_protocols_stand_side_by_side(make: Catalogue) -> None:
     frame = make.protocols(["paper", "strong"]).frame.set_index("setting")
     assert frame.loc["objective"].tolist() == ["last", "all"]

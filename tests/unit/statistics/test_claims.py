@@ -12,7 +12,16 @@ from iadsr.cli import CONFIG_FOLDER
 from iadsr.config.claims import Between, Claim, Compared, Spared, Title, load_claims
 from iadsr.core import columns as c
 from iadsr.core.errors import ConfigError
-from iadsr.statistics.claims import COLUMNS, LISTED, VERDICTS, choose_title, combined, judge_claims, list_by_verdict
+from iadsr.statistics.claims import (
+    COLUMNS,
+    LISTED,
+    VERDICTS,
+    check_metrics,
+    choose_title,
+    combined,
+    judge_claims,
+    list_by_verdict,
+)
 from iadsr.statistics.compare import mark_whole
 from iadsr.statistics.summaries import SIDE
 from tests.unit.statistics.frames import SOUGHT, one_row
@@ -304,6 +313,7 @@ def test_it_is_said_which_gain_is_ruled_out_and_how_many_seeds_would_find_it(
     if excluded:
         assert np.isnan(row["needed"])
     assert not judge(one, {"outcome": "missing"})["excluded"].any()
+    assert not judge(one, *(row | {"seeds": 1} for row in rows))["excluded"].any(), "one seed rules nothing out"
 
 
 def test_backbones_whose_baseline_is_not_above_the_most_popular_items_are_named() -> None:
@@ -438,16 +448,8 @@ def test_what_is_significant_the_other_way_is_counted() -> None:
     assert (row["verdict"], row["contrary"], row["judged"]) == ("not reproduced", 1, 2)
 
 
-def test_a_claim_on_an_unknown_quantity_is_refused_where_its_method_has_any() -> None:
-    rule = claim(Between(experiments=["main"], method="iadsr", quantity="gate_shares", low=0.01, high=0.99))
-    other = pd.DataFrame(
-        [PLACE | {c.METHOD: "random_mask", "quantity": "gate_share", "mean": 0.5, "sd": 0, "seeds": 2}]
-    )
-    assert verdict(rule, quantities=other) == "not run"
-    with pytest.raises(ConfigError, match=r"claim 'one': unknown quantity 'gate_shares'; did you mean 'gate_share'"):
-        judge(rule, quantities=other.assign(**{c.METHOD: "iadsr"}))
-
-
 def test_a_claim_on_an_unknown_metric_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"claim 'one': unknown metric 'HR@55'; did you mean 'HR@5'"):
         judge(claim(compared(metrics=["HR@55"])), {})
+    with pytest.raises(ConfigError, match=r"the paper: unknown metric 'NDCG@55'"):
+        check_metrics(["HR@5", "NDCG@55"], "the paper")

@@ -716,4 +716,21 @@ def test_the_row_that_speaks_for_all_backbones_is_marked() -> None:
     assert set(table.loc[table["whole"], "kind"]) == {"backbones"} and set(table["kind"]) == {"backbones", "method"}
     alone = compare_in({"main": ([one for one in runs if one.address.backbone == "caser"], AGAINST_NONE)})
     assert alone.loc[alone["kind"] == "method", "whole"].all() and "backbones" not in set(alone["kind"])
-    assert (table["ruled_out"] == (table["gain_high"] < SOUGHT)).all()
+
+
+def test_a_gain_is_ruled_out_by_an_interval_of_several_seeds() -> None:
+    """One user in forty better, or all of them: the first interval ends below 24.6 %, the second is above it."""
+    little, much = [5.0] * 39 + [3.0], [2.0] * 20 + [5.0] * 20
+    for ranked, seeds, expected in ((little, (0, 1), True), (much, (0, 1), False), (little, (0,), False)):
+        runs = [run(name, k, own) for name, own in (("none", [5.0] * 40), ("iadsr", ranked)) for k in seeds]
+        assert row(compare_in({"main": (runs, AGAINST_NONE)}), metric="NDCG@5")["ruled_out"] == expected
+
+
+def test_the_difference_s_interval_is_laid_around_the_mean() -> None:
+    runs = [
+        run(name, k, own) for name, own in (("none", [5.0] * 40), ("iadsr", [2.0] * 20 + [5.0] * 20)) for k in (0, 1)
+    ]
+    found = row(compare_in({"main": (runs, AGAINST_NONE)}), metric="NDCG@5")
+    assert found["mean"] - found["mean_low"] == pytest.approx(found["difference"] - found["ci_low"])
+    assert found["mean_high"] - found["mean"] == pytest.approx(found["ci_high"] - found["difference"])
+    assert found["mean_low"] < found["mean"] < found["mean_high"]

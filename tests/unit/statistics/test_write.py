@@ -200,4 +200,4 @@ def test_provenance_names_each_encoder_with_its_texts() -> None:
     first, second = (one_row(table, encoder_revision=name) for name in ("r1", "r2"))
     assert (first["text_digests"], first["runs"]) == ("a, b", 2)
     assert (second["text_digests"], second["runs"], second["experiment"]) == ("b", 1, "main")
-    assert len(table) == 2
+    assert len(table) == 2 and table["details"].tolist() == ["m, revision r1", "m, revision r2"]
