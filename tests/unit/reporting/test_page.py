@@ -145,7 +145,7 @@ def test_rivals_are_the_methods_that_are_neither_controls_nor_iadsr(tmp_path: Pa
     settings = {**SETTINGS, "method_files": SETTINGS["method_files"] | hsd}
     build_report(tmp_path, settings, TEMPLATES, tmp_path / "report/index.html")
     said = (tmp_path / "report/index.html").read_text()
-    assert "of which HSD, rate 1 and their.method ran here." in said
+    assert "of which here ran HSD, rate 1 and their.method under “paper”." in said
     assert "method_files" not in said
 
 
