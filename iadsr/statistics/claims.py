@@ -35,7 +35,7 @@ from iadsr.core import columns as c
 from iadsr.core.errors import ConfigError, suggest
 from iadsr.evaluation.metrics import METRICS
 from iadsr.formats.statistics import STATISTICS
-from iadsr.statistics.compare import EQUAL, GAIN, LOSS, METHOD, NONE, OK, UNDERPOWERED
+from iadsr.statistics.compare import EQUAL, GAIN, LOSS, METHOD, MISSING, NONE, OK, UNDERPOWERED
 from iadsr.statistics.crossed import LEVEL, MARGIN
 from iadsr.statistics.summaries import SIDE
 
@@ -191,13 +191,13 @@ def _compared(rule: Compared, table: pd.DataFrame) -> pd.DataFrame:
     counted = twins.isin(pd.MultiIndex.from_frame(table[[*place, c.METHOD]]))
     table = table[~(counted & (table["same_as"] != table["baseline_method"]).to_numpy())]
     if rule.against == "best":
-        # what lacks runs has its mean over fewer backbones, so it is chosen only where nothing is whole
+        # what lacks runs has its mean over fewer of them: it is chosen only where nothing is whole, and else is lost
         key = [c.EXPERIMENT, c.DATASET, c.PROTOCOL, c.BACKBONE, c.METHOD, c.METRIC]
         whole = table["baseline_mean"].where(table["status"] == OK)
         keys = [table[name] for name in key]
         best, best_of_all = (means.groupby(keys).transform("max") for means in (whole, table["baseline_mean"]))
-        best = best.fillna(best_of_all)
-        table = table[(table["baseline_mean"] == best) | table["baseline_mean"].isna()]
+        chosen = table["baseline_mean"] == best.fillna(best_of_all)
+        table = table.assign(outcome=table["outcome"].where(chosen, MISSING))[chosen | (table["status"] != OK)]
     return table
 
 

@@ -408,6 +408,8 @@ def test_a_rival_that_lacks_runs_is_not_the_best_one() -> None:
     whole = {"baseline_method": "adt", "baseline_mean": 0.10, "outcome": "loss"}
     part = {"baseline_method": "hsd", "baseline_mean": 0.11, "outcome": "gain", "status": "missing"}
     assert verdict(claim(rule), whole, part) == "opposite"
+    found = one_row(judge(claim(rule), whole | {"outcome": "gain"}, part), protocol="paper")
+    assert (found["verdict"], found["against"], found["lost"]) == ("partly reproduced", "adt", 1), "it may be the best"
     assert one_row(judge(claim(rule), whole | {"status": "missing"}, part), protocol="paper")["against"] == "hsd"
 
 
