@@ -111,7 +111,9 @@ def describe_methods(run: RunConfig, grids: Mapping[str, Sequence[Cell]], folder
     compared = [name for grid in grids for pair in run.compared(grid) for name in pair]
     named += [name for name in compared if name != EVERY_METHOD and "=" not in name]  # points are named by their method
     paper = load_claims(folder).paper
-    own, *_ = (load_method(folder, name).kind for name in (paper.method, *paper.copies))
+    for name in paper.copies:
+        load_method(folder, name)  # there must be such a file
+    own = load_method(folder, paper.method).kind
     described: dict[str, dict[str, str]] = {}
     titles: dict[str, str] = {}
     for name in dict.fromkeys(named):

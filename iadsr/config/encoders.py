@@ -19,9 +19,7 @@ from iadsr.config.scan import options_in
 from iadsr.core.files import value_digest
 
 ENCODERS: dict[str, type[EncoderSpec]] = {
-    model.model_fields["kind"].default: model
-    for model in options_in("embeddings", EncoderSpec)
-    if hasattr(model, "implementation")  # a base class has none
+    model.model_fields["kind"].default: model for model in options_in("embeddings", EncoderSpec)
 }
 
 if TYPE_CHECKING:

@@ -13,7 +13,10 @@ OptionsT = TypeVar("OptionsT", bound=Strict)
 
 
 def options_in(room: str, base: type[OptionsT]) -> list[type[OptionsT]]:
-    """List the subclasses of `base` in the modules `iadsr/<room>/*_options.py`, by the names of these."""
+    """List the subclasses of `base` in the modules `iadsr/<room>/*_options.py`, by the names of these.
+
+    Those without an `implementation` are bases of others, and left out.
+    """
     folders = [f"{folder}/{room}" for folder in iadsr.__path__]
     names = sorted(module.name for module in pkgutil.iter_modules(folders) if module.name.endswith("_options"))
     modules = [importlib.import_module(f"iadsr.{room}.{name}") for name in names]
@@ -22,4 +25,5 @@ def options_in(room: str, base: type[OptionsT]) -> list[type[OptionsT]]:
         for module in modules
         for value in vars(module).values()
         if isinstance(value, type) and issubclass(value, base) and value.__module__ == module.__name__
+        if hasattr(value, "implementation")
     ]

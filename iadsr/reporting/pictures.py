@@ -63,10 +63,8 @@ class Pictures(Maker):
         rows = rows[rows["whole"]]
         rows = _bars(rows, rows[c.BACKBONE].map(self.label), "vs " + rows["baseline_method"].map(self.label))
         panels, paper = [], self.results.findings["paper"]
-        band, title = (
-            Band(paper["gain"][0], paper["gain"][1], "claimed"),
-            f"Relative gain of {self.label(paper['method'])}",
-        )
+        low, high = paper["gain"]
+        band, title = Band(low, high, "claimed"), f"Relative gain of {self.label(paper['method'])}"
         for _, own in rows.groupby(c.PROTOCOL, sort=False):  # own scales: weak baselines spread wide
             panels += self._forests(own, [c.PROTOCOL, c.METRIC], title, band)
         return self._figure("answer", where, panels, left_out)

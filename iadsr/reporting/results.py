@@ -45,9 +45,10 @@ class Results:
     @cached_property
     def numbers(self) -> dict[str, str]:
         """The numbers by which statistics decides, as texts have them."""
-        claim = {end: share(gain) for end, gain in zip(("low", "high"), self.findings["paper"]["gain"], strict=True)}
-        shares = {name: share(self.findings[name], 0) for name in ("level", "power", "tolerance", "margin")}
-        return {"cold": str(c.COLD_LIMIT), "significance": str(self.findings["significance"]), **claim, **shares}
+        names = ("level", "power", "tolerance", "margin")
+        low, high = map(share, self.findings["paper"]["gain"])
+        said = {"cold": str(c.COLD_LIMIT), "significance": str(self.findings["significance"]), "low": low, "high": high}
+        return said | {name: share(self.findings[name], 0) for name in names}
 
     def label(self, name: str) -> str:
         """Name anything for a reader; see `format.label`."""

@@ -417,15 +417,16 @@ def _compare(pair: Pair, sought: float) -> list[dict[str, Any]]:
         return [same for _ in tested()]
     found = crossed.compare_crossed(method, baseline, spreads)
     by_user = crossed.snapped((method - baseline).mean(axis=1))
+    mean = method.mean(axis=(1, 2))
     columns = {
-        "mean": method.mean(axis=(1, 2)),
+        "mean": mean,
         "baseline_mean": baseline.mean(axis=(1, 2)),
         "difference": found.difference,
         "gain": found.gain,
         "ci_low": found.low,
         "ci_high": found.high,
-        "mean_low": method.mean(axis=(1, 2)) + (found.low - found.difference),
-        "mean_high": method.mean(axis=(1, 2)) + (found.high - found.difference),
+        "mean_low": mean + (found.low - found.difference),
+        "mean_high": mean + (found.high - found.difference),
         "gain_low": found.gain_low,
         "gain_high": found.gain_high,
         "p": found.p,

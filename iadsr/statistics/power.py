@@ -78,11 +78,11 @@ def forecast(
         status = f"the same runs as {twin}" if twin else pair.status
         for metric in metrics:
             head = (*side, comparison.baseline.method, ranking, metric, *pair.method.shape[:0:-1], status)
-            found: list[dict[str, Any]] = [{"seeds": number, "sought": sought} for number in seeds]
+            found: list[dict[str, Any]] = [{"seeds": number} for number in seeds]
             if pair.method.size and not twin:
                 at = tested().index((ranking, metric))
                 found = _forecast(pair, at, seeds, sought)
-            rows.extend({**dict(zip(COLUMNS, head, strict=False)), **numbers} for numbers in found)
+            rows.extend({**dict(zip(COLUMNS, head, strict=False)), "sought": sought, **numbers} for numbers in found)
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     whole = dict.fromkeys(("needed", "needed_at_worst"), "Int64")
     return table.astype(dict.fromkeys(("gain", "now", "floor", "sought", "detectable", "at_worst"), "float64") | whole)
@@ -106,7 +106,6 @@ def _forecast(pair: Pair, at: int, seeds: Sequence[int], sought: float) -> list[
         "gain": now.gain[0],
         "now": now.detectable[0],
         "floor": some.floor[0],
-        "sought": sought,
         "needed": needed,
         "needed_at_worst": at_worst,
     }
