@@ -27,13 +27,14 @@ Verdict = Literal[
     "not run",
 ]
 _EXPERIMENTS = "names of experiments, `main` for the run file's own grid; those that a run lacks are passed over"
+_COMPARING = f"{_EXPERIMENTS}. Of a comparison that several make, the one with most seeds counts"
 
 
 class Compared(Strict):
     """A claim that comparisons decide: one method is better, or worse, than another."""
 
     rule: Literal["compared"] = Field("compared", description="which rule")
-    experiments: list[Name] = Field(min_length=1, description=_EXPERIMENTS)
+    experiments: list[Name] = Field(min_length=1, description=_COMPARING)
     pairs: list[Annotated[list[Pattern], Field(min_length=2, max_length=2)]] = Field(min_length=1)
     """[method, baseline], each a name or a pattern with `*`"""
     expected: Literal["gain", "loss"] = Field("gain", description="what the claim says of the first of a pair")

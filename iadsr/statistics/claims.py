@@ -11,6 +11,8 @@ a whole. Each of them is worth a verdict:
   more); so are fewer users than the claim asks for;
 - runs that are missing or learned nothing: not run.
 
+Where several experiments make one comparison, the one with most seeds counts.
+
 Several together are what they agree on. Else, if any is reproduced: partly, unless the claim needs all and one is
 opposite or not reproduced. Else not reproduced, if one is opposite or the claim needs all; else underpowered. What was
 not run is passed over beside what was, but leaves nothing wholly reproduced; nor does a gain over a baseline that
@@ -180,19 +182,20 @@ def _named(values: pd.Series, pattern: str) -> NDArray[np.bool_]:
 
 
 def _compared(rule: Compared, table: pd.DataFrame) -> pd.DataFrame:
-    """Select the comparisons that decide: under the headline rule, each set of runs once."""
+    """Select the comparisons that decide: under the headline rule, each pair where it has most seeds, each run once."""
     table = table[table["headline"] & table[c.METRIC].isin(rule.metrics) & table[c.EXPERIMENT].isin(rule.experiments)]
     table = table[table["whole"] if rule.unit == "mean" else table["kind"] == METHOD]
     pairs = [_named(table[c.METHOD], one) & _named(table["baseline_method"], other) for one, other in rule.pairs]
     table = table[np.logical_or.reduce(pairs)]
     place = [c.DATASET, c.PROTOCOL, c.BACKBONE, c.METRIC, "baseline_method"]
-    table = table.drop_duplicates([*place, c.METHOD])  # the first experiment that has them
+    by_seeds = table.sort_values("seeds", ascending=False, kind="stable")  # of as many, the first experiment
+    table = by_seeds.drop_duplicates([*place, c.METHOD]).sort_index()
     twins = pd.MultiIndex.from_frame(table[[*place, "same_as"]])
     counted = twins.isin(pd.MultiIndex.from_frame(table[[*place, c.METHOD]]))
     table = table[~(counted & (table["same_as"] != table["baseline_method"]).to_numpy())]
     if rule.against == "best":
         # what lacks runs has its mean over fewer of them: it is chosen only where nothing is whole, and else is lost
-        key = [c.EXPERIMENT, c.DATASET, c.PROTOCOL, c.BACKBONE, c.METHOD, c.METRIC]
+        key = [c.DATASET, c.PROTOCOL, c.BACKBONE, c.METHOD, c.METRIC]
         whole = table["baseline_mean"].where(table["status"] == OK)
         keys = [table[name] for name in key]
         best, best_of_all = (means.groupby(keys).transform("max") for means in (whole, table["baseline_mean"]))

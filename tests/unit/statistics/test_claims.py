@@ -396,7 +396,10 @@ def test_every_verdict_is_listed() -> None:
 
 def test_a_claim_says_what_would_decide_it() -> None:
     needed = {claim.id: claim.needed for claim in load_claims(CONFIG_FOLDER).claims}
-    assert needed["over_the_best_rival"] == "iadsr vs adt or iadsr vs adt_reweighted or iadsr vs hsd"
+    assert (
+        needed["over_the_best_rival"]
+        == "iadsr vs adt or iadsr vs adt_reweighted or iadsr vs hsd or experiment more_seeds"
+    )
     assert needed["by_choosing"] == "iadsr vs random_mask or iadsr vs random_mask_matched or experiment choice"
     assert needed["theta"] == "experiment theta"
     assert needed["gate"] == "iadsr"
@@ -429,6 +432,20 @@ def test_one_set_of_runs_counts_once_over_experiments_and_only_beside_its_twin()
     other = {"baseline_method": "random_mask"}
     assert one_row(judge(claim(rule), twin, other), protocol="paper")["judged"] == 2, "its twin is not among them"
     assert one_row(judge(claim(rule), {}, twin, other), protocol="paper")["judged"] == 2
+
+
+def test_of_one_comparison_in_several_experiments_the_one_with_most_seeds_counts() -> None:
+    """Be it the second; one with as many, or with none, is passed over. The best rival is sought over all of them."""
+    rule = compared(experiments=["main", "more"], pairs=[["iadsr", "*"]], against="best")
+    few = {"baseline_method": "hsd", "outcome": "underpowered", "gain_high": 0.5, "baseline_mean": 0.2}
+    many = few | {c.EXPERIMENT: "more", "outcome": "equal", "seeds": 11}
+    rival = {"baseline_method": "adt"}
+    for rows in ([few, many, rival], [few, rival, many]):
+        row = one_row(judge(claim(rule), *rows), protocol="paper")
+        assert (row["verdict"], row["against"], row["judged"], row["seeds"]) == ("not reproduced", "hsd", 1, 11)
+    for again in ({"seeds": 3}, {"seeds": 0, "outcome": "missing"}):
+        row = one_row(judge(claim(rule), few, many | again, rival), protocol="paper")
+        assert (row["verdict"], row["judged"], row["lost"]) == ("underpowered", 1, 0)
 
 
 def test_the_very_same_runs_are_counted() -> None:
