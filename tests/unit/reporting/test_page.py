@@ -9,8 +9,9 @@ import pytest
 
 from iadsr.core.errors import DataError
 from iadsr.formats.statistics import STATISTICS
-from iadsr.reporting.format import share
+from iadsr.reporting.format import percent, percent_interval, share
 from iadsr.reporting.page import build_report
+from iadsr.reporting.results import Results
 from iadsr.statistics.compare import SIGNIFICANCE
 from iadsr.statistics.grids import Grid
 from iadsr.statistics.views import TOLERANCE
@@ -64,6 +65,16 @@ def test_contents_list_each_experiment(text: str, experiments: list[dict[str, An
     contents = text[text.index("<nav") : text.index("</nav>")]
     assert all(f'href="#experiment-{one["name"]}"' in contents for one in experiments)
     assert "A sweep &lt;of&gt; things" in contents
+
+
+def test_an_experiment_with_one_pair_says_its_gain_any_other_counts_outcomes(text: str, results: Results) -> None:
+    said = re.sub(r"<[^>]+>", " ", section_of(text, "experiments"))
+    for row in results.select(
+        "comparisons", experiment="defects", headline=True, whole=True, metric="HR@5"
+    ).itertuples():
+        assert f"{row.dataset}, “{row.protocol}”, IADSR with R4 against IADSR, GRU4Rec, {row.seeds} seeds: HR@5" in said
+        assert f"HR@5 {percent(row.gain)} {percent_interval(row.gain_low, row.gain_high)}" in said
+    assert "beauty, “paper” against none, HR@5: too few data to tell: 4; NDCG@10:" in said
 
 
 def test_a_page_without_experiments_has_no_such_section(tmp_path: Path) -> None:
