@@ -398,7 +398,7 @@ def test_a_claim_says_what_would_decide_it() -> None:
     needed = {claim.id: claim.needed for claim in load_claims(CONFIG_FOLDER).claims}
     assert (
         needed["over_the_best_rival"]
-        == "iadsr vs adt or iadsr vs adt_reweighted or iadsr vs hsd or experiment more_seeds"
+        == "iadsr vs adt or iadsr vs adt_reweighted or iadsr vs hsd or experiment rivals or experiment more_seeds"
     )
     assert needed["by_choosing"] == "iadsr vs random_mask or iadsr vs random_mask_matched or experiment choice"
     assert needed["theta"] == "experiment theta"
