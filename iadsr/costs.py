@@ -25,6 +25,7 @@ from iadsr.config.cell import Cell
 from iadsr.config.datasets import Size
 from iadsr.config.reuse import earlier_runs
 from iadsr.config.run import backbone_alone
+from iadsr.config.settings import Settings
 from iadsr.core import columns as c
 from iadsr.core.errors import DataError
 
@@ -89,35 +90,22 @@ class Cost:
 
 def products(record: Mapping[str, Any], size: Size) -> dict[str, float]:
     """Multiply out what a run computes, in millions, by the name of its price; `record` is a record's `cell`."""
-    settings = record["settings"]
-    epochs = count_epochs(settings, size)
-    samples = epochs * _samples_per_epoch(settings, size)
-    positions = samples * settings["max_length"]
-    targets = positions if settings["objective"] == "all" else samples
+    settings = Settings.model_construct(**record["settings"])
+    in_epoch = settings.estimated_samples(size)
+    epochs = settings.epochs(in_epoch)
+    samples = epochs * in_epoch
+    positions = samples * settings.max_length
+    targets = positions if settings.objective == "all" else samples
     twice = 2.0 if record["warm_start"] else 1.0
-    steps = samples / settings["batch_size"]
+    steps = samples / settings.batch_size
     return {
         "start": 1.0,
         f"encode {record['backbone']}": twice * positions / 1e6,
         "step": twice * steps / 1e6,
         "read texts": steps / 1e6 if record["encoder"] else 0.0,
         "loss": twice * targets * size.items / 1e6,
-        "validate": twice * min(epochs, settings["validations"]) * size.users * size.items / 1e6,
+        "validate": twice * min(epochs, settings.validations) * size.users * size.items / 1e6,
     }
-
-
-def count_epochs(settings: Mapping[str, Any], size: Size) -> int:
-    """Estimate the epochs of a budget; see `iadsr.training.schedule.epochs_of`, which counts samples exactly."""
-    wanted = settings["batch_size"] * settings["steps"] * settings["budget"]
-    epochs: int = max(1, math.ceil(wanted / _samples_per_epoch(settings, size)))
-    return epochs if settings["max_epochs"] is None else min(epochs, int(settings["max_epochs"]))
-
-
-def _samples_per_epoch(settings: Mapping[str, Any], size: Size) -> float:
-    """Estimate the samples: one per user, per interaction, or per full window of each history."""
-    windows = max(size.users, size.interactions / settings["max_length"])
-    samples = {"last": size.users, "prefix": size.interactions, "all": windows}
-    return float(samples[settings["objective"]])
 
 
 def fit(records: Sequence[Mapping[str, Any]], sizes: Mapping[str, Size]) -> Model:
@@ -266,7 +254,7 @@ def cost_of(
 
 def _bytes(cell: Cell, size: Size) -> float:
     """Bound the size of a run's files."""
-    epochs = count_epochs(cell.settings.model_dump(), size)
+    epochs = cell.settings.epochs(cell.settings.estimated_samples(size))
     return BYTES_PER_RECORD + BYTES_PER_USER * size.users + BYTES_PER_EPOCH * epochs
 
 

@@ -44,11 +44,9 @@ def estimate_run(cell: Cell, size: Size) -> Estimate:
     """Estimate a training run's time and memory from its budget of steps and the size of its dataset."""
     settings = cell.settings
     history = min(settings.max_length, size.interactions / size.users)
-    samples = {"last": size.users, "prefix": size.interactions, "all": size.interactions / history}[settings.objective]
+    samples = settings.estimated_samples(size)
     in_epoch = max(1, math.ceil(samples / settings.batch_size))
-    epochs = math.ceil(settings.steps * settings.budget / in_epoch)
-    if settings.max_epochs is not None:
-        epochs = min(epochs, settings.max_epochs)
+    epochs = settings.epochs(samples)
     targets = min(settings.batch_size, samples) * (history if settings.objective == "all" else 1)
     step = _STEP + _PRODUCT * targets * size.items
     training = epochs * in_epoch * step * (1 if cell.kind == "none" else _METHOD) * (2 if cell.warm_start else 1)

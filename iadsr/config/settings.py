@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field
 
+from iadsr.config.datasets import Size
 from iadsr.config.fields import Epochs, Networks, Objective, Ranking, Steps, Strict, Width
 from iadsr.config.search import Search
 
@@ -66,3 +68,14 @@ class Settings(Strict):
     included. They are never targets. Known to the report as noise, never to a method"""
     tie_break: int = Field(0, ge=0, lt=2**31)
     """0: interactions at the same time keep the source's order; n: the n-th random order, which changes test items"""
+
+    def epochs(self, samples: float) -> int:
+        """Convert the budget to whole epochs of so many samples: rounded up, at least one, at most `max_epochs`."""
+        steps = max(1, math.ceil(samples / self.batch_size))
+        epochs = max(1, math.ceil(self.steps * self.budget / steps))
+        return epochs if self.max_epochs is None else min(epochs, self.max_epochs)
+
+    def estimated_samples(self, size: Size) -> float:
+        """Estimate the samples of an epoch: one per user, per interaction, or per full window of each history."""
+        windows = max(size.users, size.interactions / self.max_length)
+        return {"last": size.users, "prefix": size.interactions, "all": windows}[self.objective]
