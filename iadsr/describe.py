@@ -57,7 +57,7 @@ def describe_run(run: RunConfig, grids: Mapping[str, Sequence[Cell]], folder: Pa
         "datasets": notes,
         "claims": [
             {
-                **claim.model_dump(include={"id", "title", "sentence", "source"}),
+                **claim.model_dump(include={"id", "title", "sentence", "source", "published"}),
                 "rule": claim.judged.rule,
                 "group": getattr(claim.judged, "group", ""),
                 "needed": claim.needed,

@@ -27,7 +27,10 @@ Verdict = Literal[
     "not run",
 ]
 _EXPERIMENTS = "names of experiments, `main` for the run file's own grid; those that a run lacks are passed over"
-_COMPARING = f"{_EXPERIMENTS}. Of a comparison that several make, the one with most seeds counts"
+_COMPARING = (
+    f"{_EXPERIMENTS}. Of a comparison that several make, the one over most backbones counts, of these one without lost "
+    "runs, and of these the one with most seeds"
+)
 
 
 class Compared(Strict):
@@ -109,11 +112,10 @@ class Claim(Strict):
     @property
     def needed(self) -> str:
         """What a run must have for a verdict: another experiment, or in its own grid these methods or comparisons."""
-        others = [name for name in self.judged.experiments if name != MAIN]
-        if others == self.judged.experiments:
-            return f"experiment {' or '.join(others)}"
+        if MAIN not in self.judged.experiments:
+            return f"experiment {' or '.join(self.judged.experiments)}"
         pairs = self.judged.pairs if isinstance(self.judged, Compared) else [[self.judged.method]]
-        return " or ".join([*map(" vs ".join, pairs), *(f"experiment {name}" for name in others)])
+        return " or ".join(map(" vs ".join, pairs))
 
 
 class Title(Strict):

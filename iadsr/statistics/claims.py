@@ -11,7 +11,8 @@ a whole. Each of them is worth a verdict:
   more); so are fewer users than the claim asks for;
 - runs that are missing or learned nothing: not run.
 
-Where several experiments make one comparison, the one with most seeds counts.
+Where several experiments make one comparison, the one over most backbones counts, of these one without lost runs, and
+of these the one with most seeds.
 
 Several together are what they agree on. Else, if any is reproduced: partly, unless the claim needs all and one is
 opposite or not reproduced. Else not reproduced, if one is opposite or the claim needs all; else underpowered. What was
@@ -182,14 +183,17 @@ def _named(values: pd.Series, pattern: str) -> NDArray[np.bool_]:
 
 
 def _compared(rule: Compared, table: pd.DataFrame) -> pd.DataFrame:
-    """Select the comparisons that decide: under the headline rule, each pair where it has most seeds, each run once."""
+    """Select the comparisons that decide: under the headline rule, each pair once, and each set of runs once."""
     table = table[table["headline"] & table[c.METRIC].isin(rule.metrics) & table[c.EXPERIMENT].isin(rule.experiments)]
     table = table[table["whole"] if rule.unit == "mean" else table["kind"] == METHOD]
     pairs = [_named(table[c.METHOD], one) & _named(table["baseline_method"], other) for one, other in rule.pairs]
     table = table[np.logical_or.reduce(pairs)]
     place = [c.DATASET, c.PROTOCOL, c.BACKBONE, c.METRIC, "baseline_method"]
-    by_seeds = table.sort_values("seeds", ascending=False, kind="stable")  # of as many, the first experiment
-    table = by_seeds.drop_duplicates([*place, c.METHOD]).sort_index()
+    # so that a plan of more seeds decides nothing before all of it is done; of equals, the first experiment
+    order = table.assign(made=table["seeds"] > 0, finished=table["status"] == OK)
+    order = order.sort_values(["made", "backbones", "finished", "seeds"], ascending=False)
+    pair = [name for name in (*place, c.METHOD) if name != c.BACKBONE or rule.unit == "each"]
+    table = table.loc[order.drop_duplicates(pair).index].sort_index()
     twins = pd.MultiIndex.from_frame(table[[*place, "same_as"]])
     counted = twins.isin(pd.MultiIndex.from_frame(table[[*place, c.METHOD]]))
     table = table[~(counted & (table["same_as"] != table["baseline_method"]).to_numpy())]

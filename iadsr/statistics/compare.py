@@ -52,12 +52,12 @@ COLUMNS = (
     "protocol", "method", "baseline_protocol", "baseline_method",
     "mean", "mean_low", "mean_high", "baseline_mean", "difference", "ci_low", "ci_high",
     "gain", "gain_low", "gain_high", "p", "p_holm", "p_equal", "detectable", "needed", "family", "tests", "same_as",
-    "effect", "wins", "ties", "losses", "seed_sd", "p_even", "users", "seeds", "status", "outcome",
+    "effect", "wins", "ties", "losses", "seed_sd", "p_even", "users", "seeds", "backbones", "status", "outcome",
     "alone", "headline", "whole", "ruled_out",
 )  # fmt: skip
 _MARKS = ("alone", "headline", "whole", "ruled_out")
 _TEXTS = (*COLUMNS[:10], "family", "same_as", "status", "outcome", *_MARKS)
-_WHOLE_NUMBERS = ("needed", "tests", "wins", "ties", "losses", "users", "seeds")
+_WHOLE_NUMBERS = ("needed", "tests", "wins", "ties", "losses", "users", "seeds", "backbones")
 
 
 @dataclass(frozen=True)
@@ -141,6 +141,12 @@ def scores_of(address: Address, ranks: pd.DataFrame, reason: str | None = None, 
     )
 
 
+def absent(address: Address) -> Scores:
+    """Stand in for an expected run that has no record."""
+    nobody = np.empty(0, dtype=object)
+    return Scores(address, nobody, np.empty(0, np.int64), np.empty((len(tested()), 0)), np.empty(0, bool), MISSING)
+
+
 def only_cold(run: Scores) -> Scores:
     """Keep the users whose target is cold, of whom there may be none."""
     if run.reason:
@@ -161,17 +167,22 @@ def plan_comparisons(grid: Grid) -> list[Comparison]:
         for method, baseline in grid.pairs(side.method for side in sides if side[:3] == place)
         if Side(*place, method) in sides
     ]
-    pooled = Counter(
-        Comparison(BACKBONES, *(pair._replace(backbone=c.ALL_BACKBONES) for pair in (side, baseline)))
-        for _, side, baseline in comparisons
-    )
-    comparisons += [comparison for comparison, backbones in pooled.items() if backbones > 1]
+    comparisons += [pooled for pooled, backbones in count_backbones(comparisons).items() if backbones > 1]
     if grid.name == c.MAIN:
         for side in sides:
             base = side._replace(protocol=grid.protocols[0])
             if side != base and base in sides:
                 comparisons.append(Comparison(PROTOCOL, side, base))
     return comparisons
+
+
+def count_backbones(comparisons: Iterable[Comparison]) -> Counter[Comparison]:
+    """Count the backbones with which methods are compared, by the comparison that averages over them."""
+    return Counter(
+        Comparison(BACKBONES, *(pair._replace(backbone=c.ALL_BACKBONES) for pair in (side, baseline)))
+        for kind, side, baseline in comparisons
+        if kind == METHOD
+    )
 
 
 def compare_all(grids: Sequence[Grid], scores: Mapping[Address, Scores], sought: float) -> pd.DataFrame:
@@ -192,14 +203,15 @@ def compare_all(grids: Sequence[Grid], scores: Mapping[Address, Scores], sought:
     for grid in grids:
         rows: list[dict[str, Any]] = []
         comparisons = plan_comparisons(grid)
-        by_side = group_by_side(scores[cell] for cell in grid.cells if cell in scores)
+        by_side = group_by_side(scores.get(cell) or absent(cell) for cell in grid.cells)
+        backbones = count_backbones(comparisons)
         spreads = pool_spreads(by_side) | spreads  # so that no experiment changes what an earlier one finds
         same = same_tests(comparisons, by_side, [cell.method for cell in grid.cells])
         for comparison in comparisons:
             key = (comparison, _members(comparison, by_side))
             if key not in known:
                 known[key] = _compare(pair_up(comparison, by_side, spreads), sought)
-            said = {"same_as": same.get(comparison, "")}
+            said = {"same_as": same.get(comparison, ""), "backbones": backbones.get(comparison, 1)}
             heads = [{**_head(grid.name, comparison, ranking, metric), **said} for ranking, metric in tested()]
             rows.extend({**head, **numbers} for head, numbers in zip(heads, known[key], strict=True))
         table = _typed(pd.DataFrame(rows, columns=list(COLUMNS)))
@@ -489,7 +501,7 @@ def _mean_scores(scores: Sequence[Scores], side: Side) -> Scores:
     return Scores(Address(*side, first.address.seed), first.users, first.targets, values, first.cold, digest=digest)
 
 
-def _head(experiment: str, comparison: Comparison, ranking: str, metric: str) -> dict[str, str]:
+def _head(experiment: str, comparison: Comparison, ranking: str, metric: str) -> dict[str, Any]:
     """Fill in the columns that say what a row compares, and its family."""
     kind, side, baseline = comparison
     within = [side.dataset] if kind == PROTOCOL else [side.dataset, side.protocol]
@@ -516,11 +528,12 @@ def _lost(comparison: Comparison, runs: Mapping[int, Scores], baseline_runs: Map
         if not present:
             parts.append(f"{name}: not in the grid")
             continue
-        for k in sorted(set(runs) | set(baseline_runs)):
-            if k not in present:
-                parts.append(f"{name} seed {k}: not in the grid")
-            elif present[k].reason:
-                parts.append(f"{name} seed {k}: {present[k].reason}")
+        seeds = sorted(set(runs) | set(baseline_runs))
+        reasons = {k: present[k].reason if k in present else "not in the grid" for k in seeds}
+        for reason in dict.fromkeys(filter(None, reasons.values())):
+            own = [str(k) for k in seeds if reasons[k] == reason]
+            several = "" if len(own) == len(seeds) > 1 else f" seed{'s' * (len(own) > 1)} {', '.join(own)}"
+            parts.append(f"{name}{several}: {reason}")
     return "; ".join(parts)
 
 

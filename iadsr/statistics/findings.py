@@ -220,8 +220,8 @@ def warnings(
                 most = rows_of(short.head(1))[0]
                 found.append({"code": "budget", **place, "short": len(short), "known": len(own), **most})
     for status in (c.DIVERGED, c.FAILED, MISSING):
-        if number := int((main["status"] == status).sum()):
-            found.append({"code": "lost", "status": status, "runs": number, "expected": len(main)})
+        if number := int((every["status"] == status).sum()):
+            found.append({"code": "lost", "status": status, "runs": number, "expected": len(every)})
     ran = main[main["status"] != MISSING]
     found += [
         {"code": "random_encoder", c.DATASET: dataset}
@@ -236,6 +236,7 @@ def warnings(
             found.append({"code": "placeholder", c.DATASET: dataset})
         if summary["tied_share"] >= MANY_TIES:
             found.append({"code": "ties", c.DATASET: dataset, "share": summary["tied_share"]})
+    ran = every[every["status"] != MISSING]
     for code, name, keys in (("sources", "source_digest", SIDE), ("devices", "device", [c.DATASET])):
         values = ran.groupby(keys)[name].nunique()
         if mixed := list(dict.fromkeys(values[values > 1].reset_index()[c.DATASET])):

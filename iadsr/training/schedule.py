@@ -11,14 +11,15 @@ from iadsr.sequences.split import Sequences
 
 
 def epochs_of(settings: Settings, sequences: Sequences) -> int:
-    """Convert the budget of steps to epochs of the samples that there are.
+    """Convert the budget of steps to whole epochs, rounded up, at least one and at most `max_epochs`.
 
     Under objective `all` the number of windows varies between epochs. One fixed draw counts, so that every seed
     trains equally long.
     """
-    return settings.epochs(
-        len(training_samples(sequences, settings.objective, settings.max_length, generator(0, "budget")))
-    )
+    samples = training_samples(sequences, settings.objective, settings.max_length, generator(0, "budget"))
+    in_epoch = max(1, math.ceil(len(samples) / settings.batch_size))
+    epochs = max(1, math.ceil(settings.steps * settings.budget / in_epoch))
+    return epochs if settings.max_epochs is None else min(epochs, settings.max_epochs)
 
 
 def validated_epochs(epochs: int, validations: int) -> frozenset[int]:

@@ -55,7 +55,7 @@ def test_claims_print_their_numbers_and_end_with_3_if_one_fails(
 ) -> None:
     numbers = {"against": "none", "least": 0.05, "most": 0.12, "low": -0.1, "high": 0.2, "detectable": 0.3}
     numbers |= dict.fromkeys(("beside_least", "beside_most", "sought", "needed", "users", "seeds"), 0.0)
-    numbers |= {"excluded": False, "same": 0, "contrary": 1}
+    numbers |= {"excluded": False, "same": 0, "contrary": 1, "seeds": 3.0}
     nothing = dict.fromkeys(numbers, None) | {"against": "", "judged": 0, "lost": 0, "weak": ""}
     own = {"dataset": "toys", "protocol": "paper", "judged": 2, "lost": 1, "weak": "caser"}
     rows = [
@@ -76,7 +76,8 @@ def test_claims_print_their_numbers_and_end_with_3_if_one_fails(
     assert capsys.readouterr().out.splitlines() == [
         "partly reproduced       helps its backbone",
         f"{'':26}toys, paper: partly reproduced",
-        f"{'':28}+5.0\u202f% to +12.0\u202f% [\u221210.0, +20.0]\u202f% vs none; alone finds gains from 30.0\u202f%; "
+        f"{'':28}+5.0\u202f% to +12.0\u202f% [\u221210.0, +20.0]\u202f% vs none; "
+        "alone, 3 seeds find gains from 30.0\u202f%; "
         "1 of 2 significantly the other way; baseline below the most popular items: caser; "
         "1 comparison without all runs",
         "not run                 \u03b8 = \u22120.9 is best",

@@ -19,8 +19,9 @@ FOLDER = Path(__file__).resolve().parents[3] / "workflow" / "config"
 
 
 def run(folder: Path = FOLDER, **changes: Any) -> dict[str, Cell]:
+    """Resolve the cells of a dataset without tuned values, by method."""
     values = {
-        "name": "t", "description": "d", "datasets": ["movielens-100k"], "protocols": ["strong"],
+        "name": "t", "description": "d", "datasets": ["toys"], "protocols": ["strong"],
         "backbones": ["gru4rec"], "encoder": {"kind": "tfidf"}, "methods": ["none"], "seeds": [0], **changes,
     }  # fmt: skip
     return {cell.method: cell for cell in parse(RunConfig, values, "t").cells(folder)}
@@ -64,9 +65,9 @@ def test_the_scale_is_searched_where_there_is_a_text() -> None:
 
 def test_a_tuned_scale_reaches_its_own_method_alone(tmp_path: Path) -> None:
     shutil.copytree(FOLDER, tmp_path / "config")
-    (tmp_path / "config/tuned/movielens-100k").mkdir(parents=True, exist_ok=True)
+    (tmp_path / "config/tuned/toys").mkdir(parents=True, exist_ok=True)
     values = {"gru4rec/none": {"dropout": 0.3}, "gru4rec/text_init": {"dropout": 0.2, "items_scale": 9.0}}
-    (tmp_path / "config/tuned/movielens-100k/strong.yaml").write_text(yaml.safe_dump(values))
+    (tmp_path / "config/tuned/toys/strong.yaml").write_text(yaml.safe_dump(values))
     cells = run(tmp_path / "config", methods=["none", "text_init", "text_sum"])
     scales = {name: (cell.items or {}).get("items_scale") for name, cell in cells.items()}
     assert scales == {"none": None, "text_init": 9.0, "text_sum": 1.0}

@@ -29,7 +29,7 @@ PROTOCOL = {"objective": "last", "loss": "full softmax", "tie_break": "0"}
 CLAIMS = load_claims(Path(__file__).parents[3] / "workflow" / "config")
 SETTINGS: dict[str, Any] = {
     "claims": [
-        {"id": one.id, "title": one.title, "sentence": one.sentence, "source": one.source}
+        {"id": one.id, "title": one.title, "sentence": one.sentence, "source": one.source, "published": one.published}
         | {"rule": one.judged.rule, "needed": one.needed}
         for one in CLAIMS.claims
     ],

@@ -372,7 +372,7 @@ def test_an_average_over_backbones_uses_the_seeds_that_all_have_and_names_the_re
         else run("iadsr", one.address.seed, backbone=one.address.backbone, reason="x")
         for one in runs
     ]
-    assert row(compare_runs(lost), kind="backbones")["status"].startswith("a: iadsr seed 0: x")
+    assert row(compare_runs(lost), kind="backbones")["status"] == "a: iadsr: x; b: iadsr: x; c: iadsr seed 0: x"
 
 
 def test_direction_and_numbers_by_hand() -> None:
@@ -681,6 +681,23 @@ def test_an_experiment_without_its_baseline_says_why() -> None:
     assert (table["seeds"] == 0).all() and (table["users"] == 0).all()
     assert set(table.query("experiment == 'gone'")["status"]) == {"base: not in the grid"}
     assert set(table.query("experiment == 'lost'")["status"]) == {"base seed 0: diverged (loss is NaN)"}
+
+
+def test_planned_runs_without_a_record_are_named_as_lost() -> None:
+    """On one side or on both, of one backbone or of all; what is left is compared."""
+    done = [run(m, seed, backbone=b) for m in ("none", "iadsr") for seed in (0, 1) for b in ("a", "b")]
+    planned = [Address("toys", "paper", b, m, seed) for b in "abc" for m in ("none", "iadsr") for seed in (0, 1, 2)]
+    table = compare_all([grid(planned)], {one.address: one for one in done[:-1]}, SOUGHT)
+    said = {b: row(table, kind="method", backbone=b) for b in "abc"}
+    assert [said[b]["status"] for b in "abc"] == [
+        "ok, without iadsr seed 2: missing; none seed 2: missing",
+        "ok, without iadsr seeds 1, 2: missing; none seed 2: missing",
+        "iadsr: missing; none: missing",
+    ]
+    assert [(said[b]["seeds"], said[b]["outcome"]) for b in "bc"] == [(1, "equal"), (0, "missing")]
+    mean = row(table, kind="backbones")
+    assert (mean["status"][:11], mean["seeds"], mean["backbones"]) == ("ok, without", 1, 3)
+    assert set(table.query("kind == 'method'")["backbones"]) == {1}
 
 
 def test_cold_targets_are_compared_by_themselves() -> None:
