@@ -174,8 +174,12 @@ def _judged(claim: Claim, tables: Mapping[str, pd.DataFrame], sought: float) -> 
         chosen = _of_runs(rule.method, tables["sides"], gaps)
         judge = partial(_judge_gaps, rule, gaps[gaps[c.METHOD] == rule.beside])
     chosen = chosen[chosen[c.EXPERIMENT].isin(rule.experiments)]
-    for (dataset, protocol), own in chosen.groupby([c.DATASET, c.PROTOCOL], sort=False):
-        yield {"claim": claim.id, c.DATASET: dataset, c.PROTOCOL: protocol, **judge(own)}
+    place = [c.DATASET, c.PROTOCOL]
+    order = pd.concat([tables[name][place] for name in ("comparisons", "sides")]).drop_duplicates()
+    found = dict(list(chosen.groupby(place)))
+    for dataset, protocol in order.itertuples(index=False, name=None):  # in that of the run file's own grid
+        if (dataset, protocol) in found:
+            yield {"claim": claim.id, c.DATASET: dataset, c.PROTOCOL: protocol, **judge(found[dataset, protocol])}
 
 
 def _named(values: pd.Series, pattern: str) -> NDArray[np.bool_]:

@@ -77,7 +77,7 @@ def test_claims_print_their_numbers_and_end_with_3_if_one_fails(
         "partly reproduced       helps its backbone",
         f"{'':26}toys, paper: partly reproduced",
         f"{'':28}+5.0\u202f% to +12.0\u202f% [\u221210.0, +20.0]\u202f% vs none; "
-        "alone, 3 seeds find gains from 30.0\u202f%; "
+        "3 seeds find 30.0\u202f%; "
         "1 of 2 significantly the other way; baseline below the most popular items: caser; "
         "1 comparison without all runs",
         "not run                 \u03b8 = \u22120.9 is best",

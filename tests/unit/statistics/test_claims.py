@@ -470,6 +470,12 @@ def test_a_mean_over_more_backbones_counts_before_one_over_more_seeds() -> None:
     assert (row["verdict"], row["judged"]) == ("partly reproduced", 2)
 
 
+def test_protocols_keep_their_order_whichever_experiment_decides() -> None:
+    rows = [{}, {c.PROTOCOL: "strong"}, {c.EXPERIMENT: "more", "seeds": 11}]
+    found = judge(claim(compared(experiments=["main", "more"])), *rows)
+    assert found[[c.PROTOCOL, "seeds"]].fillna(0).to_numpy().tolist() == [["", 0], ["paper", 11], ["strong", 3]]
+
+
 def test_baselines_are_named_in_the_order_of_the_comparisons() -> None:
     rows = [{"baseline_method": name, "seeds": seeds} for name, seeds in (("b", 3), ("a", 5), ("c", 2))]
     rows += [row | {c.EXPERIMENT: "again"} for row in rows]
