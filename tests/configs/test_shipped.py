@@ -38,7 +38,7 @@ def test_run_files(path: Path) -> None:
 
 def test_the_required_grids() -> None:
     laptop = load_run(FOLDER / "laptop.yaml")
-    assert len(laptop.cells(FOLDER)) == 3 * 4 * 2 * 2
+    assert len(laptop.cells(FOLDER)) == 3 * 4 * 2 * 2 + 3 * 3 * 2, "the grid, and three methods more under `paper`"
     paper = load_run(FOLDER / "paper.yaml")
     assert len(paper.datasets) == 4
     assert len(paper.seeds) == 5
