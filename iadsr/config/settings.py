@@ -70,7 +70,10 @@ class Settings(Strict):
     """0: interactions at the same time keep the source's order; n: the n-th random order, which changes test items"""
 
     def epochs(self, samples: float) -> int:
-        """Convert the budget to whole epochs of so many samples: rounded up, at least one, at most `max_epochs`."""
+        """Convert the budget to whole epochs of so many samples: rounded up, at least one, at most `max_epochs`.
+
+        For estimates; `iadsr.training.schedule.epochs_of` has the same rule where its source counts in runs' digests.
+        """
         steps = max(1, math.ceil(samples / self.batch_size))
         epochs = max(1, math.ceil(self.steps * self.budget / steps))
         return epochs if self.max_epochs is None else min(epochs, self.max_epochs)

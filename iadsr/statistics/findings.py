@@ -236,14 +236,14 @@ def warnings(
             found.append({"code": "placeholder", c.DATASET: dataset})
         if summary["tied_share"] >= MANY_TIES:
             found.append({"code": "ties", c.DATASET: dataset, "share": summary["tied_share"]})
-    ran = every[every["status"] != MISSING]
+    made = every[every["status"] != MISSING]
     for code, name, keys in (("sources", "source_digest", SIDE), ("devices", "device", [c.DATASET])):
-        values = ran.groupby(keys)[name].nunique()
+        values = made.groupby(keys)[name].nunique()
         if mixed := list(dict.fromkeys(values[values > 1].reset_index()[c.DATASET])):
             found.append({"code": code, "datasets": mixed})
-    if (ran["dirty"] == True).any():  # noqa: E712  # unknown is neither
+    if (made["dirty"] == True).any():  # noqa: E712  # unknown is neither
         found.append({"code": "dirty"})
-    if (commits := ran["commit"].nunique(dropna=False)) > 1:
+    if (commits := made["commit"].nunique(dropna=False)) > 1:
         found.append({"code": "commits", "commits": commits})
     return found
 
