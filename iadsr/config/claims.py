@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from iadsr.config.fields import Name, Strict
 from iadsr.config.parse import parse
@@ -16,7 +16,15 @@ from iadsr.core.columns import MAIN
 from iadsr.core.errors import ConfigError, suggest
 
 Pattern = Annotated[str, Field(min_length=1)]
-Range = Annotated[list[float], Field(min_length=2, max_length=2)]
+
+
+def _ascending(gains: list[float]) -> list[float]:
+    if gains[0] > gains[1]:
+        raise ValueError(f"the least published gain comes first, then the largest, not {gains}")
+    return gains
+
+
+Gains = Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=2, max_length=2), AfterValidator(_ascending)]
 Verdict = Literal[
     "reproduced",
     "partly reproduced",
@@ -98,16 +106,10 @@ class Claim(Strict):
     title: str = Field(description="a few words for a table")
     sentence: str = Field(description="what is claimed")
     source: str = Field(description="where")
-    published: Range | None = None
+    published: Gains | None = None
     """the least and the largest published gain, as fractions; none: no figure that can be cited"""
     judged: Annotated[Compared | Between | Spared, Field(discriminator="rule")]
     """the rule, and what it needs; see below"""
-
-    @model_validator(mode="after")
-    def _least_is_published_first(self) -> Self:
-        if self.published and self.published[0] > self.published[1]:
-            raise ValueError(f"published must be the least gain, then the largest, not {self.published}")
-        return self
 
     @property
     def needed(self) -> str:
@@ -129,19 +131,13 @@ class Paper(Strict):
     """The paper that is replicated: the page's sentences and warnings are about its method."""
 
     method: Name = Field(description="its method")
-    gain: Range = Field(description="the least and the largest published gain, as fractions")
+    gain: Gains = Field(description="the least and the largest published gain, as fractions")
     metrics: list[str] = Field(min_length=1, description="those in which it is claimed")
     source: str = Field(description="where")
     copies: list[Name] = Field(
         min_length=1,
         description="controls that should drop as much as the method, at random; the page sets it against the first",
     )
-
-    @model_validator(mode="after")
-    def _least_is_published_first(self) -> Self:
-        if not 0 < self.gain[0] <= self.gain[1]:
-            raise ValueError(f"gain must be the least published one, above 0, then the largest, not {self.gain}")
-        return self
 
     @property
     def sought(self) -> float:

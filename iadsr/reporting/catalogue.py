@@ -497,7 +497,6 @@ class Catalogue(Maker):
     def budget(self, where: Where) -> Table:
         """Tabulate validation NDCG@10 and kept epoch at both budgets."""
         frame = _spaced(self.results.select("budgets", **where))
-        frame = frame.assign(status=[c.DONE if seeds else "missing" for seeds in frame["seeds"]])
         usual, larger = where[c.PROTOCOL], str(frame["larger"].iloc[0])
         marks = {True: "yes", False: "no"}
 

@@ -7,6 +7,7 @@ import pandas as pd
 from scipy import stats
 
 from iadsr.core import columns as c
+from iadsr.statistics.compare import MISSING
 from iadsr.statistics.crossed import LEVEL
 from iadsr.statistics.grids import Grid
 from iadsr.statistics.summaries import (
@@ -84,8 +85,8 @@ def budget_changes(grid: Grid, cells: pd.DataFrame) -> pd.DataFrame:
 
     One row per dataset, pair of protocols (`protocol`, `larger`), backbone and method: mean, sd, kept epoch and epochs
     of both (`usual_*`, `larger_*`), relative `change` of the mean, its interval at `LEVEL` (`change_low` and `_high`),
-    the sd of the seeds' own changes (`change_sd`), `enough` (None where unknown, as where both trained equally long)
-    and `note`.
+    the sd of the seeds' own changes (`change_sd`), `enough` (None where unknown, as where both trained equally long),
+    `status` (done, or missing where no seed is done under both) and `note`.
 
     Two or three seeds say little of their own spread. The interval takes the spread pooled over all rows of a dataset
     and pair, with Student's t.
@@ -119,6 +120,7 @@ def budget_changes(grid: Grid, cells: pd.DataFrame) -> pd.DataFrame:
         table["change_low"], table["change_high"] = table["change"] - half, table["change"] + half
         known = table["change"].notna() & (table["usual_epochs"] != table["larger_epochs"])
         table["enough"] = (table["change"].round(9) <= TOLERANCE).astype(object).where(known, None)
+        table["status"] = np.where(table["seeds"] > 0, c.DONE, MISSING)
         table["note"] = [
             "; ".join(f"{name}: {note}" for name in protocols if (note := notes.get((name, *key))))
             for key in table.index

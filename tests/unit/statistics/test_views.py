@@ -186,9 +186,10 @@ def test_budgets_are_compared_on_seeds_that_are_done_under_both() -> None:
     table = budgets({"none": (1.1, 9.0)}, lost)
     row = table.loc["none"]
     assert (row["seeds"], row["usual_mean"], row["change"]) == pytest.approx((1, 0.1, 0.1)) and row["enough"] is False
+    assert row["status"] == "done"
     assert row["note"] == "double: seed 1 diverged: NaN"
     row = table.loc["iadsr"]
-    assert row["seeds"] == 0 and math.isnan(row["change"]) and row["enough"] is None
+    assert row["seeds"] == 0 and math.isnan(row["change"]) and row["enough"] is None and row["status"] == "missing"
     assert row["note"] == "paper: seeds 0, 1 failed: it"
 
 
