@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from iadsr.config.cell import Cell
-from iadsr.config.claims import Paper, load_claims
+from iadsr.config.claims import load_claims
 from iadsr.config.datasets import PROSE, dataset_file, load_spec
 from iadsr.config.encoders import changed_options
 from iadsr.config.methods import load_method
@@ -22,7 +22,7 @@ CONTROL, OWN, RIVAL = "control", "own", "rival"
 
 def describe_run(run: RunConfig, grids: Mapping[str, Sequence[Cell]], folder: Path) -> dict[str, object]:
     """Describe a run: its own settings, its methods, and each protocol's settings by dataset and backbone."""
-    cells, main, published = distinct(grids), grids[MAIN], load_claims(folder)
+    cells, main = distinct(grids), grids[MAIN]
     with_tuned = {(cell.protocol, cell.dataset, cell.backbone) for cell in cells if cell.tuned}
     protocols = {}
     for name in dict.fromkeys(cell.protocol for cell in cells):
@@ -53,7 +53,7 @@ def describe_run(run: RunConfig, grids: Mapping[str, Sequence[Cell]], folder: Pa
         "protocols": protocols,
         "methods": methods,
         "backbones": {cell.backbone: _backbone_title(cell) for cell in cells},
-        "method_files": describe_methods(run, grids, folder, published.paper),
+        "method_files": describe_methods(run, grids, folder),
         "datasets": notes,
         "claims": [
             {
@@ -62,7 +62,7 @@ def describe_run(run: RunConfig, grids: Mapping[str, Sequence[Cell]], folder: Pa
                 "group": getattr(claim.judged, "group", ""),
                 "needed": claim.needed,
             }
-            for claim in published.claims
+            for claim in load_claims(folder).claims
         ],
         "tuned": [_tuned(cell, folder) for cell in {cell.folder: cell for cell in main if cell.tuned}.values()],
     }
@@ -96,9 +96,7 @@ def _tuned(cell: Cell, folder: Path) -> dict[str, object]:
     return {**place, "like": cell.tuned, "values": values}
 
 
-def describe_methods(
-    run: RunConfig, grids: Mapping[str, Sequence[Cell]], folder: Path, paper: Paper
-) -> dict[str, dict[str, str]]:
+def describe_methods(run: RunConfig, grids: Mapping[str, Sequence[Cell]], folder: Path) -> dict[str, dict[str, str]]:
     """Describe each method that a run trains, sweeps, compares or takes tuned values from: its title and its role.
 
     A control chooses nothing, a form of the paper's method is its own, every other one a rival: a competing denoiser.
@@ -112,6 +110,7 @@ def describe_methods(
     named += [cell.tuned for grid in grids.values() for cell in grid if cell.tuned]
     compared = [name for grid in grids for pair in run.compared(grid) for name in pair]
     named += [name for name in compared if name != EVERY_METHOD and "=" not in name]  # points are named by their method
+    paper = load_claims(folder).paper
     for name in paper.copies:
         load_method(folder, name)  # there must be such a file
     own = load_method(folder, paper.method).kind

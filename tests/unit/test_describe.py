@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from iadsr import describe
-from iadsr.config.claims import load_claims
 from iadsr.config.identity import PACKAGE
 from iadsr.config.run import RunConfig, load_run
 from iadsr.core.errors import ConfigError
@@ -30,7 +29,7 @@ def small_run() -> RunConfig:
 def test_titles_reach_the_report_and_retrain_nothing(folder: Path) -> None:
     run = small_run()
     grids = plan(run, folder)
-    described = describe_methods(run, grids, folder, load_claims(folder).paper)
+    described = describe_methods(run, grids, folder)
     assert described == {
         "none": {"title": "none", "role": "control"},
         "iadsr": {"title": "IADSR", "role": "own"},
@@ -40,10 +39,7 @@ def test_titles_reach_the_report_and_retrain_nothing(folder: Path) -> None:
     path = folder / "methods/iadsr.yaml"
     path.write_text(path.read_text().replace("title: IADSR", "title: Another\ncontrol: true"))
     again = plan(run, folder)
-    assert describe_methods(run, again, folder, load_claims(folder).paper)["iadsr"] == {
-        "title": "Another",
-        "role": "control",
-    }
+    assert describe_methods(run, again, folder)["iadsr"] == {"title": "Another", "role": "control"}
     assert [cell.digest for cell in again["main"]] == [cell.digest for cell in grids["main"]]
 
 
@@ -63,7 +59,7 @@ def test_titles_tell_methods_apart(folder: Path) -> None:
     run = small_run()
     (folder / "methods/hsd.yaml").write_text("kind: hsd\ntitle: IADSR\n")
     with pytest.raises(ConfigError, match="methods 'iadsr' and 'hsd' have one title, 'IADSR'"):
-        describe_methods(run, plan(run, folder), folder, load_claims(folder).paper)
+        describe_methods(run, plan(run, folder), folder)
 
 
 def test_a_title_is_one_line(folder: Path) -> None:
