@@ -162,6 +162,13 @@ class Published:
     claims: Sequence[Claim]
     titles: Sequence[Title]
 
+    @property
+    def rivals(self) -> list[str]:
+        """The methods that a claim with a published figure sets the paper's method against."""
+        rules = [claim.judged for claim in self.claims if claim.published and isinstance(claim.judged, Compared)]
+        pairs = [pair for rule in rules for pair in rule.pairs if pair[0] == self.paper.method]
+        return list(dict.fromkeys(baseline for _, baseline in pairs))
+
 
 def load_claims(folder: Path) -> Published:
     """Read every file in `claims/` below `folder`, `workflow/config`.

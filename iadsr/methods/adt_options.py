@@ -19,9 +19,12 @@ class ADTOptions(MethodOptions):
 
     weights: Literal["truncated", "reweighted"] = Field("truncated", description="leave targets out, or weigh them")
     rate: Annotated[float, Search(0.02, 0.4, log=True)] = Field(0.1, ge=0, lt=1)
-    """largest share of targets left out; released: 0.1 to 0.4 (0.05 to 0.2 of all pairs, of negatives none)"""
-    ramp: Steps = Field(1000, description="training steps over which the share rises to `rate`")
-    power: Annotated[float, Search(0.1, 0.5)] = Field(0.2, ge=0, le=10, description="reweighted: w = p(target)^power")
+    """largest share of targets left out, rounded down within a batch, so that of 32 targets a rate below 0.031 leaves
+    out none; released: 0.1 to 0.4 (0.05 to 0.2 of all pairs, half of which are negatives and stay)"""
+    ramp: Steps = Field(1000, description="training steps until the share is `rate`; released: 1,000 to 30,000")
+    power: Annotated[float, Search(0.1, 0.5)] = Field(0.2, ge=0, le=10)
+    """reweighted: w = p(target)^power, with p of a softmax over all items, so that weights differ more than with the
+    release's sigmoid"""
 
     @classmethod
     def is_active(cls, name: str, options: Mapping[str, Any]) -> bool:

@@ -47,8 +47,9 @@ class HSDOptions(MethodOptions):
     """defects of the release; one name or a list. `target_query`, `batch_statistics`, `padding` and `empty_rows` need
     scope `sequence`"""
     logits: Annotated[Literal["sigmoid", "raw"], Search(choices=("sigmoid", "raw"))] = "sigmoid"
-    """`sigmoid`: logits are sigmoids, as published, so that at least 7 % and at most 54 % of the inputs are dropped
-    whatever is learned; `raw`: without (ours)"""
+    """`sigmoid`: logits are sigmoids, as published, so that training drops at least 7 % and at most 54 % of the inputs
+    whatever is learned (the test, which draws nothing, may drop none or most); `raw`: without (ours), so that all but
+    the newest input may go"""
     temperature: Annotated[Temperature, Search(0.1, 2, log=True)] = Field(0.5, description="of the Gumbel-softmax")
     reconstruction: Annotated[Weight, Search(0.001, 1, log=True)] = 1.0
     """weight of the error of the embeddings that the LSTM reconstructs"""

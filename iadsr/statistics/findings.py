@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from iadsr.config.claims import Paper
+from iadsr.config.claims import Paper, Published
 from iadsr.core import columns as c
 from iadsr.statistics.compare import BACKBONES, DECIDED, METHOD, MISSING, PROTOCOL, SIGNIFICANCE
 from iadsr.statistics.grids import Grid
@@ -21,7 +21,7 @@ REFERENCE_METRIC = "NDCG@10"
 FEW_SEEDS = 3
 MANY_TIES = 0.1  # share of interactions whose place among others at the same time is the file's choice
 IDLE = 0.99  # a mask that keeps this much at test time denoises no test history worth speaking of
-BARE = 0.1  # one that keeps no more than this leaves hardly anything to recommend from
+BARE = 0.15  # one that keeps no more than this leaves hardly anything: of a history of seven, one
 KEEP_RATE_SLACK = 0.05
 Rows = list[dict[str, Any]]
 
@@ -191,7 +191,7 @@ def warnings(
     metrics: pd.DataFrame,
     budgets: pd.DataFrame,
     facts: Mapping[str, Mapping[str, Any]],
-    paper: Paper,
+    published: Published,
 ) -> Rows:
     """Collect what a reader should know before believing a number, by `code`, in the order of the harm it does.
 
@@ -199,8 +199,9 @@ def warnings(
         cells: expected runs of every experiment.
         metrics: means over seeds, which tell the backbones that learned too little.
         facts: each dataset's summary.
-        paper: whose method's mask and controls are looked at.
+        published: the paper, whose method's mask and controls are looked at, and its rivals, at whose masks too.
     """
+    paper = published.paper
     main = cells[cells[c.EXPERIMENT] == c.MAIN]
     found = _weak_baselines(metrics, paper.metrics)
     every = cells.drop_duplicates(list(c.ADDRESS))
@@ -227,7 +228,7 @@ def warnings(
         {"code": "random_encoder", c.DATASET: dataset}
         for dataset in dict.fromkeys(ran.loc[ran["encoder_kind"] == "random", c.DATASET])
     ]
-    found += _keep_rates(main, paper) + _extreme_masks(main, paper.method)
+    found += _keep_rates(main, paper) + _extreme_masks(main, [paper.method, *published.rivals])
     seeds = int((main if ran.empty else ran).groupby(SIDE)[c.SEED].nunique().min())
     if seeds < FEW_SEEDS:
         found.append({"code": "few_seeds", "seeds": seeds})
@@ -285,14 +286,15 @@ def _keep_rates(cells: pd.DataFrame, paper: Paper) -> Rows:
     ]
 
 
-def _extreme_masks(cells: pd.DataFrame, method: str) -> Rows:
+def _extreme_masks(cells: pd.DataFrame, methods: Sequence[str]) -> Rows:
     """Find where a method's mask keeps nearly every interaction at test time (`idle`), or hardly any (`bare`)."""
-    done = cells[(cells["status"] == c.DONE) & (cells[c.METHOD] == method)]
-    rates = done.groupby(BLOCK, sort=False)[["train_keep_rate", "test_keep_rate"]].mean().astype(float)
+    done = cells[(cells["status"] == c.DONE) & cells[c.METHOD].isin(methods)]
+    rates = done.groupby(SIDE, sort=False)[["train_keep_rate", "test_keep_rate"]].mean().astype(float)
+    keys = [c.DATASET, c.PROTOCOL, c.METHOD]
     extremes = (("idle", IDLE, rates["test_keep_rate"] >= IDLE), ("bare", BARE, rates["test_keep_rate"] <= BARE))
     return [
-        {"code": code, c.DATASET: dataset, c.PROTOCOL: protocol, "backbones": own[c.BACKBONE].tolist(), "bound": bound}
+        {"code": code, **dict(zip(keys, key, strict=True)), "backbones": own[c.BACKBONE].tolist(), "bound": bound}
         | {"low": float(own["train_keep_rate"].min()), "high": float(own["train_keep_rate"].max())}
         for code, bound, chosen in extremes
-        for (dataset, protocol), own in rates[chosen].reset_index().groupby([c.DATASET, c.PROTOCOL], sort=False)
+        for key, own in rates[chosen].reset_index().groupby(keys, sort=False)
     ]

@@ -122,7 +122,7 @@ def derive_tables(
             row for grid in grids if grid.view == "ladder" for row in findings.ladder_ends(grid, tables["metrics"])
         ],
         "warnings": [
-            *findings.warnings(tables["cells"], tables["metrics"], tables["budgets"], facts, paper),
+            *findings.warnings(tables["cells"], tables["metrics"], tables["budgets"], facts, published),
             *findings.uneven_runs(comparisons, paper.metrics),
         ],
         "level": crossed.LEVEL,

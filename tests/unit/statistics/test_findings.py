@@ -10,7 +10,7 @@ import pytest
 
 from iadsr.evaluation.runs import Address
 from iadsr.statistics import findings, summaries
-from tests.unit.statistics.frames import PAPER, SOUGHT, cell, grid_of, one_row, runs_of
+from tests.unit.statistics.frames import PAPER, PUBLISHED, SOUGHT, cell, grid_of, one_row, runs_of
 
 PLACE = {"experiment": "main", "dataset": "toys", "protocol": "paper", "backbone": "gru4rec"}
 
@@ -252,7 +252,7 @@ def warned(
 ) -> dict[str, dict[str, Any]]:
     """Warnings by code, each of which occurs once."""
     table = reached({}) if metrics is None else metrics
-    rows = findings.warnings(cells_of(runs, missing), table, budgets, facts, PAPER)
+    rows = findings.warnings(cells_of(runs, missing), table, budgets, facts, PUBLISHED)
     assert len({row["code"] for row in rows}) == len(rows)
     return {row.pop("code"): row for row in rows}
 
@@ -285,7 +285,7 @@ def test_untrained_runs_of_all_experiments_are_warned_of_once() -> None:
     beside = cells_of({cell("iadsr", 1): {"status": "untrained"}, cell("soft"): {"status": "untrained"}})
     cells = pd.concat([cells, beside.assign(experiment="other")], ignore_index=True)
     (row,) = (
-        one for one in findings.warnings(cells, reached({}), NO_BUDGETS, FACTS, PAPER) if one["code"] == "untrained"
+        one for one in findings.warnings(cells, reached({}), NO_BUDGETS, FACTS, PUBLISHED) if one["code"] == "untrained"
     )
     assert (row["runs"], row["expected"]) == (3, 7)
     place = {name: PLACE[name] for name in ("dataset", "protocol", "backbone")}
@@ -339,10 +339,19 @@ def test_a_mask_that_keeps_everything_at_test_time_is_told(rate: float, idle: bo
     assert (row["low"], row["high"], row["bound"]) == (pytest.approx(0.7 if idle else 0.8), pytest.approx(0.8), 0.99)
 
 
-@pytest.mark.parametrize(("rate", "bare"), [(0.02, True), (0.2, False)])
-def test_a_mask_that_keeps_hardly_anything_is_told(rate: float, bare: bool) -> None:
-    runs = changed({cell("iadsr", seed): {"train_keep_rate": 0.3, "test_keep_rate": rate} for seed in SEEDS})
-    assert warned(runs).get("bare", {}).get("backbones") == (["gru4rec"] if bare else None)
+@pytest.mark.parametrize("method", ["iadsr", "hsd"])
+@pytest.mark.parametrize(("rate", "bare"), [(0.14, True), (0.2, False)])
+def test_a_mask_that_keeps_hardly_anything_is_told(rate: float, bare: bool, method: str) -> None:
+    runs = changed({cell(method, seed): {"train_keep_rate": 0.3, "test_keep_rate": rate} for seed in SEEDS})
+    row = warned(runs).get("bare", {})
+    assert (row.get("method"), row.get("backbones")) == ((method, ["gru4rec"]) if bare else (None, None))
+
+
+def test_masks_are_told_of_by_method_and_a_control_s_is_not() -> None:
+    kept = {"train_keep_rate": 0.7, "test_keep_rate": 1.0}
+    runs = changed({cell(method, seed): kept for method in ("iadsr", "hsd", "random_mask") for seed in SEEDS})
+    rows = findings.warnings(cells_of(runs, ()), reached({}), NO_BUDGETS, FACTS, PUBLISHED)
+    assert [(row["code"], row["method"]) for row in rows] == [("idle", "iadsr"), ("idle", "hsd")]
 
 
 def test_data_and_encoders_that_a_reader_should_know_of() -> None:
