@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from iadsr.config.cell import Cell
@@ -64,7 +64,7 @@ def describe_run(run: RunConfig, grids: Mapping[str, Sequence[Cell]], folder: Pa
             }
             for claim in load_claims(folder).claims
         ],
-        "tuned": [_tuned(cell, folder) for cell in {cell.folder: cell for cell in main if cell.tuned}.values()],
+        "tuned": _tuned_values({cell.folder: cell for cell in main if cell.tuned}.values(), folder),
     }
 
 
@@ -87,13 +87,20 @@ def _facts(described: Mapping[str, Mapping[str, object]]) -> dict[str, str]:
     }
 
 
-def _tuned(cell: Cell, folder: Path) -> dict[str, object]:
-    """Describe a cell's tuned values for the report: those of its set that it really has."""
-    chosen = load_tuned(folder, cell.dataset, load_protocol(folder, cell.protocol))
-    has = {**cell.settings.model_dump(), **cell.method_options, **(cell.items or {})}
-    values = {name: value for name, value in chosen[f"{cell.backbone}/{cell.tuned}"].items() if has.get(name) == value}
-    place = {name: getattr(cell, name) for name in (DATASET, PROTOCOL, BACKBONE, METHOD)}
-    return {**place, "like": cell.tuned, "values": values}
+def _tuned_values(cells: Iterable[Cell], folder: Path) -> list[dict[str, object]]:
+    """Describe the tuned values of cells for the report: those of each one's set that it really has."""
+    rows: list[dict[str, object]] = []
+    sets: dict[tuple[str, str], dict[str, dict[str, object]]] = {}
+    for cell in cells:
+        if (cell.dataset, cell.protocol) not in sets:
+            protocol = load_protocol(folder, cell.protocol)
+            sets[cell.dataset, cell.protocol] = load_tuned(folder, cell.dataset, protocol)
+        chosen = sets[cell.dataset, cell.protocol][f"{cell.backbone}/{cell.tuned}"]
+        has = {**cell.settings.model_dump(), **cell.method_options, **(cell.items or {})}
+        values = {name: value for name, value in chosen.items() if has.get(name) == value}
+        place = {name: getattr(cell, name) for name in (DATASET, PROTOCOL, BACKBONE, METHOD)}
+        rows.append({**place, "like": cell.tuned, "values": values})
+    return rows
 
 
 def describe_methods(run: RunConfig, grids: Mapping[str, Sequence[Cell]], folder: Path) -> dict[str, dict[str, str]]:

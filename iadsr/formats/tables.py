@@ -96,7 +96,9 @@ def write_csv(path: str | Path, table: pd.DataFrame) -> None:
     table = table.copy()
     for place, kind in enumerate(table.dtypes):
         if kind.kind not in "biuf":
-            table.isetitem(place, [_inert(value) for value in table.iloc[:, place]])
+            column = table.iloc[:, place].astype(object)
+            texts = {text: _inert(text) for text in {value for value in column if isinstance(value, str)}}
+            table.isetitem(place, [texts[value] if isinstance(value, str) else value for value in column])
     table.columns = [_inert(name) for name in table.columns]
     with atomic_path(path) as temporary:
         table.to_csv(temporary, index=False)

@@ -50,22 +50,18 @@ def tallies(comparisons: pd.DataFrame, floors: Rows, sought: float) -> Rows:
     )
     own = comparisons[comparisons["headline"] & (comparisons["kind"] == METHOD)]
     own = own[~pd.MultiIndex.from_frame(own[place]).isin(unanswered)]
-    rows = []
     keys = [c.EXPERIMENT, c.DATASET, c.PROTOCOL, c.METRIC, "baseline_method"]
-    for by_method in (False, True):
-        for key, block in own.groupby([*keys, *([c.METHOD] if by_method else [])], sort=False):
-            first = block[block["same_as"] == ""]
-            counts = first["outcome"].value_counts()
-            reaching = first[first["gain_high"] >= sought]
-            rows.append(
-                {c.METHOD: "*"}
-                | dict(zip([*keys, c.METHOD], key, strict=False))
-                | {name: int(counts.get(name, 0)) for name in (*DECIDED, *c.LOST, MISSING)}
-                | {"compared": int(first["outcome"].isin(DECIDED).sum()), "again": len(block) - len(first)}
-                | {"reaching": len(reaching), "above": int((reaching["gain_low"] >= sought).sum())}
-                | {"undecided": int((reaching["gain_low"] <= 0).sum())}
-            )
-    return rows
+    first = own["same_as"] == ""
+    reaching = first & (own["gain_high"] >= sought)
+    counts = {name: first & (own["outcome"] == name) for name in (*DECIDED, *c.LOST, MISSING)}
+    counts |= {"compared": first & own["outcome"].isin(DECIDED), "again": ~first, "reaching": reaching}
+    counts |= {"above": reaching & (own["gain_low"] >= sought), "undecided": reaching & (own["gain_low"] <= 0)}
+    table = own[[*keys, c.METHOD]].assign(**counts)
+    return [
+        {c.METHOD: "*", **row}
+        for by in (keys, [*keys, c.METHOD])
+        for row in rows_of(table.groupby(by, sort=False)[list(counts)].sum().reset_index())
+    ]
 
 
 def protocol_effects(comparisons: pd.DataFrame, method: str) -> Rows:
