@@ -54,7 +54,8 @@ def test_bibtex_has_what_the_citation_file_has() -> None:
         assert f"{{{text}}}" in block, text
 
 
-PIECE = 2.7  # seconds, on a core that recomputed the evidence in 45
+# Seconds on a core that recomputes the evidence in 45: inferred from one that took 81, and 4.8 for the piece.
+PIECE = 2.7
 
 
 def seconds_of_a_piece() -> float:
@@ -65,6 +66,17 @@ def seconds_of_a_piece() -> float:
         means = table.groupby("key", sort=False)["value"].mean()
         json.dumps(table[table["key"].isin(list(means.index[::7]))].to_dict("records"))
     return time.process_time() - began
+
+
+def share_of_a_minute(command: list[str]) -> float:
+    """Run a command: its seconds of a core over the 60 it may take, or over as much more as this core is slower."""
+    pieces = [seconds_of_a_piece()]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    pieces.append(seconds_of_a_piece())
+    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return used / 60 / max(1, max(pieces) / PIECE)
 
 
 @pytest.fixture(scope="module", params=["evidence", "evidence_beauty"])
@@ -78,18 +90,8 @@ def recomputed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     copy.write_text(marks.sub(r"\1", README))
     assert copy.read_text() != README
     options = ["--config", f"workflow/config/{name}.yaml", "--out", folder, "--readme", copy]
-    pieces = [seconds_of_a_piece()]
-    used: list[float] = []
-    # others on the core add to it
-    while not used or (min(used) >= 60 * max(1, max(pieces) / PIECE) and len(used) < 3):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run(
-            [sys.executable, "-m", "iadsr", "recompute", *options], cwd=ROOT, check=True, capture_output=True
-        )
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        used.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-        pieces.append(seconds_of_a_piece())
-    assert min(used) < 60 * max(1, max(pieces) / PIECE), f"seconds of a core: {used}, of the piece: {pieces}"
+    command = [sys.executable, "-m", "iadsr", "recompute", *map(str, options)]
+    assert any(share_of_a_minute(command) < 1 for _ in range(3)), "of three tries: others on the core add to each"
     return folder
 
 

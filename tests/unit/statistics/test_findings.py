@@ -340,7 +340,7 @@ def test_a_mask_that_keeps_everything_at_test_time_is_told(rate: float, idle: bo
 
 
 @pytest.mark.parametrize("method", ["iadsr", "hsd"])
-@pytest.mark.parametrize(("rate", "bare"), [(0.14, True), (0.2, False)])
+@pytest.mark.parametrize(("rate", "bare"), [(0.02, True), (0.14, True), (0.2, False)])
 def test_a_mask_that_keeps_hardly_anything_is_told(rate: float, bare: bool, method: str) -> None:
     runs = changed({cell(method, seed): {"train_keep_rate": 0.3, "test_keep_rate": rate} for seed in SEEDS})
     row = warned(runs).get("bare", {})
